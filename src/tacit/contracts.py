@@ -1,0 +1,147 @@
+"""The seams between the rooms: what a planner knows of a model, a cost and a limit, and nothing more.
+
+Dimensions: B batch, T time, h history, K candidates, H horizon, A action, D latent, C constraints. Actions are in physical
+units on this side of every seam; a model normalises inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from tacit.signals import Schema
+
+
+@runtime_checkable
+class WorldModel(Protocol):
+    """Encodes observations and predicts what actions do, in latent space."""
+
+    @property
+    def schema(self) -> Schema:
+        """Signals the model knows; never a label."""
+
+    @property
+    def latent_size(self) -> int:
+        """D."""
+
+    @property
+    def history(self) -> int:
+        """h: how many latest latents `step` and `rollout` look at."""
+
+    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
+        """Observations by signal name, each (B, T, *shape) as logged -> latents (B, T, D)."""
+
+    def step(self, history: Tensor, action: Tensor) -> Tensor:
+        """Latents (B, h, D), oldest first, and the action (B, A) taken now -> next latent (B, D)."""
+
+    def rollout(self, history: Tensor, actions: Tensor) -> Tensor:
+        """Latents (B, h, D) and candidate actions (B, K, H, A) -> predicted latents (B, K, H, D)."""
+
+
+@runtime_checkable
+class Cost(Protocol):
+    """Scores predicted trajectories; lower is better."""
+
+    def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        """Predicted latents (B, K, H, D) and actions (B, K, H, A) -> cost (B, K)."""
+
+
+@runtime_checkable
+class Limit(Protocol):
+    """A condition on predicted trajectories; a margin >= 0 satisfies it."""
+
+    @property
+    def name(self) -> str:
+        """How a person calls the limit."""
+
+    @property
+    def hard(self) -> bool:
+        """True when a plan that breaks it is infeasible; False when it only adds to the cost."""
+
+    def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        """Predicted latents (B, K, H, D) and actions (B, K, H, A) -> margin (B, K)."""
+
+
+@runtime_checkable
+class ActionLimits(Protocol):
+    """Limits that hold by construction: candidates are moved inside before they are scored."""
+
+    @property
+    def low(self) -> Tensor:
+        """Lower bounds (A,)."""
+
+    @property
+    def high(self) -> Tensor:
+        """Upper bounds (A,)."""
+
+    def project(self, actions: Tensor, previous: Tensor) -> Tensor:
+        """Candidates (B, K, H, A) and the last applied action (B, A) -> candidates inside every limit, (B, K, H, A)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What a planner is asked.
+
+    Attributes:
+        history: Encoded latest latents, (B, h, D), oldest first.
+        previous: Action applied last, (B, A), physical units.
+        cost: Score of predicted trajectories.
+        action_limits: Limits that hold by construction.
+        limits: Limits that are checked on the prediction.
+        horizon: H, number of actions to plan.
+    """
+
+    history: Tensor
+    previous: Tensor
+    cost: Cost
+    action_limits: ActionLimits
+    limits: tuple[Limit, ...] = ()
+    horizon: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What a plan took: wall seconds, refinement iterations, candidate rollouts per batch element, and whether the deadline cut it."""
+
+    seconds: float
+    iterations: int
+    candidates: int
+    cut_by_deadline: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The best plan found.
+
+    Attributes:
+        actions: (B, H, A), physical units, inside the action limits.
+        trajectory: Predicted latents under `actions`, (B, H, D).
+        cost: (B,); +inf where no candidate had a finite prediction.
+        margins: (B, C), one column per limit of the problem, in its order.
+        feasible: (B,) bool: the prediction is finite and every hard limit holds. Where False, `actions` must not be applied.
+        spent: What it took.
+    """
+
+    actions: Tensor
+    trajectory: Tensor
+    cost: Tensor
+    margins: Tensor
+    feasible: Tensor
+    spent: Spent
+
+
+@runtime_checkable
+class Planner(Protocol):
+    """Searches action sequences through a world model."""
+
+    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
+        """Find a low-cost action sequence inside the limits.
+
+        Args:
+            problem: What is asked.
+            warm_start: A first guess (B, H, A), physical units, usually the last plan shifted by what was applied.
+            deadline: `time.perf_counter()` value at which the best plan so far is returned.
+        """
