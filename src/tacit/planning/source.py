@@ -1,0 +1,82 @@
+"""Where the entries of a task file stand, so that a mistake is named with its line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+class TaskError(ValueError):
+    """A task is not well-formed, or does not fit a schema.
+
+    Attributes:
+        reason: What is wrong and what to do.
+        key: Path of the entry at fault, such as `("plan", "horizon")`.
+    """
+
+    def __init__(self, reason: str, *key: str, where: str = "") -> None:
+        self.reason = reason
+        self.key = key
+        super().__init__(": ".join(part for part in (where, ".".join(key), reason) if part))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the entries of a task file stand.
+
+    Attributes:
+        name: The file, as messages call it.
+        lines: Line number, from 1, by path of the entry.
+    """
+
+    name: str
+    lines: Mapping[tuple[str, ...], int]
+
+    def located(self, error: TaskError) -> TaskError:
+        """The same error with the line of its entry, or of the nearest table around it."""
+        key = error.key
+        while key and key not in self.lines:
+            key = key[:-1]
+        return TaskError(error.reason, *error.key, where=f"{self.name}:{self.lines.get(key, 1)}")
+
+
+_TOKEN = re.compile(
+    r'''(?P<string>"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*')'''
+    r"""|(?P<comment>\#[^\n]*)|(?P<newline>\n)|(?P<open>[\[{])|(?P<close>[\]}])|(?P<equals>=)|(?P<bare>[\w-]+)|.""",
+    re.DOTALL,
+)
+
+
+def key_lines(text: str) -> dict[tuple[str, ...], int]:
+    """Line of every table and key of a TOML text, which `tomllib` does not tell.
+
+    Args:
+        text: TOML that `tomllib` has accepted. Keys inside inline tables are left out: they share their table's entry.
+
+    Returns:
+        Line number, from 1, by path; of an entry that is written in parts, the first.
+    """
+    lines: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    path: list[str] = []
+    line, depth, is_header, is_value = 1, 0, False, False
+    for token in _TOKEN.finditer(text + "\n"):
+        kind, word = token.lastgroup, token.group()
+        if kind == "open":
+            depth += 1
+            is_header = is_header or not (is_value or path)
+        elif kind == "close":
+            depth -= 1
+        elif kind in ("bare", "string") and not is_value:
+            path.append(word if kind == "bare" else tomllib.loads(f"key = {word}")["key"])
+        elif (kind == "equals" and not is_value) or (kind == "newline" and is_header):
+            table, entry = (tuple(path), tuple(path)) if is_header else (table, table + tuple(path))
+            for length in range(1, len(entry) + 1):
+                lines.setdefault(entry[:length], line)
+            is_value = not is_header
+        if kind == "newline" and depth == 0:
+            path, is_header, is_value = [], False, False
+        line += word.count("\n")
+    return lines

@@ -1,0 +1,313 @@
+"""Tasks: what a controller is asked to do, from Python or from a TOML file.
+
+A `Task` is a goal, limits on actions, the planner's settings and a fallback. It is checked in two halves: alone, when it is
+built, and against a `Schema`, by `Task.check`. A task that came from a file names the line at fault in both.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tacit.planning.source import Source, TaskError, key_lines
+from tacit.signals import Role, Schema, Signal
+
+PLANNERS = ("cem",)
+"""Names that `[plan] planner` may have."""
+
+
+class Fallback(StrEnum):
+    """What to do when there is no plan to trust."""
+
+    HOLD = "hold"  # repeat the action that was applied last
+    ZERO = "zero"  # every action element at 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Goal:
+    """What the machine should look like in the end.
+
+    Attributes:
+        observations: One sample per observation signal, each of the signal's shape and units.
+    """
+
+    observations: Mapping[str, NDArray[Any]]
+
+    def __post_init__(self) -> None:
+        if not self.observations:
+            raise TaskError("is empty: name an observation and what it should be")
+        object.__setattr__(self, "observations", {name: np.asarray(value) for name, value in self.observations.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionLimit:
+    """Hard limits on one action signal, in its unit.
+
+    Attributes:
+        low: Smallest value, one for all elements or one per element; None leaves the signal's own.
+        high: Largest value, likewise.
+        max_norm: Largest Euclidean norm of the signal, or None for the signal's own.
+    """
+
+    low: float | Sequence[float] | None = None
+    high: float | Sequence[float] | None = None
+    max_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            value = getattr(self, name)
+            if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+                object.__setattr__(self, name, tuple(_number(v, name) for v in value))
+            elif value is not None:
+                object.__setattr__(self, name, _number(value, name))
+        if self.max_norm is not None and _number(self.max_norm, "max_norm") <= 0:
+            raise TaskError("must be positive", "max_norm")
+        if self.low is None or self.high is None:
+            return
+        low, high = np.atleast_1d(self.low), np.atleast_1d(self.high)
+        if len(low) != len(high) and 1 not in (len(low), len(high)):
+            raise TaskError(f"low has {len(low)} elements and high has {len(high)}", "high")
+        if (low > high).any():
+            raise TaskError(f"low {self.low} is above high {self.high}", "low")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings:
+    """How to plan.
+
+    Attributes:
+        planner: One of `PLANNERS`.
+        horizon: H, number of actions looked ahead.
+        deadline_ms: Milliseconds from the observation to the decision, or None for no deadline.
+        replan_every: Actions applied of one plan before the next is made.
+        candidates: Action sequences tried per iteration.
+        iterations: Refinements per plan.
+    """
+
+    planner: str = PLANNERS[0]
+    horizon: int = 12
+    deadline_ms: float | None = None
+    replan_every: int = 1
+    candidates: int = 128
+    iterations: int = 3
+
+    def __post_init__(self) -> None:
+        if self.planner not in PLANNERS:
+            raise TaskError(f"{self.planner!r} is not a planner; use one of: {', '.join(PLANNERS)}", "planner")
+        for name, least in (("horizon", 1), ("replan_every", 1), ("candidates", 2), ("iterations", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+                raise TaskError(f"must be a whole number of at least {least}, not {value!r}", name)
+        if self.deadline_ms is not None and _number(self.deadline_ms, "deadline_ms") <= 0:
+            raise TaskError("must be positive", "deadline_ms")
+        if self.replan_every > self.horizon:
+            raise TaskError(f"{self.replan_every} is more actions than the horizon of {self.horizon} plans", "replan_every")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a controller is asked to do.
+
+    Attributes:
+        goal: What to reach; None when each episode brings its own (`Controller.reset`).
+        limits: Limits by action signal; a signal that is not named keeps its own range.
+        plan: How to plan.
+        fallback: What to do when there is no plan to trust.
+        source: Where the entries stand when the task came from a file.
+
+    Raises:
+        TaskError: An entry is out of its domain.
+    """
+
+    goal: Goal | None = None
+    limits: Mapping[str, ActionLimit] = field(default_factory=dict)
+    plan: PlanSettings = field(default_factory=PlanSettings)
+    fallback: Fallback = Fallback.HOLD
+    source: Source | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Task:
+        """Read a task file; paths in it are relative to its folder.
+
+        Raises:
+            TaskError: The file cannot be read, or an entry is unknown, of the wrong type or out of its domain; with its line.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise TaskError(f"cannot be read: {error}", where=str(path)) from error
+        return cls.from_text(text, path.parent, name=path.name)
+
+    @classmethod
+    def from_text(cls, text: str, base_dir: str | Path, name: str = "task.toml") -> Task:
+        """Read the text of a task file.
+
+        Args:
+            text: TOML.
+            base_dir: Folder that paths in it are relative to.
+            name: What messages call the file.
+
+        Raises:
+            TaskError: An entry is unknown, of the wrong type or out of its domain; with its line.
+        """
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise TaskError(f"is not TOML: {error}", where=name) from error
+        source = Source(name=name, lines=key_lines(text))
+        try:
+            return _read_task(tables, Path(base_dir), source)
+        except TaskError as error:
+            raise source.located(error) from error.__cause__
+
+    def check(self, schema: Schema) -> None:
+        """Refuse a task that does not fit a machine.
+
+        Args:
+            schema: The machine's signals; with its labels, a goal that names one is refused as such.
+
+        Raises:
+            TaskError: The goal names something else than an observation or has another shape; a limit names something else than
+                an action, or leaves it no value; or the fallback lies outside the limits.
+        """
+        try:
+            for name, value in self.goal.observations.items() if self.goal else ():
+                _check_goal(schema, name, value)
+            for name in self.limits:
+                _signal_of(schema, name, Role.ACTION, "limits", "action", name)
+            for signal in schema.actions:
+                low, high = self.range_of(signal)
+                if self.fallback is Fallback.ZERO and not ((low <= 0) & (high >= 0)).all():
+                    raise TaskError(f'0 is outside the limits of {signal.name!r}; use kind = "hold"', "fallback", "kind")
+        except TaskError as error:
+            raise self.source.located(error) if self.source else error from None
+
+    def range_of(self, signal: Signal) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The range of an action signal inside both its own limits and the task's.
+
+        Returns:
+            Lowest and highest values, each (elements,) in the signal's unit; infinite where nobody gave one.
+
+        Raises:
+            TaskError: A limit has the wrong number of elements, or leaves no value.
+        """
+        key = ("limits", "action", signal.name)
+        limit = self.limits.get(signal.name, ActionLimit())
+        own = (-math.inf if signal.low is None else signal.low, math.inf if signal.high is None else signal.high)
+        for side, bound in (("low", limit.low), ("high", limit.high)):
+            if isinstance(bound, Sequence) and len(bound) != signal.size:
+                raise TaskError(f"has {len(bound)} elements, but {signal.name!r} has {signal.size}", *key, side)
+        low = np.maximum(np.full(signal.size, own[0]), -math.inf if limit.low is None else limit.low)
+        high = np.minimum(np.full(signal.size, own[1]), math.inf if limit.high is None else limit.high)
+        if (low > high).any():
+            side = "low" if limit.low is not None and (np.asarray(limit.low) > own[1]).any() else "high"
+            raise TaskError(f"leaves no value: {signal.name!r} ranges from {own[0]:g} to {own[1]:g} {signal.unit}", *key, side)
+        if self.max_norm_of(signal) is not None and ((low > 0) | (high < 0)).any():
+            raise TaskError(f"max_norm needs a range that contains 0, but {signal.name!r} is limited to {low} .. {high}", *key)
+        return low, high
+
+    def max_norm_of(self, signal: Signal) -> float | None:
+        """The smaller of the signal's own largest Euclidean norm and the task's, or None when nobody gave one."""
+        given = [n for n in (signal.max_norm, self.limits.get(signal.name, ActionLimit()).max_norm) if n is not None]
+        return min(given, default=None)
+
+
+def _number(value: object, *key: str) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TaskError(f"must be a number, not {value!r}", *key)
+    if not math.isfinite(value):
+        raise TaskError(f"must be finite, not {value}; leave an unknown limit out", *key)
+    return float(value)
+
+
+def _signal_of(schema: Schema, name: str, role: Role, *key: str) -> Signal:
+    signal = schema.by_name.get(name)
+    if signal is None:
+        known = ", ".join(s.name for s in schema.having(role))
+        raise TaskError(f"there is no signal {name!r}; the {role}s are: {known}", *key)
+    if signal.role is Role.LABEL:
+        raise TaskError(f"label {name!r} is never given to a model: use an {role}", *key)
+    if signal.role is not role:
+        raise TaskError(f"{name!r} is a signal of role {signal.role}, not {role}", *key)
+    return signal
+
+
+def _check_goal(schema: Schema, name: str, value: NDArray[Any]) -> None:
+    signal = _signal_of(schema, name, Role.OBSERVATION, "goal", name)
+    if value.shape != signal.shape:
+        raise TaskError(
+            f"has shape {value.shape}, but {name!r} has {signal.shape}: make the goal as the camera or sensor would", "goal", name
+        )
+    if not np.can_cast(value.dtype, signal.dtype, "same_kind" if signal.dtype.startswith("float") else "safe"):
+        raise TaskError(f"has dtype {value.dtype}, but {name!r} has {signal.dtype}", "goal", name)
+    if not np.isfinite(value).all():
+        raise TaskError("must be finite", "goal", name)
+
+
+Value = TypeVar("Value")
+
+
+def _table(tables: Mapping[str, Any], *key: str, known: Sequence[str] | None = None, later: Sequence[str] = ()) -> dict[str, Any]:
+    """The table at `key`, empty when absent; a key that is not `known` is refused, and one for `later` as not supported yet."""
+    table: Any = tables
+    for name in key:
+        table = table.get(name, {})
+    if not isinstance(table, dict):
+        raise TaskError("must be a table", *key)
+    for name in table:
+        if name in later:
+            raise TaskError("is not supported in this version", *key, name)
+        if known is not None and name not in known:
+            raise TaskError(f"unknown key; use one of: {', '.join(known)}", *key, name)
+    return table
+
+
+def _value(of: type[Value], table: dict[str, Any], *key: str) -> Value:
+    try:
+        return of(**table)
+    except TaskError as error:
+        raise TaskError(error.reason, *key, *error.key) from error.__cause__
+
+
+def _read_task(tables: dict[str, Any], base_dir: Path, source: Source) -> Task:
+    _table(tables, known=("goal", "limits", "plan", "fallback"))
+    goal = _table(tables, "goal", later=("signals", "minimise"))
+    _table(tables, "limits", known=("action",), later=("signal",))
+    limits = {}
+    for name in _table(tables, "limits", "action"):
+        key = ("limits", "action", name)
+        table = _table(tables, *key, known=[f.name for f in fields(ActionLimit)], later=("rate", "jerk"))
+        limits[name] = _value(ActionLimit, table, *key)
+    plan = _value(PlanSettings, _table(tables, "plan", known=[f.name for f in fields(PlanSettings)]), "plan")
+    kind = _table(tables, "fallback", known=("kind",)).get("kind", Fallback.HOLD)
+    if kind not in list(Fallback):
+        raise TaskError(f"{kind!r} is not a fallback; use one of: {', '.join(Fallback)}", "fallback", "kind")
+    if not goal:
+        raise TaskError('is missing: write a table [goal] with, for a camera signal "image", image = "goal.png"', "goal")
+    images = {name: _read_image(path, base_dir, "goal", name) for name, path in goal.items()}
+    return Task(goal=Goal(observations=images), limits=limits, plan=plan, fallback=Fallback(kind), source=source)
+
+
+def _read_image(path: object, base_dir: Path, *key: str) -> NDArray[np.uint8]:
+    """An image file as `uint8` (height, width, channels); it is never resized."""
+    if not isinstance(path, str):
+        raise TaskError(f"must be the path of an image, not {path!r}", *key)
+    try:
+        with Image.open(base_dir / path) as image:
+            pixels = np.asarray(image.convert("RGB") if image.mode == "P" else image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise TaskError(f"image {path!r} cannot be read: {error}", *key) from error
+    if pixels.dtype != np.uint8:
+        raise TaskError(f"image {path!r} is not an 8-bit image; save it as 8-bit grey or RGB", *key)
+    return pixels[..., None] if pixels.ndim == 2 else pixels

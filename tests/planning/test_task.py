@@ -1,0 +1,260 @@
+"""Task files: what is read, and where each mistake is found."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from tacit.planning import ActionLimit, Fallback, Goal, PlanSettings, Task, TaskError
+from tacit.planning.source import key_lines
+from tacit.signals import Role, Schema, Signal
+
+SCHEMA = Schema(
+    signals=(
+        Signal(name="image", role=Role.OBSERVATION, shape=(4, 6, 3), dtype="uint8"),
+        Signal(name="level", role=Role.OBSERVATION, unit="m"),
+        Signal(name="coolant", role=Role.ACTION, unit="K", low=250.0, high=400.0),
+        Signal(name="push", role=Role.ACTION, shape=(2,), unit="N", low=-1.0, high=1.0, max_norm=1.0),
+        Signal(name="position", role=Role.LABEL, shape=(2,), unit="m"),
+    )
+)
+
+TASK = """\
+[goal]
+image = "goal.png"
+
+[limits.action.coolant]
+low = 280          # kelvin
+high = 370.0
+
+[limits.action.push]
+low = [-0.5, -1]
+high = 0.5
+max_norm = 0.6
+
+[plan]
+planner = "cem"
+horizon = 20
+deadline_ms = 50
+replan_every = 2
+candidates = 64
+iterations = 4
+
+[fallback]
+kind = "hold"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    Image.fromarray(pixels).save(tmp_path / "goal.png")
+    return tmp_path
+
+
+def refusal(text: str, folder: Path) -> str:
+    with pytest.raises(TaskError) as error:
+        Task.from_text(text, folder).check(SCHEMA)
+    return str(error.value)
+
+
+def test_reads_every_entry(folder: Path) -> None:
+    (folder / "reach.toml").write_text(TASK)
+    task = Task.from_toml(folder / "reach.toml")
+    task.check(SCHEMA)
+    assert task.goal is not None
+    np.testing.assert_array_equal(task.goal.observations["image"].ravel(), np.arange(4 * 6 * 3))
+    assert task.limits == {
+        "coolant": ActionLimit(low=280.0, high=370.0),
+        "push": ActionLimit(low=(-0.5, -1.0), high=0.5, max_norm=0.6),
+    }
+    assert task.plan == PlanSettings(planner="cem", horizon=20, deadline_ms=50, replan_every=2, candidates=64, iterations=4)
+    assert task.fallback is Fallback.HOLD
+
+
+def test_a_goal_is_enough(folder: Path) -> None:
+    task = Task.from_text('goal.image = "goal.png"', folder)
+    task.check(SCHEMA)
+    assert (task.limits, task.plan, task.fallback) == ({}, PlanSettings(), Fallback.HOLD)
+    Task(goal=Goal(observations={"level": np.float64(1.5), "image": np.zeros((4, 6, 3), np.uint8)})).check(SCHEMA)
+
+
+def test_a_task_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Task().fallback = Fallback.ZERO  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        # alone
+        ("horizon", "horizont", "task.toml:15: plan.horizont: unknown key; use one of: planner, horizon"),
+        ("[plan]", "[plans]", "task.toml:13: plans: unknown key"),
+        ("kind =", "sort =", "task.toml:22: fallback.sort: unknown key"),
+        ('kind = "hold"', 'kind = "panic"', "task.toml:22: fallback.kind: 'panic' is not a fallback; use one of: hold, zero"),
+        ('kind = "hold"', "kind = ['hold']", "task.toml:22: fallback.kind"),
+        ('"cem"', '"magic"', "task.toml:14: plan.planner: 'magic' is not a planner; use one of: cem"),
+        ("horizon = 20", "horizon = 20.0", "task.toml:15: plan.horizon: must be a whole number of at least 1, not 20.0"),
+        ("horizon = 20", "horizon = true", "task.toml:15: plan.horizon: must be a whole number"),
+        ("horizon = 20", "horizon = 1", "task.toml:17: plan.replan_every: 2 is more actions than the horizon"),
+        ("deadline_ms = 50", "deadline_ms = 0", "task.toml:16: plan.deadline_ms: must be positive"),
+        ("deadline_ms = 50", "deadline_ms = nan", "task.toml:16: plan.deadline_ms: must be finite"),
+        ("candidates = 64", "candidates = 1", "task.toml:18: plan.candidates: must be a whole number of at least 2"),
+        ("high = 370.0", "high = inf", "task.toml:6: limits.action.coolant.high: must be finite, not inf"),
+        ("high = 370.0", "high = '370'", "task.toml:6: limits.action.coolant.high: must be a number, not '370'"),
+        ("high = 370.0", "high = false", "task.toml:6: limits.action.coolant.high: must be a number, not False"),
+        ("high = 370.0", "rate = 2.0", "task.toml:6: limits.action.coolant.rate: is not supported in this version"),
+        ("high = 370.0", "max = 2.0", "task.toml:6: limits.action.coolant.max: unknown key; use one of: low, high, max_norm"),
+        ("high = 370.0", "high = 279.9", "task.toml:5: limits.action.coolant.low: low 280.0 is above high 279.9"),
+        ("[-0.5, -1]", "[-0.5, 0.6]", "task.toml:9: limits.action.push.low: low (-0.5, 0.6) is above high 0.5"),
+        ("[-0.5, -1]", "[-0.5,\n  nan]", "task.toml:9: limits.action.push.low: must be finite"),
+        ("[-0.5, -1]", "[[1], [2]]", "task.toml:9: limits.action.push.low: must be a number, not [1]"),
+        ("max_norm = 0.6", "max_norm = -1", "task.toml:11: limits.action.push.max_norm: must be positive"),
+        ("[limits.action.coolant]", "[limits.signal.level]", "task.toml:4: limits.signal: is not supported in this version"),
+        ("[limits.action.coolant]", "[limits.actions.coolant]", "task.toml:4: limits.actions: unknown key; use one of: action"),
+        ('image = "goal.png"', "signals = { level = 1.0 }", "task.toml:2: goal.signals: is not supported in this version"),
+        ('image = "goal.png"', 'minimise = "energy"', "task.toml:2: goal.minimise: is not supported in this version"),
+        ('image = "goal.png"', "image = 3", "task.toml:2: goal.image: must be the path of an image, not 3"),
+        ('image = "goal.png"', 'image = "none.png"', "task.toml:2: goal.image: image 'none.png' cannot be read"),
+        ('image = "goal.png"', 'image = ""', "task.toml:2: goal.image: image '' cannot be read"),
+        ('image = "goal.png"', "", "goal: is missing"),
+        ("horizon = 20", "horizon = ", "task.toml: is not TOML: Invalid value (at line 15"),
+        ("horizon = 20", "horizon = 20\nhorizon = 21", "at line 16"),
+        # against the schema
+        ("action.coolant", "action.heater", "task.toml:4: limits.action.heater: there is no signal 'heater'; the actions are: coolant"),
+        ("action.coolant", "action.level", "task.toml:4: limits.action.level: 'level' is a signal of role observation, not action"),
+        ("action.coolant", "action.position", "task.toml:4: limits.action.position: label 'position' is never given to a model"),
+        ("low = 280 ", "low = 401\n#", "task.toml:5: limits.action.coolant.low: low 401.0 is above high"),
+        ("low = 280          # kelvin\nhigh = 370.0", "low = 401", "task.toml:5: limits.action.coolant.low: leaves no value: 'coolant'"),
+        ("low = 280          # kelvin\nhigh = 370.0", "high = 100", "task.toml:5: limits.action.coolant.high: leaves no value"),
+        ("[-0.5, -1]", "[-0.5, -1, 0]", "task.toml:9: limits.action.push.low: has 3 elements, but 'push' has 2"),
+        ("[-0.5, -1]", "[0.1, 0.1]", "task.toml:8: limits.action.push: max_norm needs a range that contains 0"),
+        ('kind = "hold"', 'kind = "zero"', "task.toml:22: fallback.kind: 0 is outside the limits of 'coolant'"),
+        ("image =", "picture =", "task.toml:2: goal.picture: there is no signal 'picture'; the observations are: image, level"),
+        ("image =", "position =", "task.toml:2: goal.position: label 'position' is never given to a model"),
+        ("image =", "push =", "task.toml:2: goal.push: 'push' is a signal of role action, not observation"),
+        ("image =", "level =", "task.toml:2: goal.level: has shape (4, 6, 3), but 'level' has ()"),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_found_on_its_line(folder: Path, old: str, new: str, message: str) -> None:
+    assert TASK.count(old) == 1 or old in ("horizon", "image =", "[plan]")
+    assert message in refusal(TASK.replace(old, new, 1), folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("goal = 3", "task.toml:1: goal: must be a table"),
+        ("limits = 3", "task.toml:1: limits: must be a table"),
+        ("\nlimits.action = 3", "task.toml:2: limits.action: must be a table"),
+        ("[limits.action]\npush = 3", "task.toml:2: limits.action.push: must be a table"),
+        ("[[plan]]\nhorizon = 3", "task.toml:1: plan: must be a table"),
+        ("", "task.toml:1: goal: is missing"),
+        ("[limits.action]\n\npush = { low = 3, high = 2 }", "task.toml:3: limits.action.push.low: low 3.0 is above high 2.0"),
+    ],
+)
+def test_mistakes_of_form_are_found_on_their_line(folder: Path, text: str, message: str) -> None:
+    assert message in refusal(text, folder)
+
+
+def test_an_image_is_never_resized(folder: Path) -> None:
+    Image.new("RGB", (8, 8)).save(folder / "goal.png")
+    message = refusal(TASK, folder)
+    assert "task.toml:2: goal.image: has shape (8, 8, 3), but 'image' has (4, 6, 3)" in message
+
+
+@pytest.mark.parametrize(("mode", "shape"), [("L", (4, 6, 1)), ("RGB", (4, 6, 3)), ("RGBA", (4, 6, 4)), ("P", (4, 6, 3))])
+def test_images_keep_their_channels(folder: Path, mode: str, shape: tuple[int, ...]) -> None:
+    Image.new(mode, (6, 4)).save(folder / "goal.png")
+    goal = Task.from_text(TASK, folder).goal
+    assert goal is not None
+    assert goal.observations["image"].shape == shape
+    assert goal.observations["image"].dtype == np.uint8
+
+
+@pytest.mark.parametrize("mode", ["1", "I;16"])
+def test_images_of_other_depths_are_refused(folder: Path, mode: str) -> None:
+    Image.new(mode, (6, 4)).save(folder / "goal.png")
+    assert "task.toml:2: goal.image: image 'goal.png' is not an 8-bit image" in refusal(TASK, folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
+def test_a_broken_image_is_refused(folder: Path, content: bytes) -> None:
+    (folder / "goal.png").write_bytes(content)
+    assert "task.toml:2: goal.image: image 'goal.png' cannot be read" in refusal(TASK, folder)
+
+
+def test_a_truncated_image_is_refused(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(folder / "goal.png")
+    (folder / "goal.png").write_bytes((folder / "goal.png").read_bytes()[:4000])
+    assert "cannot be read" in refusal(TASK, folder)
+
+
+def test_a_missing_or_unreadable_file_is_refused(folder: Path) -> None:
+    with pytest.raises(TaskError, match=r"none\.toml: cannot be read"):
+        Task.from_toml(folder / "none.toml")
+    (folder / "latin.toml").write_bytes(b"\xe9")
+    with pytest.raises(TaskError, match=r"latin\.toml: cannot be read"):
+        Task.from_toml(folder / "latin.toml")
+
+
+def test_a_task_from_python_names_the_entry() -> None:
+    image = np.zeros((4, 6, 3))
+    with pytest.raises(TaskError, match=r"^goal\.image: has dtype float64, but 'image' has uint8"):
+        Task(goal=Goal(observations={"image": image})).check(SCHEMA)
+    with pytest.raises(TaskError, match=r"^goal\.level: must be finite"):
+        Task(goal=Goal(observations={"level": np.float32(np.nan)})).check(SCHEMA)
+    with pytest.raises(TaskError, match=r"^limits\.action\.pull: there is no signal 'pull'"):
+        Task(limits={"pull": ActionLimit()}).check(SCHEMA)
+    with pytest.raises(TaskError, match="high: low has 2 elements and high has 3"):
+        ActionLimit(low=[0, 0], high=[1, 1, 1])
+    with pytest.raises(TaskError, match="is empty"):
+        Goal(observations={})
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a = 1\nb.c = 2\n", {("a",): 1, ("b",): 2, ("b", "c"): 2}),
+        ("# [x]\n[t]\n\n  k=1\n", {("t",): 2, ("t", "k"): 4}),
+        ("[t.u]\nk = 1\n[t]\nj = 2", {("t",): 1, ("t", "u"): 1, ("t", "u", "k"): 2, ("t", "j"): 4}),
+        ("[ 'a.b' . \"c\\u0064\" ] # [no]\nk = 1", {("a.b",): 1, ("a.b", "cd"): 1, ("a.b", "cd", "k"): 2}),
+        ("a = [1,\n [2,\n 3]] # x = 1\nb = 2", {("a",): 1, ("b",): 4}),
+        ('a = """\nx = 1\n[t]\n"""\nb = 2', {("a",): 1, ("b",): 5}),
+        ("a = '''\nx = 1\n'''''\nb = 2", {("a",): 1, ("b",): 4}),
+        ("a = \"x = 1 # '\"\r\nb = '[\"'\r\n", {("a",): 1, ("b",): 2}),
+        ('a = "\\"\\\\"\nb = ""\nc = 1', {("a",): 1, ("b",): 2, ("c",): 3}),
+        ("a = { b = 1, c = [\n1] }\nd = 2020-01-01 10:00:00", {("a",): 1, ("d",): 3}),
+        ("[t]", {("t",): 1}),
+        ("", {}),
+    ],
+)
+def test_lines_of_keys(text: str, lines: dict[tuple[str, ...], int]) -> None:
+    assert key_lines(text) == lines
+
+
+@given(
+    st.lists(
+        st.sampled_from(["k{} = 1", "k{} = 'a = 1'", 'k{} = """\n[t]\n"""', "k{} = [\n1, # ]\n]", "# k = 1", "", "[t{}]", "[t{}.u]\nx = 3"])
+    )
+)
+def test_lines_of_many_keys(pieces: list[str]) -> None:
+    text, expected, table = "", {}, ()
+    for n, piece in enumerate(pieces):
+        line = text.count("\n") + 1
+        if piece.startswith("k"):
+            expected[(*table, f"k{n}")] = line
+        elif piece.startswith("["):
+            table = (f"t{n}", "u") if ".u" in piece else (f"t{n}",)
+            expected.update({table[:length]: line for length in range(1, len(table) + 1)})
+            if "x" in piece:
+                expected[(*table, "x")] = line + 1
+        text += piece.format(n) + "\n"
+    assert key_lines(text) == expected
