@@ -1,0 +1,103 @@
+"""Costs of predicted trajectories: how far from the goal, in the latent space or in steps.
+
+Dimensions: B batch, K candidates, H horizon, A action, D latent. Every cost maps a trajectory (B, K, H, D) and actions
+(B, K, H, A) to (B, K); lower is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from tacit.contracts import Cost
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LatentDistance:
+    """Squared Euclidean distance to the goal's latent, summed over the horizon.
+
+    Attributes:
+        goal: Latent of the goal, (B, D).
+    """
+
+    goal: Tensor
+
+    def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        return (trajectory - self.goal[:, None, None]).square().sum((-2, -1))
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TerminalLatentDistance:
+    """Squared Euclidean distance of the last latent to the goal's.
+
+    Attributes:
+        goal: Latent of the goal, (B, D).
+    """
+
+    goal: Tensor
+
+    def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        return (trajectory[:, :, -1] - self.goal[:, None]).square().sum(-1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TemporalDistance:
+    """Learned number of steps to the goal, summed over the horizon.
+
+    Attributes:
+        distance: Steps to go from latents (..., D) to goals (..., D), as (...).
+        goal: Latent of the goal, (B, D).
+        terminal_weight: How often the last step counts on top of its place in the sum.
+    """
+
+    distance: Callable[[Tensor, Tensor], Tensor]
+    goal: Tensor
+    terminal_weight: float = 0.0
+
+    def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        steps = self.distance(trajectory, self.goal[:, None, None].expand_as(trajectory))
+        return steps.sum(-1) + self.terminal_weight * steps[..., -1]
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ActionEffort:
+    """Squared actions over their scale, summed over the horizon and the elements.
+
+    Attributes:
+        scale: What counts as one, per action element, physical units, (A,).
+    """
+
+    scale: Tensor
+
+    def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        return (actions / self.scale).square().sum((-2, -1))
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WeightedSum:
+    """Several costs at once.
+
+    Attributes:
+        terms: Weight and cost of each term.
+
+    Raises:
+        ValueError: There is no term.
+    """
+
+    terms: tuple[tuple[float, Cost], ...]
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise ValueError("a weighted sum needs at least one term")
+
+    def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        return torch.stack([weight * cost(trajectory, actions) for weight, cost in self.terms]).sum(0)

@@ -1,0 +1,80 @@
+"""Costs against sums written out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from tacit.contracts import Cost
+from tacit.planning import ActionEffort, LatentDistance, TemporalDistance, TerminalLatentDistance, WeightedSum
+
+B, K, H, D, A = 2, 3, 4, 5, 2
+
+
+@pytest.fixture
+def trajectory() -> Tensor:
+    return torch.randn(B, K, H, D, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def actions() -> Tensor:
+    return torch.randn(B, K, H, A, generator=torch.Generator().manual_seed(1))
+
+
+GOAL = torch.randn(B, D, generator=torch.Generator().manual_seed(2))
+
+
+def manhattan(latent: Tensor, goal: Tensor) -> Tensor:
+    assert latent.shape == goal.shape
+    return (latent - goal).abs().sum(-1)
+
+
+def by_hand(cost: str, z: Tensor, a: Tensor, goal: Tensor) -> float:
+    """Of one candidate: z (H, D), a (H, A), goal (D,)."""
+    squares = [float(((step - goal) ** 2).sum()) for step in z]
+    steps = [float((step - goal).abs().sum()) for step in z]
+    effort = sum(float(((step / torch.tensor([2.0, 4.0])) ** 2).sum()) for step in a)
+    return {
+        "latent": sum(squares),
+        "terminal": squares[-1],
+        "temporal": sum(steps),
+        "temporal and terminal": sum(steps) + 3 * steps[-1],
+        "effort": effort,
+        "sum": 2 * sum(squares) + 0.5 * effort,
+    }[cost]
+
+
+EFFORT = ActionEffort(scale=torch.tensor([2.0, 4.0]))
+COSTS: dict[str, Cost] = {
+    "latent": LatentDistance(goal=GOAL),
+    "terminal": TerminalLatentDistance(goal=GOAL),
+    "temporal": TemporalDistance(distance=manhattan, goal=GOAL),
+    "temporal and terminal": TemporalDistance(distance=manhattan, goal=GOAL, terminal_weight=3.0),
+    "effort": EFFORT,
+    "sum": WeightedSum(terms=((2.0, LatentDistance(goal=GOAL)), (0.5, EFFORT))),
+}
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_equals_the_sum_by_hand(name: str, trajectory: Tensor, actions: Tensor) -> None:
+    cost = COSTS[name](trajectory, actions)
+    expected = torch.tensor([[by_hand(name, trajectory[b, k], actions[b, k], GOAL[b]) for k in range(K)] for b in range(B)])
+    assert isinstance(COSTS[name], Cost)
+    torch.testing.assert_close(cost, expected)
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_what_is_not_finite_shows(name: str, trajectory: Tensor, actions: Tensor) -> None:
+    """A cost must not hide a broken prediction of the last step."""
+    broken = trajectory.clone(), actions.clone()
+    broken[0][0, 1, -1, 0] = torch.nan
+    broken[1][0, 1, -1, 0] = torch.nan
+    cost = COSTS[name](*broken)
+    assert cost[0, 1].isnan()
+    assert cost.isfinite().sum() == B * K - 1
+
+
+def test_an_empty_sum_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one term"):
+        WeightedSum(terms=())
