@@ -1,0 +1,156 @@
+"""The cross-entropy method: sample action sequences, keep the best, fit a Gaussian to them, sample again.
+
+Dimensions: B batch, K candidates, E elites, H horizon, A action, D latent.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from tacit.contracts import Plan, Problem, Spent, WorldModel
+from tacit.planning.rollout import Candidates, scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class CEMConfig:
+    """Settings of the search.
+
+    Attributes:
+        candidates: K, action sequences per iteration.
+        elites: E, how many of them the next mean and standard deviation are fitted to.
+        iterations: Iterations when no deadline cuts them.
+        initial_std: Standard deviation of the first iteration, as a fraction of half the range of each action element.
+        min_std: Least standard deviation of later iterations, the same fraction.
+        momentum: Share of the old mean and standard deviation that a fit keeps.
+        noise_correlation: Correlation of the noise of one step with that of the next, in [0, 1).
+        soft_weight: Cost of a shortfall of 1 in a soft limit's margin.
+
+    Raises:
+        ValueError: A setting is out of its domain.
+    """
+
+    candidates: int = 128
+    elites: int = 12
+    iterations: int = 3
+    initial_std: float = 0.5
+    min_std: float = 0.02
+    momentum: float = 0.0
+    noise_correlation: float = 0.0
+    soft_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.elites <= self.candidates:
+            raise ValueError(f"elites must be between 1 and the {self.candidates} candidates, not {self.elites}")
+        if self.iterations < 1:
+            raise ValueError(f"iterations must be at least 1, not {self.iterations}")
+        if not self.initial_std > 0 or not 0 <= self.min_std <= self.initial_std:
+            raise ValueError(f"need 0 <= min_std <= initial_std, initial_std > 0; not {self.min_std} and {self.initial_std}")
+        if not (0 <= self.momentum < 1 and 0 <= self.noise_correlation < 1):
+            raise ValueError("momentum and noise_correlation must be at least 0 and below 1")
+        if not self.soft_weight >= 0:
+            raise ValueError(f"soft_weight must not be negative, but is {self.soft_weight}")
+
+
+@final
+class CEM:
+    """Cross-entropy method over action sequences (Rubinstein and Kroese, 2004), for a batch of independent problems.
+
+    The mean of the Gaussian is itself the first candidate of every iteration. Candidates are moved inside the action limits before
+    they are scored, so that what was scored is what is returned. The result is the best candidate of all iterations.
+
+    The same seed and the same calls give the same plans.
+    """
+
+    def __init__(self, model: WorldModel, config: CEMConfig, *, seed: int = 0) -> None:
+        """Args:
+        model: Predicts what actions do.
+        config: Settings of the search.
+        seed: Seed of the noise.
+        """
+        self._model = model
+        self._config = config
+        self._seed = seed
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
+        """Find a low-cost action sequence inside the limits; see `tacit.contracts.Planner`.
+
+        At least one iteration is made. A further one is started only when, at the duration of the one before, it ends before the
+        deadline. `Plan.cost` contains what broken soft limits add.
+
+        Raises:
+            ValueError: The warm start has another shape than (B, H, A), or the horizon is not positive.
+        """
+        started = time.perf_counter()
+        config, device = self._config, problem.history.device
+        low, high = problem.action_limits.low, problem.action_limits.high
+        shape = (len(problem.history), problem.horizon, len(low))
+        if problem.horizon < 1:
+            raise ValueError(f"the horizon must be at least 1, not {problem.horizon}")
+        if warm_start is not None and warm_start.shape != shape:
+            raise ValueError(f"the warm start has shape {tuple(warm_start.shape)} instead of (B, H, A) = {shape}")
+
+        with torch.no_grad():
+            half_range = (high - low) / 2
+            guess = (low + half_range).expand(shape) if warm_start is None else warm_start.to(device)
+            mean = problem.action_limits.project(guess[:, None], problem.previous)[:, 0]
+            std = (config.initial_std * half_range).expand(shape)
+            best: Candidates | None = None
+            now, cut, iterations = started, False, 0
+            while iterations < config.iterations:
+                began = now
+                proposals = mean[:, None] + std[:, None] * self._noise(shape, device)
+                candidates = scored(self._model, problem, proposals, config.soft_weight)
+                order = candidates.ranked()
+                found = candidates.at(order[:, :1])
+                best = found if best is None else best.improved_by(found)
+                iterations += 1
+                if deadline is not None:
+                    now = _now(device)
+                    if cut := iterations < config.iterations and now + (now - began) > deadline:
+                        break
+                mean, std = self._fitted(mean, std, candidates.at(order[:, : config.elites]), config.min_std * half_range)
+        assert best is not None
+        spent = Spent(seconds=_now(device) - started, iterations=iterations, candidates=iterations * config.candidates, cut_by_deadline=cut)
+        return best.as_plan(spent)
+
+    def _noise(self, shape: tuple[int, int, int], device: torch.device) -> Tensor:
+        """Standard normal noise (B, K, H, A), correlated along H as an AR(1) process; 0 for the first candidate, the mean."""
+        batch, horizon, size = shape
+        if self._generator.device != device:
+            self._generator = torch.Generator(device).manual_seed(self._seed)
+        noise = torch.randn((batch, self._config.candidates, horizon, size), generator=self._generator, device=device)
+        if rho := self._config.noise_correlation:
+            steps = torch.arange(horizon, device=device, dtype=torch.float32)
+            # Cholesky factor of the correlation rho^|i-j|: how the noise of step j still acts in step i.
+            factor = (rho ** (steps[:, None] - steps)).tril()
+            factor[:, 1:] *= (1 - rho**2) ** 0.5
+            noise = factor @ noise
+        noise[:, 0] = 0
+        return noise
+
+    def _fitted(self, mean: Tensor, std: Tensor, elites: Candidates, min_std: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (B, H, A) of the elites with a finite cost, blended with the old; the old where there is none."""
+        keep = self._config.momentum
+        weight = elites.cost.isfinite().float()[..., None, None]
+        count = weight.sum(1)
+        share = weight / count.clamp(min=1)[:, None]
+        new_mean = (share * elites.actions).sum(1)
+        new_std = (share * (elites.actions - new_mean[:, None]).square()).sum(1).sqrt()
+        fitted = count > 0
+        return (
+            torch.where(fitted, torch.lerp(new_mean, mean, keep), mean),
+            torch.where(fitted, torch.lerp(new_std, std, keep).maximum(min_std), std),
+        )
+
+
+def _now(device: torch.device) -> float:
+    """The clock, after all work that was given to the device is done."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return time.perf_counter()

@@ -1,0 +1,110 @@
+"""Candidate action sequences, rolled out and scored: what every planner ranks.
+
+Dimensions: B batch, K candidates, N picked candidates, H horizon, A action, D latent, C constraints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from tacit.contracts import Plan, Problem, Spent, WorldModel
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Candidates:
+    """Action sequences with what the model and the problem say of them.
+
+    Attributes:
+        actions: (B, K, H, A), inside the action limits.
+        trajectory: Predicted latents, (B, K, H, D).
+        cost: (B, K), with what broken soft limits add; +inf where the prediction, the cost or a margin is not a finite number.
+        violation: (B, K), summed shortfall of the hard limits; 0 is feasible; +inf where `cost` is.
+        margins: (B, K, C), one column per limit of the problem.
+    """
+
+    actions: Tensor
+    trajectory: Tensor
+    cost: Tensor
+    violation: Tensor
+    margins: Tensor
+
+    def ranked(self) -> Tensor:
+        """Indices (B, K), best first: feasible ones by cost, then infeasible ones by violation, then those without a finite cost."""
+        by_cost = self.cost.argsort(dim=1)
+        if self.margins.shape[-1] == 0:
+            return by_cost
+        return by_cost.gather(1, self.violation.gather(1, by_cost).argsort(dim=1, stable=True))
+
+    def at(self, index: Tensor) -> Candidates:
+        """The candidates at `index` (B, N)."""
+        rows = torch.arange(len(index), device=index.device)[:, None]
+        return Candidates(
+            actions=self.actions[rows, index],
+            trajectory=self.trajectory[rows, index],
+            cost=self.cost[rows, index],
+            violation=self.violation[rows, index],
+            margins=self.margins[rows, index],
+        )
+
+    def improved_by(self, other: Candidates) -> Candidates:
+        """The better one of two single candidates (K = 1) per batch element; these ones where neither is."""
+        better = (other.violation < self.violation) | ((other.violation == self.violation) & (other.cost < self.cost))
+        return Candidates(
+            actions=torch.where(better[..., None, None], other.actions, self.actions),
+            trajectory=torch.where(better[..., None, None], other.trajectory, self.trajectory),
+            cost=torch.where(better, other.cost, self.cost),
+            violation=torch.where(better, other.violation, self.violation),
+            margins=torch.where(better[..., None], other.margins, self.margins),
+        )
+
+    def as_plan(self, spent: Spent) -> Plan:
+        """A single candidate (K = 1) as a plan."""
+        return Plan(
+            actions=self.actions[:, 0],
+            trajectory=self.trajectory[:, 0],
+            cost=self.cost[:, 0],
+            margins=self.margins[:, 0],
+            feasible=self.violation[:, 0] == 0,
+            spent=spent,
+        )
+
+
+def scored(model: WorldModel, problem: Problem, proposals: Tensor, soft_weight: float) -> Candidates:
+    """Roll proposals out and score exactly what would be applied.
+
+    Args:
+        model: Predicts what actions do.
+        problem: Costs and limits.
+        proposals: Action sequences (B, K, H, A), physical units; moved inside the action limits first.
+        soft_weight: Cost of a shortfall of 1 in a soft limit's margin.
+
+    Returns:
+        The candidates, in the order of the proposals.
+    """
+    actions = problem.action_limits.project(proposals, problem.previous)
+    trajectory = model.rollout(problem.history, actions)
+    cost = problem.cost(trajectory, actions).float()
+    violation = torch.zeros_like(cost)
+    margins = []
+    for limit in problem.limits:
+        margin = limit(trajectory, actions).float()
+        shortfall = margin.clamp(max=0).neg()
+        if limit.hard:
+            violation = violation + shortfall
+        else:
+            cost = cost + soft_weight * shortfall
+        margins.append(margin)
+    # A NaN margin makes `violation` or `cost` NaN; a violation of +inf stays what it is, the worst there is.
+    finite = cost.isfinite() & trajectory.abs().amax((-2, -1)).isfinite() & ~violation.isnan()
+    return Candidates(
+        actions=actions,
+        trajectory=trajectory,
+        cost=torch.where(finite, cost, torch.inf),
+        violation=torch.where(finite, violation, torch.inf),
+        margins=torch.stack(margins, -1) if margins else cost.new_zeros((*cost.shape, 0)),
+    )

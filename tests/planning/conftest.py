@@ -1,0 +1,27 @@
+"""The planners of the house. Each goes through every test that asks for `make_planner`: add a new one here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import pytest
+
+from tacit.contracts import Planner, WorldModel
+from tacit.planning import CEM, CEMConfig
+
+MakePlanner: TypeAlias = Callable[..., Planner]
+
+
+def make_cem(model: WorldModel, *, effort: int = 3, candidates: int = 128, seed: int = 0) -> Planner:
+    return CEM(model, CEMConfig(candidates=candidates, elites=candidates // 10, iterations=effort, min_std=0.0), seed=seed)
+
+
+PLANNERS: dict[str, MakePlanner] = {"cem": make_cem}
+
+
+@pytest.fixture(params=PLANNERS.values(), ids=PLANNERS.keys())
+def make_planner(request: pytest.FixtureRequest) -> MakePlanner:
+    """`make_planner(model, effort=iterations, candidates=candidates, seed=seed)`."""
+    make: MakePlanner = request.param
+    return make
