@@ -1,0 +1,289 @@
+"""The controller: encode the observation, plan towards the goal, apply the first action, and again.
+
+Dimensions: B machines, A action, D latent. Numpy in, numpy out; physical units.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from tacit.contracts import Cost, Limit, Plan, Planner, Problem, WorldModel
+from tacit.planning.cem import CEM, CEMConfig
+from tacit.planning.decision import Decision, DecisionBatch, Evidence, Verdict
+from tacit.planning.history import LatentHistory
+from tacit.planning.limits import action_limits
+from tacit.planning.task import Fallback, PlanSettings, Task
+from tacit.signals import Role, Schema
+
+_FALLBACK_WORDS = {Fallback.HOLD: "holding the last action", Fallback.ZERO: "applying zero"}
+
+
+def planner_for(model: WorldModel, settings: PlanSettings, *, seed: int = 0) -> Planner:
+    """The planner that a task names, with a tenth of the candidates as elites."""
+    config = CEMConfig(candidates=settings.candidates, elites=max(1, settings.candidates // 10), iterations=settings.iterations)
+    return {"cem": CEM}[settings.planner](model, config, seed=seed)
+
+
+@final
+class Controller:
+    """Receding-horizon control of B independent machines towards a goal.
+
+    Each call encodes the new observation, and plans when the last plan has been used for `replan_every` actions or some machine has
+    no plan to follow. A plan starts from the last one, shifted by the actions it was used for.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: WorldModel,
+        planner: Planner,
+        cost_for: Callable[[Tensor], Cost],
+        task: Task,
+        limits: tuple[Limit, ...] = (),
+        calibration: ArrayLike | None = None,
+    ) -> None:
+        """Check the task against the model and encode its goal.
+
+        Args:
+            model: Encodes observations, and moves them to its own device.
+            planner: Searches through the same model.
+            cost_for: Makes the cost from the latents of the goals, (B, D).
+            task: Goal, action limits, planner settings and fallback.
+            limits: Limits that are checked on the prediction.
+            calibration: Errors of one-step predictions on held-out logs (`one_step_error`), in any order.
+
+        Raises:
+            TaskError: The task does not fit the model's schema.
+            ValueError: The goal leaves out an observation, or the calibration is empty or not finite.
+        """
+        self._model = model
+        self._planner = planner
+        self._cost_for = cost_for
+        self._task = task
+        self._action_limits = action_limits(model.schema, task)
+        self._limits = limits
+        self._calibration = None if calibration is None else np.sort(np.asarray(calibration, dtype=np.float64), axis=None)
+        if self._calibration is not None and not (self._calibration.size and np.isfinite(self._calibration).all()):
+            raise ValueError("the calibration needs at least one error, and finite ones only")
+        goal = None if task.goal is None else {name: value[None] for name, value in task.goal.observations.items()}
+        self._task_goal = None if goal is None else self._encoded_goal(goal)
+        self._previous: Tensor
+        self._cost: Cost
+        self.reset()
+
+    def reset(self, goal: Mapping[str, ArrayLike] | None = None) -> None:
+        """Begin a new episode: forget the history, the last plan and the last action.
+
+        Args:
+            goal: One goal per machine, (B, *shape) by observation signal; None for the task's goal.
+
+        Raises:
+            ValueError: The goal has a wrong name, shape or dtype, or a number that is not finite.
+        """
+        self._goal = self._task_goal if goal is None else self._encoded_goal(goal)
+        self._history: LatentHistory | None = None
+        self._plan: Plan | None = None
+        self._used = 0  # actions of the plan that were applied
+        self._is_followed = False  # by every machine
+
+    def act(self, observation: Mapping[str, ArrayLike], applied: ArrayLike | None = None) -> Decision:
+        """Decide for one machine: `act_batch` without the batch dimension.
+
+        Args:
+            observation: One sample of every observation signal, (*shape).
+            applied: Action (A,) that was really applied before this observation; None when it was the one decided.
+
+        Returns:
+            The decision.
+        """
+        batch = {name: np.asarray(value)[None] for name, value in observation.items()}
+        return self.act_batch(batch, None if applied is None else np.asarray(applied)[None])[0]
+
+    def act_batch(self, observations: Mapping[str, ArrayLike], applied: ArrayLike | None = None) -> DecisionBatch:
+        """Decide for every machine.
+
+        A number that is not finite never raises: its machine falls back, and the others go on.
+
+        Args:
+            observations: One sample per machine of every observation signal, (B, *shape).
+            applied: Actions (B, A) that were really applied before these observations; None when they were those decided.
+
+        Returns:
+            A decision per machine.
+
+        Raises:
+            ValueError: A name, shape or dtype is wrong, the number of machines changed within an episode, or there is no goal.
+        """
+        started = time.perf_counter()
+        samples = _samples(self._model.schema, observations)
+        with torch.no_grad():
+            latent = self._encoded(samples)
+            if self._history is None:
+                self._begin(latent)
+            history = self._history
+            assert history is not None
+            if len(latent) != len(self._previous):
+                raise ValueError(f"there are {len(latent)} machines, but the episode began with {len(self._previous)}: call reset()")
+            is_told = self._take(applied)
+            errors = history.advance(self._previous, latent, _finite(samples).to(latent.device)).tolist()
+            encoded = time.perf_counter()
+
+            made = None
+            if self._plan is None or not self._is_followed or self._used >= self._task.plan.replan_every:
+                made, self._used = self._planned(history, started), 0
+                self._plan = made
+            assert self._plan is not None
+            planned = time.perf_counter()
+
+            step = self._plan.actions[:, self._used]
+            problems = self._problems(self._plan, history.observed, is_told, step)
+            is_sound = torch.tensor([problem is None for problem in problems], device=step.device)
+            step = torch.where(is_sound[:, None], step, self._fallback())
+            # Once more inside the limits, whatever planner it came from.
+            self._previous = self._action_limits.project(step[:, None, None], self._previous)[:, 0, 0]
+            self._used += 1
+            self._is_followed = not any(problems)
+
+        words = _FALLBACK_WORDS[self._task.fallback]
+        costs = [None] * len(errors) if made is None else made.cost.tolist()
+        return DecisionBatch(
+            actions=self._previous.cpu().numpy().copy(),
+            verdicts=tuple(Verdict.FALLBACK if problem else Verdict.ACT for problem in problems),
+            reasons=tuple(f"{problem}: {words}" if problem else "following a feasible plan" for problem in problems),
+            plan=made,
+            evidence=tuple(
+                Evidence(
+                    cost=cost,
+                    surprise=error if math.isfinite(error) else None,
+                    surprise_p=self._p_value(error),
+                    encode_ms=(encoded - started) * 1e3,
+                    plan_ms=(planned - encoded) * 1e3,
+                )
+                for cost, error in zip(costs, errors, strict=True)
+            ),
+        )
+
+    def _begin(self, latent: Tensor) -> None:
+        """Start the episode of as many machines as there are first latents (B, D)."""
+        batch = len(latent)
+        if self._goal is None:
+            raise ValueError("there is no goal: give the task one, or reset(goal=...) one per machine")
+        if len(self._goal) not in (1, batch):
+            raise ValueError(f"there are {len(self._goal)} goals for {batch} machines")
+        self._cost = self._cost_for(self._goal.expand(batch, -1))
+        self._history = LatentHistory(self._model, latent)
+        self._action_limits = self._action_limits.to(latent.device)
+        zero = torch.zeros(batch, self._model.schema.action_size, device=latent.device)
+        self._previous = self._action_limits.project(zero[:, None, None], zero)[:, 0, 0]
+
+    def _take(self, applied: ArrayLike | None) -> Tensor:
+        """Take in what was really applied; whether it is finite, (B,). Where it is not, what was decided counts."""
+        if applied is None:
+            return torch.ones(len(self._previous), dtype=torch.bool)
+        told = torch.tensor(np.asarray(applied, dtype=np.float32), device=self._previous.device)
+        if told.shape != self._previous.shape:
+            raise ValueError(f"applied has shape {tuple(told.shape)} instead of {tuple(self._previous.shape)}")
+        is_told = told.isfinite().all(-1)
+        self._previous = torch.where(is_told[:, None], told, self._previous)
+        return is_told
+
+    def _planned(self, history: LatentHistory, started: float) -> Plan:
+        settings = self._task.plan
+        problem = Problem(
+            history=history.latents,
+            previous=self._previous,
+            cost=self._cost,
+            action_limits=self._action_limits,
+            limits=self._limits,
+            horizon=settings.horizon,
+        )
+        deadline = None if settings.deadline_ms is None else started + settings.deadline_ms / 1e3
+        return self._planner.plan(problem, self._warm_start(), deadline)
+
+    def _warm_start(self) -> Tensor | None:
+        """The last plan from where it is now, its last action repeated; the previous action where it was worth nothing."""
+        if self._plan is None:
+            return None
+        actions = self._plan.actions
+        rest = torch.cat([actions[:, self._used :], actions[:, -1:].expand(-1, self._used, -1)], dim=1)
+        return torch.where(self._plan.cost.isfinite()[:, None, None], rest, self._previous[:, None])
+
+    def _problems(self, plan: Plan, observed: Tensor, is_told: Tensor, step: Tensor) -> list[str | None]:
+        """Why each machine cannot follow its plan; None where it can."""
+        problems: list[str | None] = []
+        facts = (observed, is_told, plan.cost.isfinite() & step.isfinite().all(-1), plan.feasible, plan.margins)
+        for seen, told, scored, feasible, margins in zip(*(fact.tolist() for fact in facts), strict=True):
+            broken = [limit.name for limit, margin in zip(self._limits, margins, strict=True) if limit.hard and not margin >= 0]
+            if not seen:
+                problems.append("the observation is not finite")
+            elif not told:
+                problems.append("the action that was applied is not finite")
+            elif not scored:
+                problems.append("no plan has a finite prediction")
+            elif not feasible:
+                problems.append(f"every plan breaks a hard limit (the best one: {', '.join(broken) or 'unnamed'})")
+            else:
+                problems.append(None)
+        return problems
+
+    def _fallback(self) -> Tensor:
+        return self._previous if self._task.fallback is Fallback.HOLD else torch.zeros_like(self._previous)
+
+    def _p_value(self, error: float) -> float | None:
+        if self._calibration is None or not math.isfinite(error):
+            return None
+        n = len(self._calibration)
+        return (1 + n - int(np.searchsorted(self._calibration, error, side="left"))) / (1 + n)
+
+    def _encoded(self, samples: Mapping[str, NDArray[Any]]) -> Tensor:
+        """Latents (B, D) of one sample per machine."""
+        return self._model.encode({name: torch.tensor(value).unsqueeze(1) for name, value in samples.items()})[:, 0]
+
+    def _encoded_goal(self, goal: Mapping[str, ArrayLike]) -> Tensor:
+        samples = _samples(self._model.schema, goal)
+        if not _finite(samples).all():
+            raise ValueError("the goal has a number that is not finite")
+        with torch.no_grad():
+            return self._encoded(samples)
+
+
+def _finite(samples: Mapping[str, NDArray[Any]]) -> Tensor:
+    """Whether all numbers of a machine are finite, (B,) bool."""
+    return torch.from_numpy(np.logical_and.reduce([np.isfinite(v).reshape(len(v), -1).all(1) for v in samples.values()]))
+
+
+def _samples(schema: Schema, given: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+    """Observations (B, *shape) by signal name, checked and in the signals' dtypes.
+
+    Raises:
+        ValueError: A name, shape or dtype is wrong; the message names it.
+    """
+    known = [s.name for s in schema.observations]
+    for name in given:
+        role = schema.by_name[name].role if name in schema.by_name else None
+        if role is Role.LABEL:
+            raise ValueError(f"label {name!r} is never given to a model")
+        if role is not Role.OBSERVATION:
+            raise ValueError(f"{name!r} is not an observation of this model, which takes {', '.join(known)} and never a label")
+    if missing := [name for name in known if name not in given]:
+        raise ValueError(f"observations are missing: {', '.join(missing)}")
+    samples = {}
+    for signal in schema.observations:
+        value = np.asarray(given[signal.name])
+        if value.ndim != 1 + len(signal.shape) or value.shape[1:] != signal.shape or not len(value):
+            raise ValueError(f"{signal.name!r} has shape {value.shape[1:]} per machine (of {value.shape}) instead of {signal.shape}")
+        if not np.can_cast(value.dtype, signal.dtype, "same_kind" if signal.dtype.startswith("float") else "safe"):
+            raise ValueError(f"{signal.name!r} has dtype {value.dtype} instead of {signal.dtype}")
+        with np.errstate(over="ignore"):
+            samples[signal.name] = value.astype(signal.dtype, copy=False)
+    if len({len(value) for value in samples.values()}) != 1:
+        raise ValueError("observations are of different numbers of machines: " + str({name: len(v) for name, v in samples.items()}))
+    return samples

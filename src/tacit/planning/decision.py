@@ -1,0 +1,108 @@
+"""Decisions: what a controller does now, why, and what that rests on.
+
+Dimensions: B machines, A action.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tacit.contracts import Plan
+
+
+class Verdict(StrEnum):
+    """What the controller decided to do."""
+
+    ACT = "act"  # apply the plan
+    ABSTAIN = "abstain"  # the plan is sound but not to be trusted
+    FALLBACK = "fallback"  # there is no sound plan
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a decision rests on.
+
+    Attributes:
+        cost: Cost of the plan that was made in this step; None when none was made.
+        surprise: Distance of the observed latent from the one predicted for the last applied action, as `one_step_error` measures
+            it; None when this observation or the one before is missing.
+        surprise_p: Share of held-out errors at least as large as `surprise`, counting it as one of them: (1 + #larger) / (1 + n),
+            the conformal p-value of Vovk et al. (2005). None without a surprise or without a calibration.
+        encode_ms: Milliseconds from the observation to the latent, for the whole batch.
+        plan_ms: Milliseconds from the latent to the plan, for the whole batch.
+    """
+
+    cost: float | None
+    surprise: float | None
+    surprise_p: float | None
+    encode_ms: float
+    plan_ms: float
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Decision:
+    """What one machine does now.
+
+    Attributes:
+        action: (A,) float32, physical units, inside the action limits whatever the verdict.
+        verdict: What the controller decided.
+        reason: Why, for a person.
+        plan: The plan that was made in this step, with B = 1; None when none was made.
+        evidence: What the decision rests on.
+    """
+
+    action: NDArray[np.float32]
+    verdict: Verdict
+    reason: str
+    plan: Plan | None
+    evidence: Evidence
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DecisionBatch:
+    """What B machines do now; `batch[i]` is the decision of machine i.
+
+    Attributes:
+        actions: (B, A) float32, physical units, inside the action limits whatever the verdicts.
+        verdicts: One per machine.
+        reasons: One per machine.
+        plan: The plan that was made in this step; None when none was made.
+        evidence: One per machine.
+    """
+
+    actions: NDArray[np.float32]
+    verdicts: tuple[Verdict, ...]
+    reasons: tuple[str, ...]
+    plan: Plan | None
+    evidence: tuple[Evidence, ...]
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def __getitem__(self, machine: int) -> Decision:
+        return Decision(
+            action=self.actions[machine],
+            verdict=self.verdicts[machine],
+            reason=self.reasons[machine],
+            plan=None if self.plan is None else _plan_of(self.plan, machine),
+            evidence=self.evidence[machine],
+        )
+
+
+def _plan_of(plan: Plan, machine: int) -> Plan:
+    return Plan(
+        actions=plan.actions[machine][None],
+        trajectory=plan.trajectory[machine][None],
+        cost=plan.cost[machine][None],
+        margins=plan.margins[machine][None],
+        feasible=plan.feasible[machine][None],
+        spent=plan.spent,
+    )
