@@ -1,0 +1,1 @@
+"""Encoders, predictors, the JEPA that joins them, and the heads that read its latents."""

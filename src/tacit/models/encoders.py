@@ -1,0 +1,110 @@
+"""Perception: observations as logged -> latents.
+
+One encoder per observation signal (images, vectors), fused by one linear map. Dimensions: N frames, D latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tacit.nn.blocks import Standardizer, mlp
+from tacit.signals import Schema, SchemaError, Signal
+
+PATCH = 4  # pixels per side that the first convolution reads at once
+COARSEST = 4  # the feature map is halved until its shorter side is at most this
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Settings of `ObservationEncoder`.
+
+    Attributes:
+        channels: Channels of the patch convolution and of each halving convolution; the last one repeats for larger images.
+        features: Width of each signal's feature vector before fusion.
+    """
+
+    channels: tuple[int, ...] = (32, 64, 128)
+    features: int = 256
+
+
+class ImageEncoder(nn.Module):
+    """Patches, then strided convolutions, then one linear layer that keeps positions apart.
+
+    Non-overlapping patches cost a quarter of the usual overlapping stem and see sub-pixel motion just as well, because the
+    following layers read the intensities inside each patch linearly.
+
+    Args:
+        signal: An image signal, (height, width, channels) uint8.
+        config: Widths.
+    """
+
+    def __init__(self, signal: Signal, config: EncoderConfig) -> None:
+        super().__init__()
+        height, width, colours = signal.shape
+        if height % PATCH or width % PATCH:
+            raise SchemaError(f"image {signal.name!r} is {height} x {width}; height and width must be multiples of {PATCH}")
+        self.standardize = Standardizer((colours,))
+        layers: list[nn.Module] = [nn.Conv2d(colours, config.channels[0], PATCH, PATCH), nn.ReLU()]
+        before, height, width, depth = config.channels[0], height // PATCH, width // PATCH, 1
+        while min(height, width) > COARSEST or depth < len(config.channels):
+            after = config.channels[min(depth, len(config.channels) - 1)]
+            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.ReLU()]
+            before, height, width, depth = after, (height + 1) // 2, (width + 1) // 2, depth + 1
+        layers += [nn.Flatten(), nn.Linear(before * height * width, config.features), nn.ReLU()]
+        self.network = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames (N, height, width, channels) uint8 -> features (N, F)."""
+        features: Tensor = self.network(self.standardize(frames).permute(0, 3, 1, 2))
+        return features
+
+
+class VectorEncoder(nn.Module):
+    """Two layers over a standardised vector.
+
+    Args:
+        signal: A signal of any shape that is not an image; it is flattened.
+        config: Widths.
+    """
+
+    def __init__(self, signal: Signal, config: EncoderConfig) -> None:
+        super().__init__()
+        self.standardize = Standardizer((signal.size,))
+        self.network = nn.Sequential(mlp((signal.size, config.features, config.features)), nn.ReLU())
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Samples (N, *shape) -> features (N, F)."""
+        features: Tensor = self.network(self.standardize(samples.flatten(1).float()))
+        return features
+
+
+class ObservationEncoder(nn.Module):
+    """All observation signals of a schema, fused into one latent.
+
+    Args:
+        schema: Its observation signals are encoded; the others are ignored.
+        latent: D.
+        config: Widths.
+
+    Raises:
+        SchemaError: There is no observation, or an image that does not split into patches.
+    """
+
+    def __init__(self, schema: Schema, latent: int, config: EncoderConfig) -> None:
+        super().__init__()
+        if not schema.observations:
+            raise SchemaError("the schema has no observation signal: a model needs something to see")
+        self.encoders = nn.ModuleDict(
+            {s.name.replace(".", "/"): ImageEncoder(s, config) if s.is_image else VectorEncoder(s, config) for s in schema.observations}
+        )
+        self.fuse = nn.Linear(config.features * len(schema.observations), latent)
+
+    def forward(self, observations: Mapping[str, Tensor]) -> Tensor:
+        """Observations by name, each (N, *shape) -> latents (N, D)."""
+        features = [encoder(observations[key.replace("/", ".")]) for key, encoder in self.encoders.items()]
+        latents: Tensor = self.fuse(torch.cat(features, dim=-1))
+        return latents

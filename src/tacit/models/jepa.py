@@ -1,0 +1,129 @@
+"""A joint-embedding predictive architecture that plans: the method on one screen.
+
+    z_t = f(o_t)                      encode
+    ẑ_{t+1} = z_t + p(z_{t-h+1..t}, a_t)      predict, in latent space, never in pixels
+
+    loss =     |ẑ - z|² over rollouts        the future must be predictable
+           + λ SIGReg(z)                     ... and must not collapse
+           + μ |a - inverse(z, z')|²         ... and must keep what actions change
+
+LeJEPA (arXiv 2511.08544), LeWM (arXiv 2603.19312), PLDM (arXiv 2502.14819). No decoder, no teacher, no stop-gradient.
+Dimensions: B batch, L frames of a window, h history, K candidates, H horizon, A action, D latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tacit.models.encoders import EncoderConfig, ObservationEncoder
+from tacit.models.predictor import PredictorConfig, ResidualPredictor
+from tacit.nn.blocks import Standardizer, mlp
+from tacit.objectives.inverse import inverse_loss
+from tacit.objectives.prediction import rollout_loss
+from tacit.objectives.sigreg import AllReduce, SIGRegConfig, sigreg
+from tacit.signals import Schema, SchemaError
+
+
+@dataclass(frozen=True, kw_only=True)
+class JEPAConfig:
+    """Settings of a `JEPA`.
+
+    Attributes:
+        latent: D.
+        encoder: Perception.
+        predictor: World model.
+        sigreg: Anti-collapse statistic.
+        rollout: Steps of the prediction loss.
+        sigreg_weight: λ.
+        inverse_weight: μ.
+        inverse_spans: Steps between the two latents that the inverse model sees.
+    """
+
+    latent: int = 64
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    sigreg: SIGRegConfig = field(default_factory=SIGRegConfig)
+    rollout: int = 2
+    sigreg_weight: float = 0.1
+    inverse_weight: float = 1.0
+    inverse_spans: tuple[int, ...] = (1, 4)
+
+
+class Losses(NamedTuple):
+    """The weighted sum that is minimised, and its unweighted parts; scalars."""
+
+    total: Tensor
+    prediction: Tensor
+    sigreg: Tensor
+    inverse: Tensor
+
+
+class JEPA(nn.Module):
+    """Encoder, predictor and inverse model of one machine. Satisfies `tacit.contracts.WorldModel`.
+
+    Args:
+        schema: Signals of the machine; labels are dropped here, so nothing behind this line can know one.
+        config: Settings.
+
+    Raises:
+        SchemaError: There is no observation or no action.
+    """
+
+    def __init__(self, schema: Schema, config: JEPAConfig) -> None:
+        super().__init__()
+        self.schema = schema.without_labels()
+        if not self.schema.actions:
+            raise SchemaError("the schema has no action signal: without one there is nothing to plan")
+        self.config = config
+        self.latent_size, self.history = config.latent, config.predictor.history
+        self.encoder = ObservationEncoder(self.schema, config.latent, config.encoder)
+        self.predictor = ResidualPredictor(config.latent, self.schema.action_size, config.predictor)
+        self.inverse = mlp((2 * config.latent, 256, self.schema.action_size))
+        self.actions = Standardizer((self.schema.action_size,))
+
+    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
+        """Observations by signal name, each (B, T, *shape) as logged -> latents (B, T, D), float32."""
+        leading = next(iter(observations.values())).shape[:2]
+        latents: Tensor = self.encoder({name: value.flatten(0, 1) for name, value in observations.items()})
+        return latents.float().unflatten(0, leading)
+
+    def step(self, history: Tensor, action: Tensor) -> Tensor:
+        """Latents (B, h, D), oldest first, and physical action (B, A) -> next latent (B, D)."""
+        return self.rollout(history, action[:, None, None])[:, 0, 0]
+
+    def rollout(self, history: Tensor, actions: Tensor) -> Tensor:
+        """Latents (B, h, D) and physical candidate actions (B, K, H, A) -> predicted latents (B, K, H, D)."""
+        return self.predictor.unroll(history, self.actions(actions))
+
+    def forward(self, observations: Mapping[str, Tensor], actions: Tensor, directions: Tensor, all_reduce: AllReduce | None = None, world_size: int = 1) -> Losses:
+        """The training losses of a batch of windows.
+
+        Args:
+            observations: By signal name, (B, L, *shape) as logged.
+            actions: Physical, (B, L - 1, A).
+            directions: Unit columns for SIGReg, (D, M).
+            all_reduce: Differentiable sum over processes; None for one process.
+            world_size: Number of processes.
+        """
+        config = self.config
+        latents, standard = self.encode(observations), self.actions(actions)
+        prediction = rollout_loss(self.predictor, latents, standard, history=self.history, steps=config.rollout)
+        gaussian = sigreg(latents.transpose(0, 1), directions, config.sigreg, all_reduce=all_reduce, world_size=world_size)
+        inverse = inverse_loss(self.inverse, latents, standard, config.inverse_spans)
+        total = prediction + config.sigreg_weight * gaussian + config.inverse_weight * inverse
+        return Losses(total, prediction, gaussian, inverse)
+
+    @torch.no_grad()
+    def standardize(self, observations: Mapping[str, Tensor], actions: Tensor) -> None:
+        """Take the statistics of a sample of the training logs: observations (N, *shape), physical actions (N, A)."""
+        for key, encoder in self.encoder.encoders.items():
+            sample = observations[key.replace("/", ".")].float()
+            last = encoder.standardize.mean.shape[0]
+            flat = sample.reshape(-1, last)
+            encoder.standardize.set(flat.mean(0), flat.std(0))
+        self.actions.set(actions.mean(0), actions.std(0))

@@ -1,0 +1,1 @@
+"""Building blocks: pure tensors in, tensors out."""

@@ -1,0 +1,330 @@
+"""The training loop: windows in, a JEPA out, with everything that can go wrong on the way.
+
+One pass of the loop is one optimizer step on one global batch. What a batch holds and which directions SIGReg looks along are
+functions of (seed, step), so a resumed run repeats the interrupted one bit by bit on the CPU when it is told `steps`; with
+`minutes` the learning rate follows the clock instead.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tacit.data import EpisodeStore, Prefetcher, WindowReader, WindowSampler
+from tacit.models.jepa import JEPA, Losses
+from tacit.objectives.sigreg import unit_directions
+from tacit.signals import Schema
+from tacit.training.checkpoint import CheckpointError, load_strictly, load_tensors, optimizer_tensors, restore_optimizer, save_tensors, under, with_prefix
+from tacit.training.distributed import Group, from_first, sum_over_processes
+from tacit.training.seed import generator
+from tacit.training.watch import Health, health
+
+CHECKPOINT = "checkpoints/latest.safetensors"
+METRICS = "metrics.jsonl"
+
+
+class TrainingStopped(RuntimeError):
+    """Training ended before its time: a non-finite loss or collapsed latents."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of the loop.
+
+    Attributes:
+        batch: Windows per step over all processes.
+        window: L, frames per window.
+        steps: Optimizer steps; None when the clock decides.
+        minutes: Wall minutes; None when the steps decide.
+        learning_rate: Peak of the cosine schedule.
+        weight_decay: AdamW's.
+        warmup: Steps of linear warm-up.
+        clip: Largest gradient norm.
+        watch_every: Steps between looks at the held-out latents.
+        checkpoint_seconds: Wall seconds between checkpoints.
+        bfloat16: Run encoder, predictor and inverse model in bfloat16; losses and SIGReg stay in float32.
+
+    Raises:
+        ValueError: Not exactly one of steps and minutes is given, or it is not positive.
+    """
+
+    batch: int = 64
+    window: int = 8
+    steps: int | None = None
+    minutes: float | None = None
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    warmup: int = 100
+    clip: float = 1.0
+    watch_every: int = 250
+    checkpoint_seconds: float = 60.0
+    bfloat16: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError("give either steps or minutes")
+        if (self.steps or 0) < 0 or (self.minutes or 0) < 0:
+            raise ValueError("steps and minutes must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """What a progress display is told after each step: step, share of the training done (0 to 1), total loss, frames per second."""
+
+    step: int
+    share: float
+    loss: float
+    frames_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a training took: steps, frames seen by the encoder over all processes, seconds in the loop, and the last look at the latents."""
+
+    steps: int
+    frames: int
+    seconds: float
+    health: Health
+
+
+def tensors(batch: Mapping[str, np.ndarray[Any, Any]], schema: Schema, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
+    """A batch of windows as tensors: observations by name (B, L, *shape) and actions (B, L - 1, A)."""
+    observations = {s.name: torch.from_numpy(batch[s.name]).to(device, non_blocking=True) for s in schema.observations}
+    actions = [torch.from_numpy(batch[s.name]).flatten(2).to(device, torch.float32) for s in schema.actions]
+    return observations, torch.cat(actions, dim=-1)
+
+
+def learning_rate(config: TrainConfig, step: int, share: float) -> float:
+    """Linear warm-up by steps, then half a cosine down to 2 % by the share of the training that is done."""
+    return config.learning_rate * min(1.0, (step + 1) / config.warmup) * (0.51 + 0.49 * math.cos(math.pi * min(share, 1.0)))
+
+
+def train(
+    store: EpisodeStore,
+    episodes: Sequence[int],
+    held_out: Sequence[int],
+    model: JEPA,
+    config: TrainConfig,
+    out: Path,
+    *,
+    seed: int,
+    group: Group | None = None,
+    resume: bool = False,
+    on_step: Callable[[Moment], None] | None = None,
+    on_scalars: Callable[[int, Mapping[str, float]], None] | None = None,
+) -> Trained:
+    """Train a model on the windows of some episodes, in place.
+
+    Args:
+        store: The logs. Only signals of the model's schema are read, never a label.
+        episodes: Episodes to train on.
+        held_out: Episodes that the collapse watch looks at.
+        model: Fresh or partly trained; moved to the group's device.
+        config: Settings.
+        out: Run directory; gets metrics.jsonl and checkpoints/latest.safetensors.
+        seed: Of batches and directions.
+        group: Processes that train together; None for this one alone on the CPU.
+        resume: Go on from the checkpoint in `out`.
+        on_step: Told about every step.
+        on_scalars: Told the scalars that also go to metrics.jsonl, for a tracker.
+
+    Raises:
+        TrainingStopped: A loss was not finite, or the latents collapsed. The last good checkpoint is kept.
+        CheckpointError: `resume` finds a checkpoint of another model or of other settings.
+        KeyboardInterrupt: After a checkpoint was written.
+    """
+    group = group or Group()
+    reader = WindowReader(store, length=config.window, episodes=episodes)
+    sampler = WindowSampler(reader.lengths, window=config.window, batch=config.batch, seed=seed, rank=group.rank, world_size=group.world_size)
+    watched = _watched(store, held_out, model.schema, config, seed)
+    model.to(group.device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True)
+    state = _Progress.resumed(out, model, optimizer, config, seed) if resume else _Progress()
+    if state.step == 0:
+        sample, actions = tensors(reader.read(sampler.batch_at(0)), model.schema, group.device)
+        model.standardize({k: v.flatten(0, 1) for k, v in sample.items()}, actions.flatten(0, 1))
+        _share_buffers(model, group)
+    network: nn.Module = DistributedDataParallel(model) if group.world_size > 1 else model
+    reduce = sum_over_processes if group.world_size > 1 else None
+    check_every = 1 if group.device.type == "cpu" else 20  # reading a loss waits for the device
+
+    out.mkdir(parents=True, exist_ok=True)
+    begun, saved = time.perf_counter() - state.seconds, time.perf_counter()
+    pending: list[Losses] = []
+    latest = Health(effective_rank=math.nan, min_std=math.nan, mean_std=math.nan, action_r2=math.nan)
+    steps = range(state.step, config.steps if config.steps is not None else 2**62)
+    with _metrics(out, state.step, group) as metrics, Prefetcher(reader, sampler.batch_at, steps) as batches:
+
+        def note(scalars: dict[str, float]) -> None:
+            if group.is_first:
+                metrics.write(json.dumps({"step": state.step, "seconds": round(state.seconds, 3), **scalars}) + "\n")
+                metrics.flush()
+                if on_scalars:
+                    on_scalars(state.step, scalars)
+
+        def save() -> None:
+            if group.is_first:
+                state.save(out, model, optimizer, config, seed)
+
+        try:
+            for batch in batches:
+                share = from_first(state.share(config), group)
+                if share >= 1.0:
+                    break
+                for parameters in optimizer.param_groups:
+                    parameters["lr"] = learning_rate(config, state.step, share)
+                observations, actions = tensors(batch, model.schema, group.device)
+                directions = unit_directions(model.latent_size, model.config.sigreg.directions, generator(seed, "directions", state.step))
+                with _precision(group.device, config):
+                    losses: Losses = network(observations, actions, directions, reduce, group.world_size)
+                pending.append(Losses(*(loss.detach() for loss in losses)))
+                if len(pending) >= check_every:
+                    values = _checked(pending, state.step, out)
+                    pending.clear()
+                    if state.step % 50 == 0 or state.step < check_every:
+                        note({f"loss/{name}": value for name, value in values.items()} | {"lr": optimizer.param_groups[0]["lr"]})
+                optimizer.zero_grad(set_to_none=True)
+                losses.total.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+                optimizer.step()
+                state.step += 1
+                state.seconds = time.perf_counter() - begun
+                if on_step and not pending:
+                    frames = config.batch * config.window * state.step
+                    on_step(Moment(step=state.step, share=state.share(config), loss=values["total"], frames_per_second=frames / state.seconds))
+                if state.step % config.watch_every == 0:
+                    latest = _look(model, watched, group)
+                    note({f"watch/{name}": value for name, value in asdict(latest).items()})
+                    if reason := state.collapsed(latest):
+                        raise TrainingStopped(
+                            f"stopped at step {state.step}: {reason}. Raise the SIGReg or inverse weight, lower the learning rate, "
+                            f"or look at the logs: do the observations change at all?"
+                        )
+                if time.perf_counter() - saved > config.checkpoint_seconds:
+                    save()
+                    saved = time.perf_counter()
+        except KeyboardInterrupt:
+            save()
+            raise
+        save()
+    latest = _look(model, watched, group)
+    return Trained(steps=state.step, frames=state.step * config.batch * config.window, seconds=state.seconds, health=latest)
+
+
+@dataclass(kw_only=True)
+class _Progress:
+    """Where a training stands."""
+
+    step: int = 0
+    seconds: float = 0.0
+    bad_looks: int = 0
+
+    def share(self, config: TrainConfig) -> float:
+        if config.steps is not None:
+            return self.step / config.steps if config.steps else 1.0
+        assert config.minutes is not None
+        return self.seconds / (60 * config.minutes) if config.minutes else 1.0
+
+    def collapsed(self, seen: Health) -> str | None:
+        """The reason to stop: two bad looks in a row."""
+        reason = seen.collapse()
+        self.bad_looks = self.bad_looks + 1 if reason else 0
+        return reason if self.bad_looks >= 2 else None
+
+    def save(self, out: Path, model: JEPA, optimizer: torch.optim.Optimizer, config: TrainConfig, seed: int) -> None:
+        path = out / CHECKPOINT
+        path.parent.mkdir(parents=True, exist_ok=True)
+        everything = with_prefix("model", model.state_dict()) | with_prefix("optimizer", optimizer_tensors(optimizer))
+        meta = {"step": self.step, "seconds": self.seconds, "bad_looks": self.bad_looks, "seed": seed, "settings": _fixed(config)}
+        save_tensors(path, everything, meta | {"schema": model.schema.digest()})
+
+    @classmethod
+    def resumed(cls, out: Path, model: JEPA, optimizer: torch.optim.Optimizer, config: TrainConfig, seed: int) -> _Progress:
+        path = out / CHECKPOINT
+        everything, meta = load_tensors(path)
+        expected = {"seed": seed, "settings": _fixed(config), "schema": model.schema.digest()}
+        if different := [key for key, value in expected.items() if meta.get(key) != value]:
+            raise CheckpointError(f"{path} was written with another {' and '.join(different)}: resume with the same ones, or train anew in another folder")
+        load_strictly(model, under("model", everything), str(path))
+        restore_optimizer(optimizer, under("optimizer", everything))
+        return cls(step=meta["step"], seconds=meta["seconds"], bad_looks=meta["bad_looks"])
+
+
+def _fixed(config: TrainConfig) -> dict[str, Any]:
+    """Settings that must stay the same over a resume; how long to train may change."""
+    changing = ("steps", "minutes", "watch_every", "checkpoint_seconds")
+    return {key: value for key, value in asdict(config).items() if key not in changing}
+
+
+def _precision(device: torch.device, config: TrainConfig) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16)
+
+
+def _checked(pending: Sequence[Losses], step: int, out: Path) -> dict[str, float]:
+    """Mean of each loss over the pending steps.
+
+    Raises:
+        TrainingStopped: One is not finite; the message names the step and the loss.
+    """
+    values = torch.stack([torch.stack(losses) for losses in pending]).double().cpu()
+    bad = (~values.isfinite()).nonzero()
+    if len(bad):
+        row, column = bad[0].tolist()
+        at = step - len(pending) + 1 + row
+        raise TrainingStopped(
+            f"stopped at step {at}: the {Losses._fields[column]} loss is {values[row, column].item()}. The last checkpoint in "
+            f"{out / 'checkpoints'} is good; lower the learning rate, or look for extreme values in the logs (`tacit info`)."
+        )
+    return dict(zip(Losses._fields, values.mean(0).tolist(), strict=True))
+
+
+def _watched(store: EpisodeStore, held_out: Sequence[int], schema: Schema, config: TrainConfig, seed: int) -> tuple[dict[str, Tensor], Tensor]:
+    """A fixed batch of held-out windows."""
+    reader = WindowReader(store, length=config.window, episodes=held_out)
+    windows = int((reader.lengths - config.window + 2).clip(min=0).sum())
+    sampler = WindowSampler(reader.lengths, window=config.window, batch=min(128, windows), seed=seed)
+    return tensors(reader.read(sampler.batch_at(0)), schema, torch.device("cpu"))
+
+
+@torch.no_grad()
+def _look(model: JEPA, watched: tuple[dict[str, Tensor], Tensor], group: Group) -> Health:
+    observations, actions = watched
+    latents = model.encode({name: value.to(group.device) for name, value in observations.items()})
+    return health(latents.cpu(), actions)
+
+
+def _share_buffers(model: JEPA, group: Group) -> None:
+    """Every process standardises with the first one's statistics."""
+    if group.world_size > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, 0)
+
+
+class _metrics(AbstractContextManager[TextIO]):  # noqa: N801
+    """metrics.jsonl open for appending; lines of steps that a resumed run will repeat are dropped. Only the first process writes."""
+
+    def __init__(self, out: Path, step: int, group: Group) -> None:
+        self.path = out / METRICS if group.is_first else Path("/dev/null")
+        self.step = step
+
+    def __enter__(self) -> TextIO:
+        kept = []
+        if self.step and self.path.is_file():
+            kept = [line for line in self.path.read_text().splitlines() if json.loads(line)["step"] <= self.step]
+        self.file = self.path.open("w")
+        self.file.writelines(line + "\n" for line in kept)
+        return self.file
+
+    def __exit__(self, *exc: object) -> None:
+        self.file.close()

@@ -1,0 +1,74 @@
+"""The collapse watch: is there still anything in the latents?
+
+A JEPA can lower its prediction loss by saying the same of everything. The watch looks at a fixed batch of held-out windows,
+never at a label. Dimensions: N frames, B windows, L frames per window, D latent, A action.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """State of a representation.
+
+    Attributes:
+        effective_rank: exp(entropy) of the normalised singular values of the centred latents, 1 to D (Roy & Vetterli, 2007).
+        min_std: Smallest standard deviation of a latent dimension.
+        mean_std: Mean standard deviation of the latent dimensions.
+        action_r2: R² of a linear probe from (z_t, z_{t+1} - z_t) to the action, on windows it was not fitted on.
+    """
+
+    effective_rank: float
+    min_std: float
+    mean_std: float
+    action_r2: float
+
+    def collapse(self) -> str | None:
+        """What is wrong in words, None when the latents are alive."""
+        if self.mean_std < 0.02:
+            return f"the latents no longer vary (mean standard deviation {self.mean_std:.4f})"
+        if self.effective_rank < 1.5:
+            return f"the latents vary along one direction only (effective rank {self.effective_rank:.2f})"
+        return None
+
+
+def effective_rank(latents: Tensor) -> float:
+    """exp(entropy) of the normalised singular values of latents (N, D), centred."""
+    values = torch.linalg.svdvals((latents - latents.mean(0)).double())
+    share = values / values.sum().clamp(min=1e-12)
+    return float(torch.exp(-(share * share.clamp(min=1e-12).log()).sum()))
+
+
+def health(latents: Tensor, actions: Tensor) -> Health:
+    """Judge the latents of held-out windows.
+
+    Args:
+        latents: (B, L, D).
+        actions: (B, L - 1, A), any units.
+    """
+    flat = latents.flatten(0, 1).float()
+    std = flat.std(0)
+    return Health(
+        effective_rank=effective_rank(flat),
+        min_std=float(std.min()),
+        mean_std=float(std.mean()),
+        action_r2=_action_r2(latents.double(), actions.double()),
+    )
+
+
+def _action_r2(latents: Tensor, actions: Tensor) -> float:
+    half = len(latents) // 2
+    change = latents[:, 1:] - latents[:, :-1]
+    inputs = torch.cat((change, latents[:, :-1], torch.ones_like(change[..., :1])), dim=-1)
+    inputs = inputs / inputs[:half].flatten(0, 1).std(0).clamp(min=1e-9).nan_to_num(1.0).where(inputs.new_ones(inputs.shape[-1]).bool(), 1.0)
+    x, y = inputs[:half].flatten(0, 1), actions[:half].flatten(0, 1)
+    ridge = 1e-2 * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    weights = torch.linalg.solve(x.T @ x + ridge, x.T @ y)
+    truth = actions[half:].flatten(0, 1)
+    residual = (inputs[half:].flatten(0, 1) @ weights - truth).square().sum()
+    return float(1 - residual / (truth - truth.mean(0)).square().sum().clamp(min=1e-12))
