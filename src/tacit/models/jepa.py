@@ -4,11 +4,11 @@
     ẑ_{t+1} = z_t + p(z_{t-h+1..t}, a_t)      predict, in latent space, never in pixels
 
     loss =     |ẑ - z|² over rollouts        the future must be predictable
-           + λ SIGReg(z)                     ... and must not collapse
+           + λ SIGReg(z) + κ |cov(z) - I|²   ... and must not collapse
            + μ |a - inverse(z, z')|²         ... and must keep what actions change
 
-LeJEPA (arXiv 2511.08544), LeWM (arXiv 2603.19312), PLDM (arXiv 2502.14819). No decoder, no teacher, no stop-gradient.
-Dimensions: B batch, L frames of a window, h history, K candidates, H horizon, A action, D latent.
+LeJEPA (arXiv 2511.08544), LeWM (arXiv 2603.19312), PLDM (arXiv 2502.14819), VICReg (arXiv 2105.04906).
+No decoder, no teacher, no stop-gradient. Dimensions: B batch, L frames of a window, h history, K candidates, H horizon, A action, D latent.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from tacit.models.encoders import EncoderConfig, ObservationEncoder
 from tacit.models.predictor import PredictorConfig, ResidualPredictor
 from tacit.nn.blocks import Standardizer, mlp
+from tacit.objectives.covariance import covariance_loss
 from tacit.objectives.inverse import inverse_loss
 from tacit.objectives.prediction import rollout_loss
 from tacit.objectives.sigreg import AllReduce, SIGRegConfig, sigreg
@@ -40,6 +41,7 @@ class JEPAConfig:
         sigreg: Anti-collapse statistic.
         rollout: Steps of the prediction loss.
         sigreg_weight: λ.
+        covariance_weight: κ.
         inverse_weight: μ.
         inverse_spans: Steps between the two latents that the inverse model sees.
     """
@@ -49,7 +51,8 @@ class JEPAConfig:
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     sigreg: SIGRegConfig = field(default_factory=SIGRegConfig)
     rollout: int = 2
-    sigreg_weight: float = 0.1
+    sigreg_weight: float = 0.03
+    covariance_weight: float = 0.1
     inverse_weight: float = 1.0
     inverse_spans: tuple[int, ...] = (1, 4)
 
@@ -60,6 +63,7 @@ class Losses(NamedTuple):
     total: Tensor
     prediction: Tensor
     sigreg: Tensor
+    covariance: Tensor
     inverse: Tensor
 
 
@@ -114,9 +118,10 @@ class JEPA(nn.Module):
         latents, standard = self.encode(observations), self.actions(actions)
         prediction = rollout_loss(self.predictor, latents, standard, history=self.history, steps=config.rollout)
         gaussian = sigreg(latents.transpose(0, 1), directions, config.sigreg, all_reduce=all_reduce, world_size=world_size)
+        spread = covariance_loss(latents.flatten(0, 1), all_reduce=all_reduce, world_size=world_size)
         inverse = inverse_loss(self.inverse, latents, standard, config.inverse_spans)
-        total = prediction + config.sigreg_weight * gaussian + config.inverse_weight * inverse
-        return Losses(total, prediction, gaussian, inverse)
+        anchored = config.sigreg_weight * gaussian + config.covariance_weight * spread + config.inverse_weight * inverse
+        return Losses(prediction + anchored, prediction, gaussian, spread, inverse)
 
     @torch.no_grad()
     def standardize(self, observations: Mapping[str, Tensor], actions: Tensor) -> None:

@@ -1,0 +1,87 @@
+"""A trained run, loaded: the model, what it is worth, and controllers made of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from tacit.contracts import Cost
+from tacit.models.heads import GoalPolicy
+from tacit.models.heads import TemporalDistance as DistanceHead
+from tacit.models.jepa import JEPA
+from tacit.planning import Controller, LatentDistance, Task, TemporalDistance, planner_for
+from tacit.signals import Schema
+from tacit.training.calibration import Calibration
+from tacit.training.folder import RunConfig, read_run
+
+CostFor = Callable[[Tensor], Cost]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """A trained run.
+
+    Attributes:
+        path: Its folder.
+        config: What it was made with.
+        model: Encoder and predictor.
+        distance: Learned steps to go, the default cost of planning.
+        policy: Goal policy cloned from the logs.
+        calibration: Errors on held-out episodes.
+    """
+
+    path: Path
+    config: RunConfig
+    model: JEPA
+    distance: DistanceHead
+    policy: GoalPolicy
+    calibration: Calibration
+
+    @property
+    def schema(self) -> Schema:
+        """Signals the model knows; never a label."""
+        return self.model.schema
+
+    def temporal_cost(self, goal: Tensor) -> Cost:
+        """Learned steps to the goal's latent (B, D), summed over the horizon."""
+        return TemporalDistance(distance=self.distance, goal=goal)
+
+    def latent_cost(self, goal: Tensor) -> Cost:
+        """Squared latent distance to the goal's latent (B, D), summed over the horizon: the ablation."""
+        return LatentDistance(goal=goal)
+
+    def controller(self, task: Task | str | Path, *, cost_for: CostFor | None = None, seed: int = 0) -> Controller:
+        """Make a receding-horizon controller.
+
+        Args:
+            task: What is wanted, or the path of a task file.
+            cost_for: Makes the cost from the latents of the goals, (B, D); None for `temporal_cost`.
+            seed: Of the planner's samples.
+
+        Raises:
+            TaskError: The task does not fit this run.
+        """
+        task = task if isinstance(task, Task) else Task.from_toml(task)
+        return Controller(
+            model=self.model,
+            planner=planner_for(self.model, task.plan, seed=seed),
+            cost_for=cost_for or self.temporal_cost,
+            task=task,
+            calibration=self.calibration.one_step,
+        )
+
+
+def load(path: str | Path) -> Run:
+    """Load a run for use on the CPU.
+
+    Args:
+        path: Its folder.
+
+    Raises:
+        RunError: It is not a complete run of this version; the message says what is wrong with it.
+    """
+    config, model, distance, policy, calibration = read_run(Path(path))
+    return Run(path=Path(path), config=config, model=model, distance=distance, policy=policy, calibration=calibration)

@@ -1,0 +1,131 @@
+"""From a store to a finished run: train, encode the logs, fit the heads, calibrate, write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from tacit.data import EpisodeStore, StoreError, split
+from tacit.models.jepa import JEPA
+from tacit.training.calibration import calibrate
+from tacit.training.distributed import Group
+from tacit.training.folder import RunConfig, merge_results, versions, write_run
+from tacit.training.heads import fit_distance, fit_policy
+from tacit.training.latents import encode_log
+from tacit.training.loop import Moment, train
+from tacit.training.recipes import Recipe
+
+
+class Display(Protocol):
+    """Where progress goes."""
+
+    def phase(self, name: str) -> Callable[[float, str], None]:
+        """Begin a phase; the result takes the share done (0 to 1) and a few words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silent:
+    """No display."""
+
+    def phase(self, name: str) -> Callable[[float, str], None]:
+        return lambda share, words: None
+
+
+def fit(
+    store: EpisodeStore,
+    out: Path,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    held_out: float = 0.1,
+    group: Group | None = None,
+    resume: bool = False,
+    display: Display | None = None,
+    on_scalars: Callable[[int, Mapping[str, float]], None] | None = None,
+) -> None:
+    """Make a run out of a store's healthy episodes.
+
+    Args:
+        store: The logs.
+        out: Folder of the run.
+        recipe: Settings.
+        seed: Of everything.
+        held_out: Share of the episodes kept for the collapse watch, calibration and probes.
+        group: Processes that train together; only the first one goes on after the JEPA.
+        resume: Go on from the checkpoint in `out`.
+        display: Where progress goes.
+        on_scalars: Told the scalars of the training loop.
+
+    Raises:
+        StoreError: There are too few episodes.
+        TrainingStopped: Training came to a bad end.
+    """
+    group, display = group or Group(), display or Silent()
+    if len(store) == 0:
+        raise StoreError(f"{store.path} has no episode: record or import some first")
+    kept, apart = split(store, held_out=held_out, seed=seed)
+    healthy = set(store.healthy().tolist())
+    training, watching = ([int(i) for i in part if int(i) in healthy] for part in (kept, apart))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = JEPA(store.schema, recipe.jepa)
+
+    shown = display.phase("train")
+
+    def on_step(moment: Moment) -> None:
+        shown(moment.share, f"step {moment.step}, loss {moment.loss:.3f}, {moment.frames_per_second:,.0f} frames/s")
+
+    trained = train(
+        store, training, watching, model, recipe.train, out, seed=seed, group=group, resume=resume, on_step=on_step, on_scalars=on_scalars
+    )
+    if not group.is_first:
+        return
+
+    frames = int(store.lengths[training].sum()) + len(training)
+    shown = display.phase("encode")
+    with nullcontext():
+        log = encode_log(store, training, model, device=group.device, progress=lambda done: shown(done / frames, f"{done:,} frames"))
+        watched = encode_log(store, watching, model, device=group.device)
+    model.to("cpu")
+    shown = display.phase("distance")
+    bfloat16 = recipe.train.bfloat16
+    distance = fit_distance(
+        log, recipe.head, recipe.distance, seed=seed, bfloat16=bfloat16, progress=lambda done, loss: shown(done, f"loss {loss:.3f}")
+    )
+    shown = display.phase("policy")
+    policy = fit_policy(
+        log, recipe.head, recipe.policy, seed=seed, bfloat16=bfloat16, progress=lambda done, loss: shown(done, f"loss {loss:.3f}")
+    )
+    calibration = calibrate(model, distance, watched, seed=seed)
+    config = RunConfig(
+        recipe=recipe,
+        seed=seed,
+        store=str(store.path),
+        source=json.loads(json.dumps(dict(store.source))),
+        train_episodes=len(training),
+        held_out_episodes=len(watching),
+        held_out=held_out,
+        versions=versions(),
+    )
+    write_run(out, config=config, model=model, distance=distance, policy=policy, calibration=calibration)
+    merge_results(
+        out,
+        {
+            "train": {
+                "seconds": round(trained.seconds, 2),
+                "steps": trained.steps,
+                "frames": trained.frames,
+                "frames_per_second": round(trained.frames / max(trained.seconds, 1e-9), 1),
+                "threads": torch.get_num_threads(),
+            }
+            | {name: round(value, 4) for name, value in asdict(trained.health).items()},
+            "versions": versions(),
+            "seed": seed,
+        },
+    )

@@ -1,0 +1,174 @@
+"""A run on disk: everything needed to use the model elsewhere, and nothing that executes.
+
+    config.json         what the run was made with: recipe, seed, logs, versions
+    schema.json         signals the model knows
+    model.safetensors   weights of the model and its heads
+    calibration.json    errors on held-out episodes
+    metrics.jsonl       losses and the collapse watch over the steps
+    results.json        numbers measured so far, by whoever measured them
+    report.html         the same for a person
+    checkpoints/        what resuming needs
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import cattrs
+
+from tacit.atomic import atomic_write
+from tacit.models.heads import GoalPolicy, TemporalDistance
+from tacit.models.jepa import JEPA
+from tacit.signals import Schema, SchemaError
+from tacit.training.calibration import Calibration
+from tacit.training.checkpoint import CheckpointError, load_strictly, load_tensors, save_tensors, under, with_prefix
+from tacit.training.recipes import Recipe
+
+FORMAT_VERSION = 1
+CONFIG, SCHEMA, MODEL, CALIBRATION, RESULTS = "config.json", "schema.json", "model.safetensors", "calibration.json", "results.json"
+
+_converter = cattrs.Converter(forbid_extra_keys=True)
+
+
+class RunError(RuntimeError):
+    """A folder is not a run, or a damaged one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What a run was made with.
+
+    Attributes:
+        recipe: Settings.
+        seed: Of everything.
+        store: Folder of the logs, as it was given.
+        source: What the store says of where its logs come from.
+        train_episodes: Number of episodes trained on.
+        held_out_episodes: Number of episodes kept for calibration and probes.
+        held_out: Share of the episodes that was kept, for `tacit.data.split` with the same seed.
+        versions: Of Python and the packages that matter.
+        version: Of this format.
+    """
+
+    recipe: Recipe
+    seed: int
+    store: str
+    source: dict[str, Any]
+    train_episodes: int
+    held_out_episodes: int
+    held_out: float
+    versions: dict[str, str]
+    version: int = FORMAT_VERSION
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide numbers."""
+    found = {"python": platform.python_version()}
+    for package in ("tacit", "torch", "numpy", "pyarrow"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def write_run(
+    folder: Path, *, config: RunConfig, model: JEPA, distance: TemporalDistance, policy: GoalPolicy, calibration: Calibration
+) -> None:
+    """Write the parts of a finished run, each atomically; config.json last, so that a folder with one is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {"jepa": model, "distance": distance, "policy": policy}
+    tensors = {name: value for part, module in parts.items() for name, value in with_prefix(part, module.state_dict()).items()}
+    save_tensors(folder / MODEL, tensors, {"format": FORMAT_VERSION, "schema": model.schema.digest()})
+    _write_json(folder / SCHEMA, model.schema.to_json())
+    _write_json(folder / CALIBRATION, calibration.to_json())
+    _write_json(folder / CONFIG, _converter.unstructure(config))
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Read config.json.
+
+    Raises:
+        RunError: The folder is not a run, training has not finished, or a newer version wrote it.
+    """
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such run")
+    if not (folder / CONFIG).is_file():
+        unfinished = (folder / "checkpoints").is_dir()
+        raise RunError(
+            f"{folder}: training has not finished; go on with `tacit train ... --out {folder} --resume`"
+            if unfinished
+            else f"{folder} is not a run: it has no {CONFIG}"
+        )
+    values = _read_json(folder / CONFIG)
+    if values.get("version") != FORMAT_VERSION:
+        raise RunError(f"{folder / CONFIG} has format version {values.get('version')}; this Tacit reads version {FORMAT_VERSION}")
+    try:
+        return _converter.structure(values, RunConfig)
+    except cattrs.BaseValidationError as error:
+        raise RunError(f"{folder / CONFIG}: {'; '.join(cattrs.transform_error(error))}") from error
+
+
+def read_run(folder: Path) -> tuple[RunConfig, JEPA, TemporalDistance, GoalPolicy, Calibration]:
+    """Read what `write_run` wrote; weights are loaded strictly.
+
+    Raises:
+        RunError: A part is missing or damaged.
+    """
+    config = read_config(folder)
+    try:
+        schema = Schema.from_json(_read_json(folder / SCHEMA))
+        calibration = Calibration.from_json(_read_json(folder / CALIBRATION))
+        model = JEPA(schema, config.recipe.jepa)
+        distance = TemporalDistance(config.recipe.jepa.latent, config.recipe.head)
+        policy = GoalPolicy(config.recipe.jepa.latent, schema.action_size, config.recipe.head)
+        tensors, meta = load_tensors(folder / MODEL)
+        if meta.get("schema") != schema.digest():
+            raise RunError(f"{folder / MODEL} belongs to another schema than {folder / SCHEMA}: the run's files are mixed up")
+        for part, module in {"jepa": model, "distance": distance, "policy": policy}.items():
+            load_strictly(module, under(part, tensors), str(folder / MODEL))
+            module.requires_grad_(False).eval()
+    except (CheckpointError, SchemaError, TypeError, AttributeError) as error:
+        raise RunError(f"{folder}: {error}") from error
+    return config, model, distance, policy, calibration
+
+
+def merge_results(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Add measured numbers to results.json, section by section; returns all of them.
+
+    Args:
+        folder: The run.
+        values: Sections by name; a section replaces the one that was there.
+    """
+    path = folder / RESULTS
+    merged = (_read_json(path) if path.is_file() else {}) | dict(values)
+    _write_json(path, merged)
+    return merged
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Numbers measured so far; empty when there are none."""
+    path = folder / RESULTS
+    return _read_json(path) if path.is_file() else {}
+
+
+def _write_json(path: Path, values: Any) -> None:
+    atomic_write(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing: the run is not complete") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RunError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise RunError(f"{path}: not a JSON object")
+    return values
