@@ -1,0 +1,119 @@
+"""Recording: a world's goal-free policy fills an episode store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tacit.data import Episode, EpisodeStore, EpisodeWriter, StoreError
+from tacit.signals import Role, Schema
+from tacit.worlds.world import Env, Purpose, Samples, World, stream
+
+
+class FrozenCamera(RuntimeError):
+    """A camera showed nothing, or the same image again and again while the world moved."""
+
+
+def record(
+    world: World,
+    path: str | Path,
+    *,
+    episodes: int,
+    steps: int = 100,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> EpisodeStore:
+    """Record episodes of a world's own policy, or go on with a recording that was interrupted.
+
+    Episode i depends on the world, `seed`, `steps` and i alone: stopping, going on later and asking for more episodes all lead to the
+    same store. Whatever was closed when the recording stops stays.
+
+    Args:
+        world: Where to record.
+        path: Folder of the store; a new one, or one that the same call began.
+        episodes: Number of episodes in the finished store.
+        steps: T, actions per episode.
+        seed: Seed of the recording, at least 0.
+        progress: Called with the number of episodes in the store and the number asked for.
+
+    Returns:
+        The store.
+
+    Raises:
+        ValueError: A number is out of its domain.
+        StoreError: The folder holds something else.
+        FrozenCamera: A camera of the world does not work.
+    """
+    if episodes < 1 or steps < 1 or seed < 0:
+        raise ValueError(f"record: episodes {episodes} and steps {steps} must be at least 1, and seed {seed} at least 0")
+    source = {"world": world.name, "policy": "wander", "steps": steps, "seed": seed}
+    path = Path(path)
+    has_begun = (path / "store.json").exists()
+    with EpisodeWriter.append(path) if has_begun else EpisodeWriter.create(path, world.schema, source=source) as writer:
+        if dict(writer.source) != source or writer.schema != world.schema:
+            raise StoreError(f"{path} holds another recording, {dict(writer.source)}, not {source}; choose another folder")
+        env = world.make()
+        try:
+            for number in range(len(writer), episodes):
+                episode = recorded(world, env, steps, stream(Purpose.RECORDING, seed, number))
+                require_live_cameras(episode, world.schema)
+                writer.add(episode)
+                if progress is not None:
+                    progress(number + 1, episodes)
+        finally:
+            env.close()
+    return EpisodeStore(path)
+
+
+def recorded(world: World, env: Env, steps: int, rng: np.random.Generator) -> Episode:
+    """One episode of the world's own policy: `steps` actions and the moments around them."""
+    schema = world.schema
+    actions = world.wander(steps, rng)
+    signals = by_signal(schema, actions)
+    watched = [s for s in schema.signals if s.role is not Role.ACTION]
+    signals |= {s.name: np.empty((steps + 1, *s.shape), s.dtype) for s in watched}
+    observation, info = env.reset(seed=int(rng.integers(2**63)))
+    for t in range(steps + 1):
+        sample = {**info, **observation}
+        for signal in watched:
+            signals[signal.name][t] = sample[signal.name]
+        if t < steps:
+            observation, _, _, _, info = env.step(actions[t])
+    return Episode(signals=signals, time=schema.period * np.arange(steps + 1, dtype=np.float64))
+
+
+def by_signal(schema: Schema, actions: NDArray[np.float32]) -> Samples:
+    """Actions (T, A), as a policy gives them, by action signal as an episode holds them, (T, *shape)."""
+    ends = np.cumsum([s.size for s in schema.actions])
+    parts = np.split(actions, ends[:-1], axis=1)
+    return {s.name: part.reshape(-1, *s.shape).astype(s.dtype) for s, part in zip(schema.actions, parts, strict=True)}
+
+
+def require_live_cameras(episode: Episode, schema: Schema) -> None:
+    """Refuse an episode whose images cannot be of what happened; some simulators render black or stale frames without an error.
+
+    Args:
+        episode: As it is about to be stored.
+        schema: Its signals.
+
+    Raises:
+        FrozenCamera: A frame has one colour only, or more than half of the moments at which a label changed repeat the frame before.
+    """
+    changed = np.zeros(episode.steps, dtype=bool)
+    for label in schema.labels:
+        values = episode.signals[label.name].reshape(episode.steps + 1, -1)
+        changed |= (values[1:] != values[:-1]).any(axis=1)
+    for camera in (s for s in schema.observations if s.is_image):
+        frames = episode.signals[camera.name].reshape(episode.steps + 1, -1)
+        colours = camera.shape[-1]
+        if len(blank := np.flatnonzero((frames[:, colours:] == frames[:, :-colours]).all(axis=1))):
+            raise FrozenCamera(f"camera {camera.name!r}: frame {blank[0]} has one colour only; check how the simulator renders")
+        repeated = (frames[1:] == frames[:-1]).all(axis=1) & changed
+        if 2 * repeated.sum() > changed.sum():
+            raise FrozenCamera(
+                f"camera {camera.name!r}: {repeated.sum()} of {changed.sum()} frames repeat the one before although the labels moved; "
+                "check that the simulator renders after every step"
+            )
