@@ -1,0 +1,267 @@
+"""The protocol of an evaluation: which scenes, how long, and what a policy may know.
+
+A protocol draws a manifest: scenes that are written down with a digest before any policy runs, so that every policy meets the same
+ones. Scenes come from random streams that no recording uses, and no start is already solved. A policy sees observations and the
+observation of the goal; where it is, and whether it has arrived, is kept for the score. It succeeds when it is within the world's
+tolerance of the goal after its last action; passing through is not enough.
+
+Dimensions: N episodes, B episodes side by side, A action.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tacit.atomic import atomic_write
+from tacit.evaluation.outcome import Outcome, Trace
+from tacit.signals import Schema
+from tacit.worlds import Purpose, Scene, World, stream, world
+
+FORMAT = "tacit-manifest"
+VERSION = 1
+
+Samples = dict[str, NDArray[Any]]
+
+
+class ManifestError(ValueError):
+    """A file is not a manifest, or not as it was saved."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How to evaluate.
+
+    Attributes:
+        world: Name of the world.
+        episodes: N.
+        budget: Actions per episode.
+        seed: Seed of the scenes and of what policies draw, at least 0.
+        hard_share: Least share of the episodes with a hard scene, 0 to 1.
+
+    Raises:
+        ValueError: A number is out of its domain, or there is no such world.
+    """
+
+    world: str
+    episodes: int = 200
+    budget: int = 200
+    seed: int = 0
+    hard_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        world(self.world)
+        if self.episodes < 1 or self.budget < 1 or self.seed < 0:
+            raise ValueError(f"protocol: episodes {self.episodes} and budget {self.budget} must be at least 1, seed {self.seed} at least 0")
+        if not 0.0 <= self.hard_share <= 1.0:
+            raise ValueError(f"protocol: hard_share {self.hard_share} must be a share between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The scenes of a protocol, one per episode."""
+
+    protocol: Protocol
+    scenes: tuple[Scene, ...]
+
+    @property
+    def hard(self) -> NDArray[np.bool_]:
+        """Which episodes are hard, (N,)."""
+        return np.array([scene.hard for scene in self.scenes])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the protocol and the scenes, in hex: quote it beside every number."""
+        text = json.dumps(self._contents(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write the manifest as JSON, in one step.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        atomic_write(path, json.dumps({**self._contents(), "digest": self.digest}, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Manifest:
+        """Read what `save` wrote.
+
+        Raises:
+            ManifestError: It is not a manifest, a newer version wrote it, or a value has changed since.
+            OSError: The file cannot be read.
+        """
+        try:
+            values = json.loads(Path(path).read_bytes())
+            name, version, digest = values["format"], values["version"], values["digest"]
+            if name != FORMAT or version != VERSION:
+                raise ManifestError(f"{path} says {name!r} version {version}; this Tacit reads {FORMAT!r} version {VERSION}")
+            scenes = tuple(Scene.from_json(scene) for scene in values["scenes"])
+            manifest = cls(protocol=Protocol(**values["protocol"]), scenes=scenes)
+        except ManifestError:
+            raise
+        except (ValueError, KeyError, TypeError) as error:
+            raise ManifestError(f"{path} is not a manifest: {error}; draw one with draw_manifest") from error
+        if digest != manifest.digest or len(scenes) != manifest.protocol.episodes:
+            raise ManifestError(f"{path} has changed since it was saved: its digest does not fit. Restore it, or draw a new one")
+        return manifest
+
+    def _contents(self) -> dict[str, Any]:
+        scenes = [scene.to_json() for scene in self.scenes]
+        return {"format": FORMAT, "version": VERSION, "protocol": asdict(self.protocol), "scenes": scenes}
+
+
+def draw_manifest(protocol: Protocol) -> Manifest:
+    """Draw the scenes of a protocol: the same for the same protocol, and the first N the same for more episodes."""
+    arena = world(protocol.world)
+    scenes: list[Scene] = []
+    hard = 0
+    for number in range(protocol.episodes):
+        # Hard scenes are spread evenly; the small number keeps 0.1 * 30 from asking for a fourth one.
+        is_hard = hard < protocol.hard_share * (number + 1) - 1e-9
+        hard += is_hard
+        scenes.append(arena.scene(stream(Purpose.SCENES, protocol.seed, number), hard=is_hard))
+    return Manifest(protocol=protocol, scenes=tuple(scenes))
+
+
+class Policy(typing.Protocol):
+    """What is evaluated. It never receives a label, a distance or a success."""
+
+    def reset(self, goals: Mapping[str, NDArray[Any]], seed: int) -> None:
+        """Begin B new episodes.
+
+        Args:
+            goals: Observations to reach, (B, *shape) by observation signal.
+            seed: For whatever the policy draws.
+        """
+
+    def act(self, observations: Mapping[str, NDArray[Any]]) -> ArrayLike:
+        """Observations (B, *shape) by signal -> actions (B, A), physical units, to apply now."""
+
+
+def run(
+    manifest: Manifest,
+    policy: Policy,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    keep: Collection[int] = (),
+    batch: int = 100,
+) -> Outcome:
+    """Let a policy try every scene.
+
+    Args:
+        manifest: The scenes.
+        policy: Who tries them.
+        progress: Called with the number of actions applied and the number of all.
+        keep: Numbers of the episodes whose observations, labels and actions are kept.
+        batch: B, episodes side by side; the last batch may be smaller.
+
+    Returns:
+        How it went.
+
+    Raises:
+        ValueError: The policy gave actions of a wrong shape or a number that is not finite, `keep` names an episode that is not there,
+            or `batch` is not positive.
+    """
+    protocol, scenes = manifest.protocol, manifest.scenes
+    if batch < 1:
+        raise ValueError(f"batch {batch} must be at least 1")
+    if strange := sorted(set(keep) - set(range(len(scenes)))):
+        raise ValueError(f"keep names episode {strange[0]}; the manifest has episodes 0 to {len(scenes) - 1}")
+    arena = world(protocol.world)
+    distance = np.empty((len(scenes), protocol.budget + 1))
+    traces: dict[int, Trace] = {}
+    seconds = 0.0
+    for first in range(0, len(scenes), batch):
+        lanes = _Lanes(arena, scenes[first : first + batch], first, keep)
+        try:
+            policy.reset(lanes.goals, int(stream(Purpose.POLICY, protocol.seed, first).integers(2**32)))
+            distance[lanes.numbers, 0] = lanes.distances()
+            for t in range(protocol.budget):
+                observations = lanes.observations()
+                began = time.perf_counter()
+                actions = policy.act(observations)
+                seconds += time.perf_counter() - began
+                lanes.step(actions)
+                distance[lanes.numbers, t + 1] = lanes.distances()
+                if progress is not None:
+                    progress(first * protocol.budget + (t + 1) * len(lanes.numbers), distance[:, 1:].size)
+            traces |= lanes.traces()
+        finally:
+            lanes.close()
+    return Outcome(
+        digest=manifest.digest,
+        hard=manifest.hard,
+        distance=distance,
+        tolerance=arena.tolerance,
+        unit=arena.unit,
+        seconds_per_action=seconds / distance[:, 1:].size,
+        traces=tuple(traces[number] for number in sorted(traces)),
+    )
+
+
+@typing.final
+class _Lanes:
+    """Some episodes of one manifest, side by side and in step."""
+
+    def __init__(self, arena: World, scenes: Sequence[Scene], first: int, keep: Collection[int]) -> None:
+        self._arena, self._scenes = arena, scenes
+        self._schema: Schema = arena.schema
+        self._envs = [arena.make() for _ in scenes]
+        self.numbers = list(range(first, first + len(scenes)))
+        pairs = list(zip(self._envs, scenes, strict=True))
+        self.goals = self._stacked([arena.goal(env, scene) for env, scene in pairs])
+        self._moments = [arena.start(env, scene) for env, scene in pairs]
+        self._tapes: dict[int, list[tuple[Samples, Samples]]] = {n: [self._moments[n - first]] for n in self.numbers if n in keep}
+        self._applied: list[NDArray[Any]] = []
+
+    def observations(self) -> Samples:
+        return self._stacked([observation for observation, _ in self._moments])
+
+    def distances(self) -> list[float]:
+        return [self._arena.distance(info, scene) for (_, info), scene in zip(self._moments, self._scenes, strict=True)]
+
+    def step(self, actions: ArrayLike) -> None:
+        given = np.array(actions, dtype=np.float32)  # a copy: the policy may use its buffer again
+        if given.shape != (len(self._envs), self._schema.action_size):
+            raise ValueError(f"the policy gave actions of shape {given.shape}, not (B, A) = {(len(self._envs), self._schema.action_size)}")
+        if len(bad := np.flatnonzero(~np.isfinite(given).all(axis=1))):
+            raise ValueError(f"the policy gave {given[bad[0]].tolist()} in episode {self.numbers[bad[0]]}; actions must be finite")
+        self._moments = []
+        for env, action in zip(self._envs, given, strict=True):
+            observation, _, terminated, truncated, info = env.step(action)
+            if terminated or truncated:
+                raise RuntimeError(f"world {self._arena.name!r} ended an episode; it must go on until the budget is spent")
+            self._moments.append((observation, info))
+        self._applied.append(given)
+        for number, tape in self._tapes.items():
+            tape.append(self._moments[number - self.numbers[0]])
+
+    def traces(self) -> dict[int, Trace]:
+        return {
+            number: Trace(
+                episode=number,
+                goal={name: values[number - self.numbers[0]] for name, values in self.goals.items()},
+                observations=self._stacked([observation for observation, _ in tape]),
+                labels={label.name: np.stack([info[label.name] for _, info in tape]) for label in self._schema.labels},
+                actions=np.stack([given[number - self.numbers[0]] for given in self._applied]),
+            )
+            for number, tape in self._tapes.items()
+        }
+
+    def close(self) -> None:
+        for env in self._envs:
+            env.close()
+
+    def _stacked(self, samples: Sequence[Mapping[str, Any]]) -> Samples:
+        """Observation signals only, whatever else an environment shows."""
+        return {s.name: np.stack([sample[s.name] for sample in samples]) for s in self._schema.observations}
