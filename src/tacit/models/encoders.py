@@ -55,7 +55,7 @@ class ImageEncoder(nn.Module):
             layers += [nn.Conv2d(before, after, 3, 2, 1), nn.ReLU()]
             before, height, width, depth = after, (height + 1) // 2, (width + 1) // 2, depth + 1
         layers += [nn.Flatten(), nn.Linear(before * height * width, config.features), nn.ReLU()]
-        self.network = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.network = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (N, height, width, channels) uint8 -> features (N, F)."""
@@ -78,7 +78,7 @@ class VectorEncoder(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         """Samples (N, *shape) -> features (N, F)."""
-        features: Tensor = self.network(self.standardize(samples.flatten(1).float()))
+        features: Tensor = self.network(self.standardize(samples.reshape(len(samples), -1).float()))
         return features
 
 
@@ -98,13 +98,20 @@ class ObservationEncoder(nn.Module):
         super().__init__()
         if not schema.observations:
             raise SchemaError("the schema has no observation signal: a model needs something to see")
-        self.encoders = nn.ModuleDict(
-            {s.name.replace(".", "/"): ImageEncoder(s, config) if s.is_image else VectorEncoder(s, config) for s in schema.observations}
-        )
+        self.names = tuple(s.name for s in schema.observations)
+        # A list, because a module dict refuses names that its methods have, such as `values` or `type`.
+        self.encoders = nn.ModuleList(ImageEncoder(s, config) if s.is_image else VectorEncoder(s, config) for s in schema.observations)
         self.fuse = nn.Linear(config.features * len(schema.observations), latent)
 
     def forward(self, observations: Mapping[str, Tensor]) -> Tensor:
         """Observations by name, each (N, *shape) -> latents (N, D)."""
-        features = [encoder(observations[key.replace("/", ".")]) for key, encoder in self.encoders.items()]
+        features = [encoder(observations[name]) for name, encoder in zip(self.names, self.encoders, strict=True)]
         latents: Tensor = self.fuse(torch.cat(features, dim=-1))
         return latents
+
+    def standardize(self, observations: Mapping[str, Tensor]) -> None:
+        """Take the statistics of a sample of the training logs: observations by name, each (N, *shape)."""
+        for name, encoder in zip(self.names, self.encoders, strict=True):
+            assert isinstance(encoder, ImageEncoder | VectorEncoder)
+            samples = observations[name].float().reshape(-1, len(encoder.standardize.mean))
+            encoder.standardize.set(samples.mean(0), samples.std(0))

@@ -92,9 +92,9 @@ class JEPA(nn.Module):
 
     def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
         """Observations by signal name, each (B, T, *shape) as logged -> latents (B, T, D), float32."""
-        leading = next(iter(observations.values())).shape[:2]
+        batch, frames = next(iter(observations.values())).shape[:2]
         latents: Tensor = self.encoder({name: value.flatten(0, 1) for name, value in observations.items()})
-        return latents.float().unflatten(0, leading)
+        return latents.float().view(batch, frames, -1)
 
     def step(self, history: Tensor, action: Tensor) -> Tensor:
         """Latents (B, h, D), oldest first, and physical action (B, A) -> next latent (B, D)."""
@@ -104,7 +104,14 @@ class JEPA(nn.Module):
         """Latents (B, h, D) and physical candidate actions (B, K, H, A) -> predicted latents (B, K, H, D)."""
         return self.predictor.unroll(history, self.actions(actions))
 
-    def forward(self, observations: Mapping[str, Tensor], actions: Tensor, directions: Tensor, all_reduce: AllReduce | None = None, world_size: int = 1) -> Losses:
+    def forward(
+        self,
+        observations: Mapping[str, Tensor],
+        actions: Tensor,
+        directions: Tensor,
+        all_reduce: AllReduce | None = None,
+        world_size: int = 1,
+    ) -> Losses:
         """The training losses of a batch of windows.
 
         Args:
@@ -119,16 +126,12 @@ class JEPA(nn.Module):
         prediction = rollout_loss(self.predictor, latents, standard, history=self.history, steps=config.rollout)
         gaussian = sigreg(latents.transpose(0, 1), directions, config.sigreg, all_reduce=all_reduce, world_size=world_size)
         spread = covariance_loss(latents.flatten(0, 1), all_reduce=all_reduce, world_size=world_size)
-        inverse = inverse_loss(self.inverse, latents, standard, config.inverse_spans)
+        inverse = inverse_loss(self.inverse, latents, standard, config.inverse_spans, all_reduce=all_reduce, world_size=world_size)
         anchored = config.sigreg_weight * gaussian + config.covariance_weight * spread + config.inverse_weight * inverse
         return Losses(prediction + anchored, prediction, gaussian, spread, inverse)
 
     @torch.no_grad()
     def standardize(self, observations: Mapping[str, Tensor], actions: Tensor) -> None:
         """Take the statistics of a sample of the training logs: observations (N, *shape), physical actions (N, A)."""
-        for key, encoder in self.encoder.encoders.items():
-            sample = observations[key.replace("/", ".")].float()
-            last = encoder.standardize.mean.shape[0]
-            flat = sample.reshape(-1, last)
-            encoder.standardize.set(flat.mean(0), flat.std(0))
+        self.encoder.standardize(observations)
         self.actions.set(actions.mean(0), actions.std(0))

@@ -7,6 +7,7 @@ sizes; SIGReg keeps the latent scale where a norm layer would otherwise have to.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
         sizes: Width of the input, of each hidden layer and of the output.
     """
     layers: list[nn.Module] = []
-    for i, (before, after) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (before, after) in enumerate(pairwise(sizes)):
         layers += [nn.Linear(before, after)] if i == len(sizes) - 2 else [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers)
 

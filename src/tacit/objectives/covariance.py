@@ -22,7 +22,8 @@ def covariance_loss(latents: Tensor, *, all_reduce: AllReduce | None = None, wor
         world_size: Number of processes.
 
     Returns:
-        Scalar in float32, about 1 + D / N for independent standard normals, D-fold for one repeated dimension.
+        Scalar in float32: about (D + 1) / N for independent standard normals, D - 1 for one dimension repeated D times, 1 for
+        latents that do not vary.
     """
     with torch.autocast(latents.device.type, enabled=False):
         samples = torch.cat((latents.float(), latents.new_ones(len(latents), 1, dtype=torch.float32)), dim=1)

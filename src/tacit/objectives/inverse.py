@@ -14,10 +14,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tacit.objectives.sigreg import AllReduce
+
 Decoder = Callable[[Tensor], Tensor]
 
 
-def inverse_loss(decoder: Decoder, latents: Tensor, actions: Tensor, spans: Sequence[int]) -> Tensor:
+def inverse_loss(
+    decoder: Decoder,
+    latents: Tensor,
+    actions: Tensor,
+    spans: Sequence[int],
+    *,
+    all_reduce: AllReduce | None = None,
+    world_size: int = 1,
+) -> Tensor:
     """Mean squared error of the summed actions decoded from the change over each span, over the square root of the span.
 
     Args:
@@ -25,6 +35,8 @@ def inverse_loss(decoder: Decoder, latents: Tensor, actions: Tensor, spans: Sequ
         latents: (B, L, D).
         actions: Standardised, (B, L - 1, A).
         spans: Numbers of steps, each at most L - 1.
+        all_reduce: Sum over processes, so that the size of a change is that of the global batch; None for one process.
+        world_size: Number of processes.
 
     Returns:
         Scalar; about 1 when nothing can be decoded and the actions are white.
@@ -33,7 +45,8 @@ def inverse_loss(decoder: Decoder, latents: Tensor, actions: Tensor, spans: Sequ
     total = latents.new_zeros((), dtype=torch.float32)
     for span in spans:
         change = latents[:, span:] - latents[:, :-span]
-        size = change.detach().square().mean().sqrt()
+        square = change.detach().square().mean()
+        size = (square if all_reduce is None else all_reduce(square) / world_size).sqrt()
         decoded = decoder(torch.cat((latents[:, :-span], change / (size + 1e-4)), dim=-1))
         target = (travelled[:, span:] - travelled[:, :-span]) / span**0.5
         total = total + (decoded.float() - target).square().mean() / len(spans)

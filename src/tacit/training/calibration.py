@@ -38,16 +38,15 @@ class Calibration:
     episodes: int
 
     def to_json(self) -> dict[str, Any]:
+        """JSON values, six digits of each number."""
         values = {name: [float(f"{v:.6g}") for v in getattr(self, name)] for name in self.__dataclass_fields__ if name != "episodes"}
         return values | {"episodes": self.episodes}
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Calibration:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
 
 @torch.no_grad()
-def calibrate(model: WorldModel, distance: TemporalDistance, log: LatentLog, *, seed: int, horizon: int = 24, windows: int = 2000) -> Calibration:
+def calibrate(
+    model: WorldModel, distance: TemporalDistance, log: LatentLog, *, seed: int, horizon: int = 24, windows: int = 2000
+) -> Calibration:
     """Measure a model on held-out episodes.
 
     Args:
@@ -66,7 +65,8 @@ def calibrate(model: WorldModel, distance: TemporalDistance, log: LatentLog, *, 
     actions = log.actions[row[:, None] + ahead]
     truth = log.latents[row[:, None] + ahead + 1]
     predicted = model.rollout(history, actions[:, None])[:, 0]
-    wrong = model.rollout(history, actions.roll(1, 0)[:, None])[:, 0]
+    other = actions.roll(len(actions) // 2, 0)  # windows are in order of episodes, so half of them away is another episode
+    wrong = model.rollout(history, other[:, None])[:, 0]
     here = log.latents[row]
     first = (predicted[:, 0] - truth[:, 0]).square().sum(-1).sqrt().sort().values
     kept = first[torch.linspace(0, len(first) - 1, min(len(first), 2000)).round().long()]

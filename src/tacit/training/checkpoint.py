@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, safe_open, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from tacit.atomic import atomic_write
@@ -20,25 +21,39 @@ class CheckpointError(RuntimeError):
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write named tensors and JSON values to one safetensors file, atomically."""
+    """Write named tensors and JSON values to one safetensors file, atomically, with a checksum of both."""
     dense = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    atomic_write(path, save(dense, metadata={"tacit": json.dumps(dict(meta))}))
+    text = json.dumps(dict(meta))
+    atomic_write(path, save(dense, metadata={"tacit": text, "sha256": _digest(dense, text)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote.
 
     Raises:
-        CheckpointError: The file is missing, truncated or not one of ours.
+        CheckpointError: The file is missing, truncated, changed since it was written, or not one of ours.
     """
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
-            meta = json.loads((file.metadata() or {})["tacit"])
-        return load_file(path), meta
+        with safe_open(path, framework="pt") as file:
+            written = file.metadata() or {}
+            text, digest = written["tacit"], written["sha256"]
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        if digest != _digest(tensors, text):
+            raise CheckpointError(f"{path}: its bytes have changed since it was written; restore it from a copy or train again")
+        return tensors, json.loads(text)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
         raise CheckpointError(f"{path}: damaged or not a file of this program ({error}); restore it or train again") from error
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """SHA-256 of a text and of the names, types, shapes and bytes of dense tensors, in hex."""
+    digest = hashlib.sha256(text.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -58,6 +73,16 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], where: str) 
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise CheckpointError(f"{where} does not fit this model: {'; '.join(wrong[:3])}{more}. Was it trained with another --size?")
     module.load_state_dict(dict(tensors), strict=True)
+
+
+def differences(written: Any, wanted: Any, name: str = "") -> list[str]:
+    """Where two trees of JSON settings differ, as `name old instead of new`."""
+    if isinstance(written, dict) and isinstance(wanted, dict):
+        keys = dict.fromkeys((*wanted, *written))
+        return [d for key in keys for d in differences(written.get(key), wanted.get(key), f"{name}.{key}" if name else key)]
+    if written == wanted:
+        return []
+    return [f"{name} {written} instead of {wanted}"]
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

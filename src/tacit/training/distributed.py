@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ class Group:
 
     rank: int = 0
     world_size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def is_first(self) -> bool:
@@ -66,7 +66,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 def sum_over_processes(x: Tensor) -> Tensor:
     """Differentiable sum of a tensor over all processes; the same result in each."""
-    total: Tensor = _SumOverProcesses.apply(x)
+    total: Tensor = _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
     return total
 
 

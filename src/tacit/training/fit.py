@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -63,15 +62,14 @@ def fit(
         on_scalars: Told the scalars of the training loop.
 
     Raises:
-        StoreError: There are too few episodes.
+        StoreError: There is no episode, or none that holds a window.
+        ValueError: The split leaves nothing to train on or nothing held out.
         TrainingStopped: Training came to a bad end.
     """
     group, display = group or Group(), display or Silent()
     if len(store) == 0:
         raise StoreError(f"{store.path} has no episode: record or import some first")
-    kept, apart = split(store, held_out=held_out, seed=seed)
-    healthy = set(store.healthy().tolist())
-    training, watching = ([int(i) for i in part if int(i) in healthy] for part in (kept, apart))
+    training, watching = (part.tolist() for part in split(store, held_out=held_out, seed=seed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = JEPA(store.schema, recipe.jepa)
@@ -89,9 +87,8 @@ def fit(
 
     frames = int(store.lengths[training].sum()) + len(training)
     shown = display.phase("encode")
-    with nullcontext():
-        log = encode_log(store, training, model, device=group.device, progress=lambda done: shown(done / frames, f"{done:,} frames"))
-        watched = encode_log(store, watching, model, device=group.device)
+    log = encode_log(store, training, model, device=group.device, progress=lambda done: shown(done / frames, f"{done:,} frames"))
+    watched = encode_log(store, watching, model, device=group.device)
     model.to("cpu")
     shown = display.phase("distance")
     bfloat16 = recipe.train.bfloat16

@@ -8,6 +8,8 @@
     results.json        numbers measured so far, by whoever measured them
     report.html         the same for a person
     checkpoints/        what resuming needs
+
+Every file but metrics.jsonl is written atomically, config.json last.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cattrs
 
@@ -34,6 +36,7 @@ FORMAT_VERSION = 1
 CONFIG, SCHEMA, MODEL, CALIBRATION, RESULTS = "config.json", "schema.json", "model.safetensors", "calibration.json", "results.json"
 
 _converter = cattrs.Converter(forbid_extra_keys=True)
+Value = TypeVar("Value")
 
 
 class RunError(RuntimeError):
@@ -109,22 +112,19 @@ def read_config(folder: Path) -> RunConfig:
     values = _read_json(folder / CONFIG)
     if values.get("version") != FORMAT_VERSION:
         raise RunError(f"{folder / CONFIG} has format version {values.get('version')}; this Tacit reads version {FORMAT_VERSION}")
-    try:
-        return _converter.structure(values, RunConfig)
-    except cattrs.BaseValidationError as error:
-        raise RunError(f"{folder / CONFIG}: {'; '.join(cattrs.transform_error(error))}") from error
+    return _structured(folder / CONFIG, values, RunConfig)
 
 
 def read_run(folder: Path) -> tuple[RunConfig, JEPA, TemporalDistance, GoalPolicy, Calibration]:
     """Read what `write_run` wrote; weights are loaded strictly.
 
     Raises:
-        RunError: A part is missing or damaged.
+        RunError: A part is missing or damaged; the message names the file and the reason.
     """
     config = read_config(folder)
+    calibration = _structured(folder / CALIBRATION, _read_json(folder / CALIBRATION), Calibration)
     try:
         schema = Schema.from_json(_read_json(folder / SCHEMA))
-        calibration = Calibration.from_json(_read_json(folder / CALIBRATION))
         model = JEPA(schema, config.recipe.jepa)
         distance = TemporalDistance(config.recipe.jepa.latent, config.recipe.head)
         policy = GoalPolicy(config.recipe.jepa.latent, schema.action_size, config.recipe.head)
@@ -134,8 +134,10 @@ def read_run(folder: Path) -> tuple[RunConfig, JEPA, TemporalDistance, GoalPolic
         for part, module in {"jepa": model, "distance": distance, "policy": policy}.items():
             load_strictly(module, under(part, tensors), str(folder / MODEL))
             module.requires_grad_(False).eval()
-    except (CheckpointError, SchemaError, TypeError, AttributeError) as error:
-        raise RunError(f"{folder}: {error}") from error
+    except CheckpointError as error:
+        raise RunError(str(error)) from error
+    except SchemaError as error:
+        raise RunError(f"{folder / SCHEMA}: {error}") from error
     return config, model, distance, policy, calibration
 
 
@@ -160,6 +162,13 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 def _write_json(path: Path, values: Any) -> None:
     atomic_write(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def _structured(path: Path, values: dict[str, Any], kind: type[Value]) -> Value:
+    try:
+        return _converter.structure(values, kind)
+    except cattrs.BaseValidationError as error:
+        raise RunError(f"{path}: {'; '.join(cattrs.transform_error(error))}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -169,7 +169,8 @@ def fit_policy(
         goal = log.latents[torch.minimum(row + span, log.first[pairs.episode] + log.steps[pairs.episode])]
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             predicted = policy(log.latents[row], goal)
-        return ((predicted - log.actions[row]) / policy.actions.std).square().mean()
+        error: Tensor = (predicted - log.actions[row]) / policy.actions.std
+        return error.square().mean()
 
     _optimized(policy, config, loss, progress)
     return policy

@@ -14,24 +14,36 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tacit.data import EpisodeStore, Prefetcher, WindowReader, WindowSampler
+from tacit.data import EpisodeStore, Prefetcher, StoreError, WindowReader, WindowSampler
 from tacit.models.jepa import JEPA, Losses
 from tacit.objectives.sigreg import unit_directions
 from tacit.signals import Schema
-from tacit.training.checkpoint import CheckpointError, load_strictly, load_tensors, optimizer_tensors, restore_optimizer, save_tensors, under, with_prefix
+from tacit.training.checkpoint import (
+    CheckpointError,
+    differences,
+    load_strictly,
+    load_tensors,
+    optimizer_tensors,
+    restore_optimizer,
+    save_tensors,
+    under,
+    with_prefix,
+)
 from tacit.training.distributed import Group, from_first, sum_over_processes
+from tacit.training.interrupts import held_back
+from tacit.training.metrics import metrics_of
 from tacit.training.seed import generator
 from tacit.training.watch import Health, health
 
 CHECKPOINT = "checkpoints/latest.safetensors"
-METRICS = "metrics.jsonl"
+LOG_EVERY = 50  # steps
 
 
 class TrainingStopped(RuntimeError):
@@ -101,13 +113,13 @@ class Trained:
 def tensors(batch: Mapping[str, np.ndarray[Any, Any]], schema: Schema, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
     """A batch of windows as tensors: observations by name (B, L, *shape) and actions (B, L - 1, A)."""
     observations = {s.name: torch.from_numpy(batch[s.name]).to(device, non_blocking=True) for s in schema.observations}
-    actions = [torch.from_numpy(batch[s.name]).flatten(2).to(device, torch.float32) for s in schema.actions]
-    return observations, torch.cat(actions, dim=-1)
+    actions = [torch.from_numpy(batch[s.name]) for s in schema.actions]
+    return observations, torch.cat([a.reshape(*a.shape[:2], -1).to(device, torch.float32) for a in actions], dim=-1)
 
 
 def learning_rate(config: TrainConfig, step: int, share: float) -> float:
     """Linear warm-up by steps, then half a cosine down to 2 % by the share of the training that is done."""
-    return config.learning_rate * min(1.0, (step + 1) / config.warmup) * (0.51 + 0.49 * math.cos(math.pi * min(share, 1.0)))
+    return config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup)) * (0.51 + 0.49 * math.cos(math.pi * min(share, 1.0)))
 
 
 def train(
@@ -140,31 +152,42 @@ def train(
         on_scalars: Told the scalars that also go to metrics.jsonl, for a tracker.
 
     Raises:
-        TrainingStopped: A loss was not finite, or the latents collapsed. The last good checkpoint is kept.
+        TrainingStopped: A loss or gradient was not finite, or the latents collapsed. The last good checkpoint is kept.
+        ValueError: The window is too short for the model's rollouts and inverse spans.
+        StoreError: The logs hold too few windows.
         CheckpointError: `resume` finds a checkpoint of another model or of other settings.
-        KeyboardInterrupt: After a checkpoint was written.
+        KeyboardInterrupt: Between two steps, after a checkpoint was written.
     """
     group = group or Group()
+    _require_room(config, model)
     reader = WindowReader(store, length=config.window, episodes=episodes)
-    sampler = WindowSampler(reader.lengths, window=config.window, batch=config.batch, seed=seed, rank=group.rank, world_size=group.world_size)
+    sampler = WindowSampler(
+        reader.lengths, window=config.window, batch=config.batch, seed=seed, rank=group.rank, world_size=group.world_size
+    )
     watched = _watched(store, held_out, model.schema, config, seed)
     model.to(group.device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
+    )
     state = _Progress.resumed(out, model, optimizer, config, seed) if resume else _Progress()
     if state.step == 0:
-        sample, actions = tensors(reader.read(sampler.batch_at(0)), model.schema, group.device)
+        whole = WindowSampler(reader.lengths, window=config.window, batch=config.batch, seed=seed)  # the same in every process
+        sample, actions = tensors(reader.read(whole.batch_at(0)), model.schema, group.device)
         model.standardize({k: v.flatten(0, 1) for k, v in sample.items()}, actions.flatten(0, 1))
-        _share_buffers(model, group)
     network: nn.Module = DistributedDataParallel(model) if group.world_size > 1 else model
     reduce = sum_over_processes if group.world_size > 1 else None
-    check_every = 1 if group.device.type == "cpu" else 20  # reading a loss waits for the device
+    check_every = 1 if group.device.type == "cpu" else 25  # reading a loss waits for the device; LOG_EVERY is a multiple
 
     out.mkdir(parents=True, exist_ok=True)
     begun, saved = time.perf_counter() - state.seconds, time.perf_counter()
-    pending: list[Losses] = []
+    pending: list[Tensor] = []
     latest = Health(effective_rank=math.nan, min_std=math.nan, mean_std=math.nan, action_r2=math.nan)
     steps = range(state.step, config.steps if config.steps is not None else 2**62)
-    with _metrics(out, state.step, group) as metrics, Prefetcher(reader, sampler.batch_at, steps) as batches:
+    with (
+        metrics_of(out, state.step, group) as metrics,
+        Prefetcher(reader, sampler.batch_at, steps) as batches,
+        held_back() as interrupt_if_asked,
+    ):
 
         def note(scalars: dict[str, float]) -> None:
             if group.is_first:
@@ -188,21 +211,18 @@ def train(
                 directions = unit_directions(model.latent_size, model.config.sigreg.directions, generator(seed, "directions", state.step))
                 with _precision(group.device, config):
                     losses: Losses = network(observations, actions, directions, reduce, group.world_size)
-                pending.append(Losses(*(loss.detach() for loss in losses)))
-                if len(pending) >= check_every:
-                    values = _checked(pending, state.step, out)
-                    pending.clear()
-                    if state.step % 50 == 0 or state.step < check_every:
-                        note({f"loss/{name}": value for name, value in values.items()} | {"lr": optimizer.param_groups[0]["lr"]})
                 optimizer.zero_grad(set_to_none=True)
                 losses.total.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+                norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+                pending.append(torch.stack((*losses, norm)).detach())
+                if state.step % check_every == 0:
+                    values = _checked(pending, state.step, out, group)
+                    pending.clear()
+                    if state.step % LOG_EVERY == 0:
+                        note({f"loss/{name}": value for name, value in values.items()} | {"lr": optimizer.param_groups[0]["lr"]})
                 optimizer.step()
                 state.step += 1
                 state.seconds = time.perf_counter() - begun
-                if on_step and not pending:
-                    frames = config.batch * config.window * state.step
-                    on_step(Moment(step=state.step, share=state.share(config), loss=values["total"], frames_per_second=frames / state.seconds))
                 if state.step % config.watch_every == 0:
                     latest = _look(model, watched, group)
                     note({f"watch/{name}": value for name, value in asdict(latest).items()})
@@ -211,12 +231,20 @@ def train(
                             f"stopped at step {state.step}: {reason}. Raise the SIGReg or inverse weight, lower the learning rate, "
                             f"or look at the logs: do the observations change at all?"
                         )
-                if time.perf_counter() - saved > config.checkpoint_seconds:
+                if on_step and not pending:
+                    frames = config.batch * config.window * state.step
+                    on_step(
+                        Moment(step=state.step, share=state.share(config), loss=values["total"], frames_per_second=frames / state.seconds)
+                    )
+                if not pending and time.perf_counter() - saved > config.checkpoint_seconds:
                     save()
                     saved = time.perf_counter()
+                interrupt_if_asked()
         except KeyboardInterrupt:
+            _checked(pending, state.step - 1, out, Group())  # alone: the others may be at another step
             save()
             raise
+        _checked(pending, state.step - 1, out, group)
         save()
     latest = _look(model, watched, group)
     return Trained(steps=state.step, frames=state.step * config.batch * config.window, seconds=state.seconds, health=latest)
@@ -246,53 +274,78 @@ class _Progress:
         path = out / CHECKPOINT
         path.parent.mkdir(parents=True, exist_ok=True)
         everything = with_prefix("model", model.state_dict()) | with_prefix("optimizer", optimizer_tensors(optimizer))
-        meta = {"step": self.step, "seconds": self.seconds, "bad_looks": self.bad_looks, "seed": seed, "settings": _fixed(config)}
-        save_tensors(path, everything, meta | {"schema": model.schema.digest()})
+        meta = {"step": self.step, "seconds": self.seconds, "bad_looks": self.bad_looks}
+        save_tensors(path, everything, meta | {"settings": _fixed(model, config, seed)})
 
     @classmethod
     def resumed(cls, out: Path, model: JEPA, optimizer: torch.optim.Optimizer, config: TrainConfig, seed: int) -> _Progress:
         path = out / CHECKPOINT
         everything, meta = load_tensors(path)
-        expected = {"seed": seed, "settings": _fixed(config), "schema": model.schema.digest()}
-        if different := [key for key, value in expected.items() if meta.get(key) != value]:
-            raise CheckpointError(f"{path} was written with another {' and '.join(different)}: resume with the same ones, or train anew in another folder")
+        if different := differences(meta["settings"], _fixed(model, config, seed)):
+            more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+            raise CheckpointError(
+                f"{path} was written with {', '.join(different[:3])}{more}: resume with the same settings, or train anew in another folder"
+            )
         load_strictly(model, under("model", everything), str(path))
         restore_optimizer(optimizer, under("optimizer", everything))
         return cls(step=meta["step"], seconds=meta["seconds"], bad_looks=meta["bad_looks"])
 
 
-def _fixed(config: TrainConfig) -> dict[str, Any]:
-    """Settings that must stay the same over a resume; how long to train may change."""
+def _fixed(model: JEPA, config: TrainConfig, seed: int) -> dict[str, Any]:
+    """Settings that must stay the same over a resume, as JSON values; how long to train may change."""
     changing = ("steps", "minutes", "watch_every", "checkpoint_seconds")
-    return {key: value for key, value in asdict(config).items() if key not in changing}
+    loop = {key: value for key, value in asdict(config).items() if key not in changing}
+    settings = {"schema": model.schema.digest()[:16], "seed": seed, "model": asdict(model.config), "loop": loop}
+    values: dict[str, Any] = json.loads(json.dumps(settings))
+    return values
 
 
 def _precision(device: torch.device, config: TrainConfig) -> AbstractContextManager[Any]:
     return torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16)
 
 
-def _checked(pending: Sequence[Losses], step: int, out: Path) -> dict[str, float]:
-    """Mean of each loss over the pending steps.
+def _checked(pending: Sequence[Tensor], step: int, out: Path, group: Group) -> dict[str, float]:
+    """Mean of each loss over the pending steps and over all processes, so that all of them stop together.
+
+    Args:
+        pending: Losses and gradient norm of the latest steps, each (6,).
+        step: The last of them.
+        out: Run directory, for the message.
+        group: Processes that train together.
 
     Raises:
         TrainingStopped: One is not finite; the message names the step and the loss.
     """
-    values = torch.stack([torch.stack(losses) for losses in pending]).double().cpu()
+    if not pending:
+        return {}
+    steps = torch.stack(tuple(pending))
+    values = (sum_over_processes(steps) / group.world_size if group.world_size > 1 else steps).double().cpu()
     bad = (~values.isfinite()).nonzero()
     if len(bad):
-        row, column = bad[0].tolist()
-        at = step - len(pending) + 1 + row
+        row = int(bad[0, 0])
+        column = max(range(values.shape[1]), key=lambda c: (not values[row, c].isfinite(), 0 < c < len(Losses._fields), -c))
+        name = "gradient norm" if column == len(Losses._fields) else f"{Losses._fields[column]} loss"  # a part, rather than the total
         raise TrainingStopped(
-            f"stopped at step {at}: the {Losses._fields[column]} loss is {values[row, column].item()}. The last checkpoint in "
+            f"stopped at step {step - len(pending) + 1 + row}: the {name} is {values[row, column].item()}. The last checkpoint in "
             f"{out / 'checkpoints'} is good; lower the learning rate, or look for extreme values in the logs (`tacit info`)."
         )
-    return dict(zip(Losses._fields, values.mean(0).tolist(), strict=True))
+    return dict(zip(Losses._fields, values.mean(0).tolist(), strict=False))
 
 
-def _watched(store: EpisodeStore, held_out: Sequence[int], schema: Schema, config: TrainConfig, seed: int) -> tuple[dict[str, Tensor], Tensor]:
+def _require_room(config: TrainConfig, model: JEPA) -> None:
+    longest = max(model.config.rollout, *model.config.inverse_spans)
+    if config.window <= longest:
+        raise ValueError(f"a window of {config.window} frames has no room for {longest} steps; take {longest + 1} frames or more")
+
+
+def _watched(
+    store: EpisodeStore, held_out: Sequence[int], schema: Schema, config: TrainConfig, seed: int
+) -> tuple[dict[str, Tensor], Tensor]:
     """A fixed batch of held-out windows."""
     reader = WindowReader(store, length=config.window, episodes=held_out)
     windows = int((reader.lengths - config.window + 2).clip(min=0).sum())
+    if windows < 2:
+        raise StoreError(f"{store.path}: the held-out episodes hold only one window of {config.window} frames; hold out more of them")
     sampler = WindowSampler(reader.lengths, window=config.window, batch=min(128, windows), seed=seed)
     return tensors(reader.read(sampler.batch_at(0)), schema, torch.device("cpu"))
 
@@ -302,29 +355,3 @@ def _look(model: JEPA, watched: tuple[dict[str, Tensor], Tensor], group: Group) 
     observations, actions = watched
     latents = model.encode({name: value.to(group.device) for name, value in observations.items()})
     return health(latents.cpu(), actions)
-
-
-def _share_buffers(model: JEPA, group: Group) -> None:
-    """Every process standardises with the first one's statistics."""
-    if group.world_size > 1:
-        for buffer in model.buffers():
-            torch.distributed.broadcast(buffer, 0)
-
-
-class _metrics(AbstractContextManager[TextIO]):  # noqa: N801
-    """metrics.jsonl open for appending; lines of steps that a resumed run will repeat are dropped. Only the first process writes."""
-
-    def __init__(self, out: Path, step: int, group: Group) -> None:
-        self.path = out / METRICS if group.is_first else Path("/dev/null")
-        self.step = step
-
-    def __enter__(self) -> TextIO:
-        kept = []
-        if self.step and self.path.is_file():
-            kept = [line for line in self.path.read_text().splitlines() if json.loads(line)["step"] <= self.step]
-        self.file = self.path.open("w")
-        self.file.writelines(line + "\n" for line in kept)
-        return self.file
-
-    def __exit__(self, *exc: object) -> None:
-        self.file.close()

@@ -45,9 +45,7 @@ def _models(size: Size) -> tuple[JEPAConfig, HeadConfig]:
         "m": (128, (64, 128, 256), 512, 1024, 512),
         "l": (256, (128, 256, 512), 1024, 2048, 1024),
     }[size]
-    jepa = JEPAConfig(
-        latent=latent, encoder=EncoderConfig(channels=channels, features=features), predictor=PredictorConfig(width=width)
-    )
+    jepa = JEPAConfig(latent=latent, encoder=EncoderConfig(channels=channels, features=features), predictor=PredictorConfig(width=width))
     return jepa, HeadConfig(width=head)
 
 

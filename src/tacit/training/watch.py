@@ -48,7 +48,7 @@ def health(latents: Tensor, actions: Tensor) -> Health:
     """Judge the latents of held-out windows.
 
     Args:
-        latents: (B, L, D).
+        latents: (B, L, D), of two windows at least; the action probe is fitted on the first half of them.
         actions: (B, L - 1, A), any units.
     """
     flat = latents.flatten(0, 1).float()
@@ -63,12 +63,12 @@ def health(latents: Tensor, actions: Tensor) -> Health:
 
 def _action_r2(latents: Tensor, actions: Tensor) -> float:
     half = len(latents) // 2
-    change = latents[:, 1:] - latents[:, :-1]
-    inputs = torch.cat((change, latents[:, :-1], torch.ones_like(change[..., :1])), dim=-1)
-    inputs = inputs / inputs[:half].flatten(0, 1).std(0).clamp(min=1e-9).nan_to_num(1.0).where(inputs.new_ones(inputs.shape[-1]).bool(), 1.0)
+    inputs = torch.cat((latents[:, 1:] - latents[:, :-1], latents[:, :-1]), dim=-1)
     x, y = inputs[:half].flatten(0, 1), actions[:half].flatten(0, 1)
+    centre, size, mean = x.mean(0), x.std(0, correction=0).clamp(min=1e-9), y.mean(0)
+    x = (x - centre) / size
     ridge = 1e-2 * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    weights = torch.linalg.solve(x.T @ x + ridge, x.T @ y)
+    weights = torch.linalg.solve(x.T @ x + ridge, x.T @ (y - mean))
     truth = actions[half:].flatten(0, 1)
-    residual = (inputs[half:].flatten(0, 1) @ weights - truth).square().sum()
+    residual = ((inputs[half:].flatten(0, 1) - centre) / size @ weights + mean - truth).square().sum()
     return float(1 - residual / (truth - truth.mean(0)).square().sum().clamp(min=1e-12))
