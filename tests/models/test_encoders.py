@@ -1,0 +1,96 @@
+"""Perception: which observations are taken, in which shapes, and which are refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tacit.models.encoders import EncoderConfig, ObservationEncoder
+from tacit.signals import Role, Schema, SchemaError, Signal
+
+CONFIG = EncoderConfig(channels=(8, 16), features=16)
+MOVE = Signal(name="move", role=Role.ACTION, shape=(2,))
+
+
+def image(height: int, width: int, name: str = "camera") -> Signal:
+    return Signal(name=name, role=Role.OBSERVATION, shape=(height, width, 3), dtype="uint8")
+
+
+def encoder_of(*signals: Signal) -> ObservationEncoder:
+    torch.manual_seed(0)
+    return ObservationEncoder(Schema(signals=(*signals, MOVE)), 5, CONFIG)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 96), (64, 48), (48, 128), (8, 8), (16, 4)])
+def test_images_of_many_sizes(height: int, width: int) -> None:
+    encoder = encoder_of(image(height, width))
+    frames = torch.randint(0, 256, (3, height, width, 3), dtype=torch.uint8)
+    latents = encoder({"camera": frames})
+    assert latents.shape == (3, 5)
+    corner = frames.clone()
+    corner[1, -1, -1] = 255 - corner[1, -1, -1]
+    changed = (encoder({"camera": corner}) != latents).any(-1)
+    assert changed.tolist() == [False, True, False], "every pixel counts, and only for its own frame"
+
+
+@pytest.mark.parametrize(("height", "width"), [(65, 64), (64, 66), (3, 3)])
+def test_images_that_do_not_split_into_patches_are_refused(height: int, width: int) -> None:
+    with pytest.raises(SchemaError, match=rf"'camera' is {height} x {width}.*multiples of"):
+        encoder_of(image(height, width))
+
+
+def test_a_schema_without_observations_is_refused() -> None:
+    with pytest.raises(SchemaError, match="no observation"):
+        encoder_of(Signal(name="heat", role=Role.DISTURBANCE), Signal(name="pose", role=Role.LABEL, shape=(2,)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "bool", "uint8"])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
+def test_vectors_of_any_shape_and_dtype(shape: tuple[int, ...], dtype: str) -> None:
+    encoder = encoder_of(Signal(name="gauge", role=Role.OBSERVATION, shape=shape, dtype=dtype))
+    samples = torch.tensor([0, 1, 0, 1]).view(4, *(1 for _ in shape)).expand(4, *shape).to(getattr(torch, dtype))
+    encoder.standardize({"gauge": samples})
+    latents = encoder({"gauge": samples})
+    assert latents.shape == (4, 5)
+    assert not torch.equal(latents[0], latents[1])
+
+
+def test_image_and_vectors_are_fused() -> None:
+    encoder = encoder_of(
+        image(16, 16), Signal(name="arm.angle", role=Role.OBSERVATION, shape=(3,)), Signal(name="heat", role=Role.OBSERVATION)
+    )
+    observations = {
+        "camera": torch.randint(0, 256, (4, 16, 16, 3), dtype=torch.uint8),
+        "arm.angle": torch.randn(4, 3),
+        "heat": torch.randn(4),
+        "wind": torch.randn(4),  # not of this schema: ignored
+    }
+    latents = encoder(observations)
+    assert latents.shape == (4, 5)
+    for name in ("camera", "arm.angle", "heat"):
+        other = observations | {name: observations[name].flip(0)}
+        assert not torch.allclose(encoder(other), latents), name
+    assert torch.equal(encoder(observations | {"wind": torch.zeros(4)}), latents)
+
+
+@pytest.mark.parametrize("name", ["values", "type", "training", "encoders", "a.b"])
+def test_signals_may_have_any_name(name: str) -> None:
+    encoder = encoder_of(Signal(name=name, role=Role.OBSERVATION, shape=(2,)))
+    assert encoder({name: torch.randn(3, 2)}).shape == (3, 5)
+
+
+def test_statistics_are_those_of_each_signal() -> None:
+    """Pressures of 1e5 Pa and a dark camera are seen as clearly as unit-free numbers: the latent does not depend on the unit."""
+    gauge, bar = (Signal(name="p", role=Role.OBSERVATION, shape=(2,), unit=unit) for unit in ("Pa", "bar"))
+    pressure = 1.0 + 0.1 * torch.randn(64, 2)
+    in_bar, in_pascal = encoder_of(bar), encoder_of(gauge)
+    in_bar.standardize({"p": pressure})
+    in_pascal.standardize({"p": pressure * 1e5})
+    torch.testing.assert_close(in_pascal({"p": pressure * 1e5}), in_bar({"p": pressure}), rtol=1e-3, atol=1e-4)
+
+    camera = encoder_of(image(8, 8))
+    frames = torch.randint(0, 10, (32, 8, 8, 3), dtype=torch.uint8)
+    camera.standardize({"camera": frames})
+    seen = camera.encoders[0].standardize(frames)
+    torch.testing.assert_close(seen.mean((0, 1, 2)), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(seen.std((0, 1, 2)), torch.ones(3), atol=1e-3, rtol=0)

@@ -1,0 +1,61 @@
+"""The predictor: one network, rolled out in two ways that must agree."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tacit.models.predictor import PredictorConfig, ResidualPredictor
+
+B, K, H, D, A = 3, 5, 7, 6, 2
+
+
+def predictor(history: int, depth: int = 2) -> ResidualPredictor:
+    """With random weights everywhere, as after training."""
+    torch.manual_seed(0)
+    made = ResidualPredictor(D, A, PredictorConfig(history=history, width=16, depth=depth))
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return made.requires_grad_(False)
+
+
+def test_is_the_identity_before_training() -> None:
+    history = torch.randn(B, 2, D)
+    fresh = ResidualPredictor(D, A, PredictorConfig(history=2, width=16, depth=2))
+    assert torch.equal(fresh(history, torch.randn(B, A)), history[:, -1])
+
+
+@pytest.mark.parametrize("history", [1, 2, 4])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_unroll_equals_forward_step_by_step(history: int, depth: int) -> None:
+    model = predictor(history, depth)
+    past, actions = torch.randn(B, history, D), torch.randn(B, K, H, A)
+    found = model.unroll(past, actions)
+    assert found.shape == (B, K, H, D)
+    for k in range(K):
+        window = past
+        for t in range(H):
+            latent = model(window, actions[:, k, t])
+            torch.testing.assert_close(found[:, k, t], latent, rtol=1e-5, atol=1e-5)
+            window = torch.cat((window[:, 1:], latent[:, None]), dim=1)
+
+
+def test_unroll_takes_any_layout_in_memory_and_gives_gradients() -> None:
+    model = predictor(2)
+    past = torch.randn(D, B, 2).permute(1, 2, 0)
+    actions = torch.randn(H, K, B, A).permute(2, 1, 0, 3).requires_grad_()
+    torch.testing.assert_close(model.unroll(past, actions), model.unroll(past.contiguous(), actions.contiguous()))
+    first_of_second = model.unroll(past, actions)[1, 2, 3].sum()
+    (gradient,) = torch.autograd.grad(first_of_second, actions)
+    assert gradient[1, 2, :4].abs().min() > 0
+    gradient[1, 2, :4] = 0
+    assert not gradient.any(), "later actions, other candidates and other machines have no say"
+
+
+def test_unroll_in_bfloat16_keeps_the_latent_in_float32() -> None:
+    model = predictor(2)
+    past, actions = torch.randn(B, 2, D), torch.randn(B, K, H, A)
+    exact = model.unroll(past, actions)
+    rough = model.to(torch.bfloat16).unroll(past, actions)
+    assert rough.dtype == torch.float32
+    assert (rough - exact).abs().max() < 0.05 * exact.abs().max()
