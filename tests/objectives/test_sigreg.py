@@ -69,8 +69,8 @@ def test_expectation_for_standard_normals_is_the_closed_form(samples: int) -> No
     expected = float((weights * (1 - torch.exp(-t.square()))).sum())
     assert expected == pytest.approx(0.52, abs=0.01), "the number in the docstring"
     torch.manual_seed(1)
-    latents = torch.randn(2000, samples, 16)
-    assert float(sigreg(latents, directions_of(16), CONFIG)) == pytest.approx(expected, rel=0.03)
+    latents = torch.randn(800, samples, 16)
+    assert float(sigreg(latents, directions_of(16), CONFIG)) == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("fault", ["collapsed", "low variance", "high variance", "bimodal", "shifted"])

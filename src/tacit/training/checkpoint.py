@@ -24,7 +24,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
     """Write named tensors and JSON values to one safetensors file, atomically, with a checksum of both."""
     dense = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(dict(meta))
-    atomic_write(path, save(dense, metadata={"tacit": text, "sha256": _digest(dense, text)}))
+    # One entry, since the order of several differs from process to process, and the same contents should be the same file.
+    atomic_write(path, save(dense, metadata={"tacit": f"{_digest(dense, text)} {text}"}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -35,8 +36,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            written = file.metadata() or {}
-            text, digest = written["tacit"], written["sha256"]
+            digest, _, text = (file.metadata() or {})["tacit"].partition(" ")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
         if digest != _digest(tensors, text):
             raise CheckpointError(f"{path}: its bytes have changed since it was written; restore it from a copy or train again")

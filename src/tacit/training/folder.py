@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cattrs
+from cattrs.v import format_exception
 
 from tacit.atomic import atomic_write
 from tacit.models.heads import GoalPolicy, TemporalDistance
@@ -168,7 +169,12 @@ def _structured(path: Path, values: dict[str, Any], kind: type[Value]) -> Value:
     try:
         return _converter.structure(values, kind)
     except cattrs.BaseValidationError as error:
-        raise RunError(f"{path}: {'; '.join(cattrs.transform_error(error))}") from error
+        raise RunError(f"{path}: {'; '.join(cattrs.transform_error(error, format_exception=_reason))}") from error
+
+
+def _reason(error: BaseException, kind: type | None) -> str:
+    words = format_exception(error, kind)
+    return f"{words} ({error})" if type(error) is ValueError else words
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def train(
         model.standardize({k: v.flatten(0, 1) for k, v in sample.items()}, actions.flatten(0, 1))
     network: nn.Module = DistributedDataParallel(model) if group.world_size > 1 else model
     reduce = sum_over_processes if group.world_size > 1 else None
-    check_every = 1 if group.device.type == "cpu" else 25  # reading a loss waits for the device; LOG_EVERY is a multiple
+    check_every = _check_every(group.device)
 
     out.mkdir(parents=True, exist_ok=True)
     begun, saved = time.perf_counter() - state.seconds, time.perf_counter()
@@ -298,6 +298,11 @@ def _fixed(model: JEPA, config: TrainConfig, seed: int) -> dict[str, Any]:
     settings = {"schema": model.schema.digest()[:16], "seed": seed, "model": asdict(model.config), "loop": loop}
     values: dict[str, Any] = json.loads(json.dumps(settings))
     return values
+
+
+def _check_every(device: torch.device) -> int:
+    """Steps between looks at the losses, which make an accelerator wait; a divisor of LOG_EVERY."""
+    return 1 if device.type == "cpu" else 25
 
 
 def _precision(device: torch.device, config: TrainConfig) -> AbstractContextManager[Any]:

@@ -1,0 +1,68 @@
+"""Ctrl-C waits for the end of a step, once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from tacit.training.interrupts import held_back
+
+
+def press_ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_first_waits_until_asked() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    done = []
+    with held_back() as interrupt_if_asked:
+        interrupt_if_asked()
+        press_ctrl_c()
+        done.append("the step")
+        with pytest.raises(KeyboardInterrupt):
+            interrupt_if_asked()
+    assert done == ["the step"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_second_does_not_wait() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with held_back():
+        press_ctrl_c()
+        with pytest.raises(KeyboardInterrupt):
+            press_ctrl_c()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_without_a_signal_nothing_happens() -> None:
+    with held_back() as interrupt_if_asked:
+        interrupt_if_asked()
+
+
+def test_an_error_passes_and_leaves_the_handler_as_it_was() -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def fail() -> None:
+        with held_back():
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_other_threads_train_too() -> None:
+    called = []
+
+    def work() -> None:
+        with held_back() as interrupt_if_asked:
+            interrupt_if_asked()
+            called.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert called == [True]
