@@ -1,0 +1,222 @@
+"""`tacit train`: make a run out of an episode store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from tacit.cli.info import say_damage
+from tacit.cli.terminal import Phases, Stopped, Terminal, clock, counting, stoppable
+
+if TYPE_CHECKING:
+    from tacit.data import EpisodeStore
+    from tacit.training.recipes import Recipe
+
+MINUTES = 5.0  # when neither minutes nor steps are given
+
+Scalars = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a world model on an episode store.
+
+    $ tacit train data/rooms --out runs/rooms --size s --minutes 10
+    """
+
+    data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
+    """Folder of the store."""
+    out: Path
+    """Folder of the run."""
+    size: Literal["xs", "s", "m", "l"] = "s"
+    """Size of the model: the one dial."""
+    minutes: Annotated[float | None, tyro.conf.arg(metavar="M", help_behavior_hint="(default: 5 without --steps)")] = None
+    """Wall minutes for the model and its heads."""
+    steps: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: minutes decide)")] = None
+    """Optimiser steps instead of minutes."""
+    seed: int = 0
+    """Seed of weights, batches and the held-out split."""
+    resume: bool = False
+    """Go on from the checkpoint in --out."""
+    overwrite: bool = False
+    """Begin anew although --out holds a run."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(default: an accelerator when there is one)")] = None
+    """cpu or cuda."""
+    threads: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: all physical cores)")] = None
+    """Threads per process."""
+    tensorboard: bool = False
+    """Write the scalars to OUT/tensorboard, too."""
+    bfloat16: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: bfloat16)")] = True
+    """Compute in float32."""
+
+
+def run(options: Train, terminal: Terminal) -> int:
+    from tacit.data import EpisodeStore
+    from tacit.evaluation.suites import forget
+    from tacit.training.distributed import joined
+    from tacit.training.fit import fit
+    from tacit.training.folder import merge_results, read_results
+    from tacit.training.loop import CHECKPOINT
+
+    recipe = recipe_of(options)
+    require_device(options.device)
+    require_free(options)
+
+    def state() -> Stopped:
+        if not (options.out / CHECKPOINT).is_file():
+            return Stopped("no checkpoint was written yet", terminal.command)
+        again = terminal.command if options.resume else f"{terminal.command.replace(' --overwrite', '')} --resume"
+        return Stopped(f"a checkpoint is in {options.out}", again)
+
+    with joined(options.device) as group:
+        terminal = terminal if group.is_first else terminal.silenced()
+        set_threads(options.threads, group.world_size, terminal)
+        with terminal.phases() as phases:
+            store = EpisodeStore(options.data)
+            with stoppable(lambda: Stopped("nothing was changed", terminal.command)):
+                verify(store, phases, terminal)
+            require_windows(store, recipe)
+            if group.is_first:
+                clear(options)
+            with stoppable(state), _scalars(options) as on_scalars:
+                fit(
+                    store, options.out, recipe, seed=options.seed, group=group, resume=options.resume, display=phases, on_scalars=on_scalars
+                )
+        if group.is_first:
+            forget(options.out)  # what was measured of an older model
+            merge_results(options.out, {"phases": phases.seconds, "commands": {"train": terminal.command}})
+    if group.is_first:
+        train = read_results(options.out)["train"]
+        terminal.say(
+            f"{options.out}: {train['steps']:,} steps in {clock(train['seconds'])}, {train['frames_per_second']:,.0f} frames per second, "
+            f"{train['effective_rank']:.1f} latent dimensions in use"
+        )
+    return 0
+
+
+def recipe_of(options: Train) -> Recipe:
+    """The recipe that the options ask for.
+
+    Raises:
+        ValueError: Both minutes and steps are given, or the one given is not positive.
+    """
+    from tacit.training.recipes import for_minutes, for_steps
+
+    if options.minutes is not None and options.steps is not None:
+        raise ValueError("--minutes and --steps are both given; a training ends by one of them")
+    if (options.minutes is not None and not options.minutes > 0) or (options.steps is not None and options.steps < 1):
+        raise ValueError("--minutes and --steps must be positive")
+    recipe = for_steps(options.size, options.steps) if options.steps is not None else for_minutes(options.size, options.minutes or MINUTES)
+    return replace(recipe, train=replace(recipe.train, bfloat16=options.bfloat16))
+
+
+def set_threads(asked: int | None, processes: int, terminal: Terminal) -> None:
+    """Give torch the threads that were asked for, or this process's share of the physical cores.
+
+    Raises:
+        ValueError: No thread was asked for.
+    """
+    import torch
+
+    from tacit.evaluation.machine import busy_cores, physical_cores
+
+    if asked is not None and asked < 1:
+        raise ValueError(f"--threads {asked} must be at least 1")
+    cores = physical_cores()
+    threads = asked or max(1, cores // processes)
+    if threads > 1 and (busy := busy_cores()) > cores - threads + 0.5:
+        # Threads that wait for a core hold up all the others: ten times slower was seen.
+        terminal.warn(f"other programs keep {busy:.1f} of {cores} cores busy; {threads} threads may be slower than --threads 1")
+    torch.set_num_threads(threads)
+
+
+def require_device(name: str | None) -> None:
+    """Refuse a device that this machine does not have.
+
+    Raises:
+        ValueError: There is no such device.
+    """
+    import torch
+
+    if name not in (None, "cpu", "cuda"):
+        raise ValueError(f"--device {name} is not a device: cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: this torch sees no CUDA device; leave --device out to train on the CPU")
+
+
+def require_free(options: Train) -> None:
+    """Refuse to train over a run, or to go on with none.
+
+    Raises:
+        ValueError: The output folder holds a run and no word was said of it, or there is nothing to resume.
+    """
+    from tacit.training.folder import CONFIG
+    from tacit.training.loop import CHECKPOINT
+
+    has_checkpoint, is_finished = (options.out / CHECKPOINT).is_file(), (options.out / CONFIG).is_file()
+    if options.resume and options.overwrite:
+        raise ValueError("--resume goes on and --overwrite begins anew: give one of them")
+    if options.resume and not has_checkpoint:
+        raise ValueError(f"{options.out} has no checkpoint to go on from; leave out --resume to begin")
+    if (has_checkpoint or is_finished) and not (options.resume or options.overwrite):
+        found = "a finished run" if is_finished else "a training that was stopped"
+        raise ValueError(f"{options.out} holds {found}; give --resume to go on with it, --overwrite to begin anew, or another --out")
+
+
+def verify(store: EpisodeStore, phases: Phases, terminal: Terminal) -> None:
+    """Compare every checksum, and name the episodes that will be left out."""
+    if damage := store.verify(counting(phases.phase("verify"), "episodes")):
+        say_damage(damage, terminal)
+
+
+def require_windows(store: EpisodeStore, recipe: Recipe) -> None:
+    """Refuse logs without a single training window.
+
+    Raises:
+        ValueError: Every healthy episode is too short.
+        StoreError: There is no healthy episode.
+    """
+    from tacit.data import StoreError
+
+    if not len(lengths := store.lengths[store.healthy()]):
+        state = "all of its episodes are damaged" if len(store) else "it has no episode: record or import some first"
+        raise StoreError(f"{store.path}: there is nothing to train on, {state}")
+    if (longest := int(lengths.max())) < (needed := recipe.train.window - 1):
+        raise ValueError(
+            f"{store.path}: a training window takes {needed} actions in a row, and the longest episode has {longest}: record longer ones"
+        )
+
+
+def clear(options: Train) -> None:
+    """With --overwrite, take away what would be mistaken for the new run."""
+    from tacit.training.folder import CONFIG, RESULTS
+    from tacit.training.loop import CHECKPOINT
+    from tacit.training.metrics import METRICS
+
+    for name in (CONFIG, RESULTS, CHECKPOINT, METRICS) if options.overwrite else ():
+        (options.out / name).unlink(missing_ok=True)
+
+
+def _scalars(options: Train) -> AbstractContextManager[Scalars | None]:
+    """Where scalars go besides metrics.jsonl."""
+    return _tensorboard(options.out / "tensorboard") if options.tensorboard else nullcontext()
+
+
+@contextmanager
+def _tensorboard(folder: Path) -> Iterator[Scalars]:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ValueError("--tensorboard needs the package tensorboard: pip install 'tacit[track]'") from None
+    with SummaryWriter(str(folder)) as writer:
+
+        def write(step: int, scalars: Mapping[str, float]) -> None:
+            for name, value in scalars.items():
+                writer.add_scalar(name, value, step)
+
+        yield write
