@@ -88,7 +88,7 @@ def loop_config(*, steps: int, batch: int = 16, watch_every: int = 1000, learnin
 def recipe(*, steps: int, head_steps: int) -> Recipe:
     """A whole run of the tiny model."""
     training = HeadTraining(
-        steps=head_steps, batch=64, learning_rate=1e-3, weight_decay=1e-4, expectile=0.9, spans=(1, 2), near=0.3, near_steps=5, follow=0.05
+        steps=head_steps, batch=64, learning_rate=3e-3, weight_decay=1e-4, expectile=0.9, spans=(1, 2), near=0.3, near_steps=5, follow=0.05
     )
     return Recipe(
         size="xs",

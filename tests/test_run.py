@@ -25,7 +25,7 @@ PLAN = PlanSettings(horizon=4, candidates=32, iterations=3)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("run")
-    made = recipe(steps=300, head_steps=1500)
+    made = recipe(steps=200, head_steps=1200)
     made = replace(made, policy=replace(made.policy, steps=50))
     fit(record(base / "store", episodes=24, steps=30), base / "run", made, seed=0, held_out=0.2)
     return base / "run"

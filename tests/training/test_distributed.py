@@ -46,7 +46,7 @@ def free_port() -> int:
 def together(store: EpisodeStore, tmp_path_factory: pytest.TempPathFactory) -> Together:
     out = tmp_path_factory.mktemp("together")
     group = {"WORLD_SIZE": str(RANKS), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "GLOO_SOCKET_IFNAME": "lo"}
-    path = os.pathsep.join([str(HERE), str(HERE.parent)])
+    path = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     workers = [
         subprocess.Popen(
             [sys.executable, HERE / "gloo_worker.py", store.path, out, str(STEPS)],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +46,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[JEPA, La
     found = {}
     for change in (right, shifted, shuffled):
         store = store_of(folder / change.__name__, change(walks))
-        model, _ = train_in(store, folder / "out", replace(loop_config(steps=300), batch=32))
+        model, _ = train_in(store, folder / "out", loop_config(steps=250))
         found[change.__name__] = (model, *judged(model, store))
     return found
 
