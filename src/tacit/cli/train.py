@@ -81,9 +81,9 @@ def run(options: Train, terminal: Terminal) -> int:
             with stoppable(lambda: Stopped("nothing was changed", terminal.command)):
                 verify(store, phases, terminal)
             require_windows(store, recipe)
-            if group.is_first:
-                clear(options)
             with stoppable(state), _scalars(options) as on_scalars:
+                if group.is_first:
+                    clear(options)
                 fit(
                     store, options.out, recipe, seed=options.seed, group=group, resume=options.resume, display=phases, on_scalars=on_scalars
                 )

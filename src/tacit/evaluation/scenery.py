@@ -74,7 +74,7 @@ def two_room_map(run: Run, scene: Scene) -> ValueMap:
         return grid
 
     return ValueMap(
-        name=f"Wall at {layout.wall:.0f} px, door at {layout.door:.0f} px",
+        name=f"Wall at {layout.wall:.0f} px, door at {layout.door:.0f} px, goal at ({scene.goal[0]:.0f}, {scene.goal[1]:.0f}) px",
         background=walls,
         steps_to_go=on_grid(run.distance(here, goal)),
         latent_distance=on_grid((here - goal).square().sum(-1).sqrt()),
