@@ -1,7 +1,29 @@
-"""Tacit: world models for machines that must not guess."""
+"""Tacit: world models for machines that must not guess.
 
-from tacit.run import Run, load
-from tacit.planning import Decision, Goal, Task, Verdict
-from tacit.signals import Role, Schema, SchemaError, Signal
+A public name is imported when it is first used (PEP 562): `tacit --help` need not wait for torch.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tacit.planning import Decision, Goal, Task, Verdict
+    from tacit.run import Run, load
+    from tacit.signals import Role, Schema, SchemaError, Signal
+else:
+
+    def __getattr__(name: str) -> object:
+        if name in ("Run", "load"):
+            from tacit import run as room
+        elif name in ("Decision", "Goal", "Task", "Verdict"):
+            from tacit import planning as room
+        elif name in ("Role", "Schema", "SchemaError", "Signal"):
+            from tacit import signals as room
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(room, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __all__ = ["Decision", "Goal", "Role", "Run", "Schema", "SchemaError", "Signal", "Task", "Verdict", "load"]
