@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from tacit.contracts import Cost
@@ -74,8 +75,20 @@ class Run:
         )
 
 
+def products_dtype() -> torch.dtype:
+    """The number format in which this processor multiplies matrices fastest: bfloat16 where it has instructions for it."""
+    try:
+        found = torch.cpu.get_capabilities()
+    except AttributeError:  # older than torch 2.13
+        return torch.float32
+    return torch.bfloat16 if found.get("avx512_bf16") or found.get("amx_bf16") else torch.float32
+
+
 def load(path: str | Path) -> Run:
     """Load a run for use on the CPU.
+
+    What planning evaluates thousands of times, the predictor and the distance, is kept in `products_dtype()`; running latents, costs
+    and the encoder stay in float32.
 
     Args:
         path: Its folder.
@@ -84,4 +97,6 @@ def load(path: str | Path) -> Run:
         RunError: It is not a complete run of this version; the message says what is wrong with it.
     """
     config, model, distance, policy, calibration = read_run(Path(path))
+    model.predictor.to(products_dtype())
+    distance.to(products_dtype())
     return Run(path=Path(path), config=config, model=model, distance=distance, policy=policy, calibration=calibration)

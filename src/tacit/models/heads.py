@@ -19,7 +19,7 @@ class HeadConfig:
     """Width and number of hidden layers of a head."""
 
     width: int = 256
-    depth: int = 3
+    depth: int = 2
 
 
 def pair(latent: Tensor, goal: Tensor) -> Tensor:
@@ -30,22 +30,37 @@ def pair(latent: Tensor, goal: Tensor) -> Tensor:
 class TemporalDistance(nn.Module):
     """Steps to go from one latent to another, >= 0: the learned cost of planning.
 
+    A quasi-metric between embeddings (MRN, arXiv 2208.08133): it is zero from a latent to itself, keeps the triangle inequality by
+    construction and may be longer one way than back. That is what lets it join stretches of different ways, and it needs the
+    goal's embedding only once for all candidates. Groups of features are averaged, so that gradients reach more than the largest one.
+
     Args:
         latent: D.
-        config: Size.
+        config: Size of the embedding network.
         scale: Steps that an output of one stands for.
     """
+
+    GROUPS, FEATURES = 8, 16
 
     def __init__(self, latent: int, config: HeadConfig, scale: float = 10.0) -> None:
         super().__init__()
         self.scale = scale
-        self.network = mlp((3 * latent, *(config.width,) * config.depth, 1))
+        self.embedding = mlp((latent, *(config.width,) * config.depth, 2 * self.GROUPS * self.FEATURES))
+
+    def embed(self, latent: Tensor) -> Tensor:
+        """Latents (..., D) -> embeddings (..., 2, groups, features), float32."""
+        dtype = next(self.parameters()).dtype
+        embedded: Tensor = self.embedding(latent.to(dtype)).float()
+        return embedded.view(*latent.shape[:-1], 2, self.GROUPS, self.FEATURES)
+
+    def between(self, here: Tensor, there: Tensor) -> Tensor:
+        """Embeddings of latents and of goals, broadcast against each other, -> steps (...)."""
+        one_way, both_ways = (here - there).unbind(-3)
+        return (F.relu(one_way).amax(-1) + (both_ways.square().sum(-1) + 1e-6).sqrt()).mean(-1) * self.scale
 
     def forward(self, latent: Tensor, goal: Tensor) -> Tensor:
-        """Latents (..., D) and goals (..., D) -> steps (...), float32."""
-        dtype = self.network[0].weight.dtype
-        raw: Tensor = self.network(pair(latent, goal).to(dtype)).squeeze(-1)  # type: ignore[arg-type]
-        return F.softplus(raw.float()) * self.scale
+        """Latents (..., D) and goals (..., D), broadcast against each other, -> steps (...), float32."""
+        return self.between(self.embed(latent), self.embed(goal))
 
 
 class GoalPolicy(nn.Module):

@@ -46,14 +46,14 @@ class JEPAConfig:
         inverse_spans: Steps between the two latents that the inverse model sees.
     """
 
-    latent: int = 64
+    latent: int = 32
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     sigreg: SIGRegConfig = field(default_factory=SIGRegConfig)
     rollout: int = 2
-    sigreg_weight: float = 0.03
-    covariance_weight: float = 0.1
-    inverse_weight: float = 1.0
+    sigreg_weight: float = 0.3
+    covariance_weight: float = 1.0
+    inverse_weight: float = 0.3
     inverse_spans: tuple[int, ...] = (1, 4)
 
 

@@ -52,7 +52,7 @@ class TemporalDistance:
     """Learned number of steps to the goal, summed over the horizon.
 
     Attributes:
-        distance: Steps to go from latents (..., D) to goals (..., D), as (...).
+        distance: Steps to go from latents (..., D) to goals (..., D), broadcast against each other, as (...).
         goal: Latent of the goal, (B, D).
         terminal_weight: How often the last step counts on top of its place in the sum.
     """
@@ -62,7 +62,7 @@ class TemporalDistance:
     terminal_weight: float = 0.0
 
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
-        steps = self.distance(trajectory, self.goal[:, None, None].expand_as(trajectory))
+        steps = self.distance(trajectory, self.goal[:, None, None])
         return steps.sum(-1) + self.terminal_weight * steps[..., -1]
 
 

@@ -48,10 +48,10 @@ class HeadTraining:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     expectile: float = 0.9
-    spans: tuple[int, ...] = (1, 2, 4)
+    spans: tuple[int, ...] = (1, 2, 4, 8)
     near: float = 0.3
     near_steps: int = 12
-    follow: float = 0.01
+    follow: float = 0.05
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):

@@ -40,10 +40,10 @@ class Recipe:
 
 def _models(size: Size) -> tuple[JEPAConfig, HeadConfig]:
     latent, channels, features, width, head = {
-        "xs": (32, (16, 32, 64), 128, 256, 128),
-        "s": (64, (32, 64, 128), 256, 512, 256),
-        "m": (128, (64, 128, 256), 512, 1024, 512),
-        "l": (256, (128, 256, 512), 1024, 2048, 1024),
+        "xs": (16, (16, 32, 64), 128, 256, 128),
+        "s": (32, (32, 64, 128), 256, 512, 256),
+        "m": (64, (64, 128, 256), 512, 1024, 512),
+        "l": (128, (128, 256, 512), 1024, 2048, 1024),
     }[size]
     jepa = JEPAConfig(latent=latent, encoder=EncoderConfig(channels=channels, features=features), predictor=PredictorConfig(width=width))
     return jepa, HeadConfig(width=head)
