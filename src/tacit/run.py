@@ -13,7 +13,7 @@ from tacit.contracts import Cost
 from tacit.models.heads import GoalPolicy
 from tacit.models.heads import TemporalDistance as DistanceHead
 from tacit.models.jepa import JEPA
-from tacit.planning import Controller, LatentDistance, Task, TemporalDistance, planner_for
+from tacit.planning import Controller, FirstArrival, LatentDistance, Task, TemporalDistance, planner_for
 from tacit.signals import Schema
 from tacit.training.calibration import Calibration
 from tacit.training.folder import RunConfig, read_run
@@ -49,6 +49,10 @@ class Run:
     def temporal_cost(self, goal: Tensor) -> Cost:
         """Learned steps to the goal's latent (B, D), summed over the horizon."""
         return TemporalDistance(distance=self.distance, goal=goal)
+
+    def arrival_cost(self, goal: Tensor) -> Cost:
+        """Learned steps to the goal's latent (B, D) at the best moment of the horizon: for long horizons."""
+        return FirstArrival(distance=self.distance, goal=goal, stride=4)
 
     def latent_cost(self, goal: Tensor) -> Cost:
         """Squared latent distance to the goal's latent (B, D), summed over the horizon: the ablation."""

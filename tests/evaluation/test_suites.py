@@ -154,7 +154,7 @@ def test_a_store_of_another_machine_is_refused(point_run: Run, tmp_path: Path) -
 def test_latency_is_measured_on_one_thread_and_leaves_the_others_as_they_were(point_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def controller(task: Any, *, seed: int) -> Any:
+    def controller(task: Any, *, cost_for: Any, seed: int) -> Any:
         return SimpleNamespace(
             reset=lambda goal: None,
             act=lambda observation: (
@@ -163,7 +163,7 @@ def test_latency_is_measured_on_one_thread_and_leaves_the_others_as_they_were(po
             )[1],
         )
 
-    stub: Any = SimpleNamespace(controller=controller, schema=OpenFloor.schema)
+    stub: Any = SimpleNamespace(controller=controller, schema=OpenFloor.schema, arrival_cost=None)
     before = torch.get_num_threads()
     with torch_threads(before + 1):
         timing = suites.replanning_times(stub, draw_manifest(Protocol(world="two_room", episodes=1)))

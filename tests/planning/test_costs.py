@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tacit.contracts import Cost
-from tacit.planning import ActionEffort, LatentDistance, TemporalDistance, TerminalLatentDistance, WeightedSum
+from tacit.planning import ActionEffort, FirstArrival, LatentDistance, TemporalDistance, TerminalLatentDistance, WeightedSum
 
 B, K, H, D, A = 2, 3, 4, 5, 2
 
@@ -26,7 +26,7 @@ GOAL = torch.randn(B, D, generator=torch.Generator().manual_seed(2))
 
 
 def manhattan(latent: Tensor, goal: Tensor) -> Tensor:
-    assert latent.shape == goal.shape
+    assert latent.shape[-1] == goal.shape[-1]
     return (latent - goal).abs().sum(-1)
 
 
@@ -40,6 +40,7 @@ def by_hand(cost: str, z: Tensor, a: Tensor, goal: Tensor) -> float:
         "terminal": squares[-1],
         "temporal": sum(steps),
         "temporal and terminal": sum(steps) + 3 * steps[-1],
+        "arrival": min(steps),
         "effort": effort,
         "sum": 2 * sum(squares) + 0.5 * effort,
     }[cost]
@@ -51,6 +52,7 @@ COSTS: dict[str, Cost] = {
     "terminal": TerminalLatentDistance(goal=GOAL),
     "temporal": TemporalDistance(distance=manhattan, goal=GOAL),
     "temporal and terminal": TemporalDistance(distance=manhattan, goal=GOAL, terminal_weight=3.0),
+    "arrival": FirstArrival(distance=manhattan, goal=GOAL),
     "effort": EFFORT,
     "sum": WeightedSum(terms=((2.0, LatentDistance(goal=GOAL)), (0.5, EFFORT))),
 }

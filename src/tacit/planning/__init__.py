@@ -2,7 +2,7 @@
 
 from tacit.planning.cem import CEM, CEMConfig
 from tacit.planning.controller import Controller, planner_for
-from tacit.planning.costs import ActionEffort, LatentDistance, TemporalDistance, TerminalLatentDistance, WeightedSum
+from tacit.planning.costs import ActionEffort, FirstArrival, LatentDistance, TemporalDistance, TerminalLatentDistance, WeightedSum
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, Verdict
 from tacit.planning.history import one_step_error
 from tacit.planning.limits import BoxLimits, NormLimit, action_limits
@@ -20,6 +20,7 @@ __all__ = [
     "DecisionBatch",
     "Evidence",
     "Fallback",
+    "FirstArrival",
     "Goal",
     "LatentDistance",
     "NormLimit",

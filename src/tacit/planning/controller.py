@@ -28,7 +28,13 @@ _FALLBACK_WORDS = {Fallback.HOLD: "holding the last action", Fallback.ZERO: "app
 
 def planner_for(model: WorldModel, settings: PlanSettings, *, seed: int = 0) -> Planner:
     """The planner that a task names, with a tenth of the candidates as elites."""
-    config = CEMConfig(candidates=settings.candidates, elites=max(1, settings.candidates // 10), iterations=settings.iterations)
+    config = CEMConfig(
+        candidates=settings.candidates,
+        elites=max(1, settings.candidates // 10),
+        iterations=settings.iterations,
+        initial_std=settings.initial_std,
+        noise_correlation=settings.noise_correlation,
+    )
     return {"cem": CEM}[settings.planner](model, config, seed=seed)
 
 

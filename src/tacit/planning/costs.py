@@ -68,6 +68,28 @@ class TemporalDistance:
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
+class FirstArrival:
+    """Learned number of steps to the goal at the best moment of the horizon: how near does this way come at all?
+
+    Unlike a sum it does not mind a detour, such as the way to a door that first leads away from the goal.
+
+    Attributes:
+        distance: Steps to go from latents (..., D) to goals (..., D), broadcast against each other, as (...).
+        goal: Latent of the goal, (B, D).
+        stride: Looks at every so many moments, counted back from the last one; a look costs more than a step of the model.
+    """
+
+    distance: Callable[[Tensor, Tensor], Tensor]
+    goal: Tensor
+    stride: int = 1
+
+    def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        looks = trajectory[:, :, (trajectory.shape[2] - 1) % self.stride :: self.stride]
+        return self.distance(looks, self.goal[:, None, None]).amin(-1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ActionEffort:
     """Squared actions over their scale, summed over the horizon and the elements.
 

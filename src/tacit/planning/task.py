@@ -92,6 +92,8 @@ class PlanSettings:
         replan_every: Actions applied of one plan before the next is made.
         candidates: Action sequences tried per iteration.
         iterations: Refinements per plan.
+        initial_std: Spread of the first samples, as a fraction of half the action range.
+        noise_correlation: Correlation of the samples' noise from one action to the next, 0 to below 1; near 1 they go far.
     """
 
     planner: str = PLANNERS[0]
@@ -100,6 +102,8 @@ class PlanSettings:
     replan_every: int = 1
     candidates: int = 128
     iterations: int = 3
+    initial_std: float = 0.5
+    noise_correlation: float = 0.0
 
     def __post_init__(self) -> None:
         if self.planner not in PLANNERS:
@@ -110,6 +114,10 @@ class PlanSettings:
                 raise TaskError(f"must be a whole number of at least {least}, not {value!r}", name)
         if self.deadline_ms is not None and _number(self.deadline_ms, "deadline_ms") <= 0:
             raise TaskError("must be positive", "deadline_ms")
+        if _number(self.initial_std, "initial_std") <= 0:
+            raise TaskError("must be positive", "initial_std")
+        if not 0 <= _number(self.noise_correlation, "noise_correlation") < 1:
+            raise TaskError("must be at least 0 and below 1", "noise_correlation")
         if self.replan_every > self.horizon:
             raise TaskError(f"{self.replan_every} is more actions than the horizon of {self.horizon} plans", "replan_every")
 

@@ -41,7 +41,7 @@ class Recipe:
 def _models(size: Size) -> tuple[JEPAConfig, HeadConfig]:
     latent, channels, features, width, head = {
         "xs": (16, (16, 32, 64), 128, 256, 128),
-        "s": (32, (32, 64, 128), 256, 512, 256),
+        "s": (32, (32, 64, 128), 256, 256, 256),
         "m": (64, (64, 128, 256), 512, 1024, 512),
         "l": (128, (128, 256, 512), 1024, 2048, 1024),
     }[size]
