@@ -18,7 +18,7 @@ MINUTES = 3.6  # of training, so that all of it takes less than eight on two cor
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Record, train, evaluate and report on a small world, in less than eight minutes on two cores. Stopped, it goes on where it was.
+    """Record, train, evaluate and report on a small world, in about eight minutes on two cores. Stopped, it goes on where it was.
 
     $ tacit demo --out demo
     """
