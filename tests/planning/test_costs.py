@@ -77,6 +77,19 @@ def test_what_is_not_finite_shows(name: str, trajectory: Tensor, actions: Tensor
     assert cost.isfinite().sum() == B * K - 1
 
 
+def test_first_arrival_values_staying_once_it_is_near(trajectory: Tensor, actions: Tensor) -> None:
+    steps = manhattan(trajectory, GOAL[:, None, None])
+    far = FirstArrival(distance=manhattan, goal=GOAL, near=0.0)(trajectory, actions)
+    near = FirstArrival(distance=manhattan, goal=GOAL, near=1e9)(trajectory, actions)
+    torch.testing.assert_close(far, steps.amin(-1))
+    torch.testing.assert_close(near, steps.mean(-1))
+
+
+def test_first_arrival_looks_at_the_last_moment_whatever_the_stride(trajectory: Tensor, actions: Tensor) -> None:
+    last = FirstArrival(distance=manhattan, goal=GOAL, stride=trajectory.shape[2])(trajectory, actions)
+    torch.testing.assert_close(last, manhattan(trajectory[:, :, -1], GOAL[:, None]))
+
+
 def test_an_empty_sum_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one term"):
         WeightedSum(terms=())

@@ -258,3 +258,9 @@ def test_lines_of_many_keys(pieces: list[str]) -> None:
                 expected[(*table, "x")] = line + 1
         text += piece.format(n) + "\n"
     assert key_lines(text) == expected
+
+
+@pytest.mark.parametrize(("name", "value"), [("initial_std", 0.0), ("noise_correlation", 1.0), ("local_share", -0.1)])
+def test_search_settings_out_of_their_domain_are_named(name: str, value: float) -> None:
+    with pytest.raises(TaskError, match=name):
+        PlanSettings(**{name: value})

@@ -28,6 +28,8 @@ class CEMConfig:
         min_std: Least standard deviation of later iterations, the same fraction.
         momentum: Share of the old mean and standard deviation that a fit keeps.
         noise_correlation: Correlation of the noise of one step with that of the next, in [0, 1).
+        local_share: Share of the candidates that are small moves around the middle of the range, from none at all to half the spread,
+            whatever the mean is: what stays where it is when a wide search has arrived.
         soft_weight: Cost of a shortfall of 1 in a soft limit's margin.
 
     Raises:
@@ -41,6 +43,7 @@ class CEMConfig:
     min_std: float = 0.02
     momentum: float = 0.0
     noise_correlation: float = 0.0
+    local_share: float = 0.0
     soft_weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -52,6 +55,8 @@ class CEMConfig:
             raise ValueError(f"need 0 <= min_std <= initial_std, initial_std > 0; not {self.min_std} and {self.initial_std}")
         if not (0 <= self.momentum < 1 and 0 <= self.noise_correlation < 1):
             raise ValueError("momentum and noise_correlation must be at least 0 and below 1")
+        if not 0 <= self.local_share < 1:
+            raise ValueError(f"local_share must be at least 0 and below 1, but is {self.local_share}")
         if not self.soft_weight >= 0:
             raise ValueError(f"soft_weight must not be negative, but is {self.soft_weight}")
 
@@ -104,7 +109,11 @@ class CEM:
             now, cut, iterations = started, False, 0
             while iterations < config.iterations:
                 began = now
-                proposals = mean[:, None] + std[:, None] * self._noise(shape, device)
+                noise = std[:, None] * self._noise(shape, device)
+                proposals = mean[:, None] + noise
+                if local := int(config.local_share * config.candidates):
+                    size = torch.linspace(0.0, 0.5, local, device=device)[:, None, None]
+                    proposals[:, -local:] = low + half_range + size * noise[:, -local:]
                 candidates = scored(self._model, problem, proposals, config.soft_weight)
                 order = candidates.ranked()
                 found = candidates.at(order[:, :1])

@@ -34,6 +34,7 @@ def planner_for(model: WorldModel, settings: PlanSettings, *, seed: int = 0) -> 
         iterations=settings.iterations,
         initial_std=settings.initial_std,
         noise_correlation=settings.noise_correlation,
+        local_share=settings.local_share,
     )
     return {"cem": CEM}[settings.planner](model, config, seed=seed)
 

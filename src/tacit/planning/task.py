@@ -94,6 +94,7 @@ class PlanSettings:
         iterations: Refinements per plan.
         initial_std: Spread of the first samples, as a fraction of half the action range.
         noise_correlation: Correlation of the samples' noise from one action to the next, 0 to below 1; near 1 they go far.
+        local_share: Share of the candidates that are small moves whatever the last plan was, 0 to below 1.
     """
 
     planner: str = PLANNERS[0]
@@ -104,6 +105,7 @@ class PlanSettings:
     iterations: int = 3
     initial_std: float = 0.5
     noise_correlation: float = 0.0
+    local_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.planner not in PLANNERS:
@@ -116,8 +118,9 @@ class PlanSettings:
             raise TaskError("must be positive", "deadline_ms")
         if _number(self.initial_std, "initial_std") <= 0:
             raise TaskError("must be positive", "initial_std")
-        if not 0 <= _number(self.noise_correlation, "noise_correlation") < 1:
-            raise TaskError("must be at least 0 and below 1", "noise_correlation")
+        for name in ("noise_correlation", "local_share"):
+            if not 0 <= _number(getattr(self, name), name) < 1:
+                raise TaskError("must be at least 0 and below 1", name)
         if self.replan_every > self.horizon:
             raise TaskError(f"{self.replan_every} is more actions than the horizon of {self.horizon} plans", "replan_every")
 
