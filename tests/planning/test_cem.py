@@ -95,3 +95,16 @@ def test_the_standard_deviation_does_not_collapse() -> None:
 def test_settings_out_of_their_domain_are_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):
         CEMConfig(**{field: value})  # type: ignore[arg-type]
+
+
+def test_local_candidates_stay_around_the_middle_whatever_the_warm_start() -> None:
+    world = LinearWorld()
+    config = CEMConfig(candidates=2000, initial_std=0.2, iterations=1, local_share=0.5)
+    asked = problem(torch.zeros(1, 1, 2), LatentDistance(goal=torch.zeros(1, 2)), bound=100.0, horizon=6)
+    CEM(world, config).plan(asked, warm_start=torch.full((1, 6, 2), 50.0))
+    wide, local = world.rolled[0][0][:1000], world.rolled[0][0][1000:]
+    assert (wide[0] == 50.0).all(), "the mean is still the first candidate"
+    assert wide.mean() > 45.0
+    assert (local[0] == 0.0).all(), "the first local one does not move at all"
+    assert local.mean().abs() < 1.0
+    torch.testing.assert_close(local[-100:].std(), torch.tensor(0.2 * 100 * 0.475), rtol=0.1, atol=0)
