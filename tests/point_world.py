@@ -54,10 +54,13 @@ def store_of(folder: Path, episodes: list[Episode], schema: Schema = SCHEMA) -> 
     return EpisodeStore(folder)
 
 
-def model_config(*, latent: int = 8, sigreg: float = 0.03, covariance: float = 0.1, inverse: float = 1.0) -> JEPAConfig:
+def model_config(
+    *, latent: int = 8, sigreg: float = 0.03, covariance: float = 0.1, inverse: float = 1.0, contrast: float = 0.1
+) -> JEPAConfig:
     """A model of a few thousand weights; every setting that matters is given, so no default decides a test."""
     return JEPAConfig(
-        latent=latent,
+        state=latent - 2,
+        context=2,
         encoder=EncoderConfig(channels=(8, 16), features=32),
         predictor=PredictorConfig(history=2, width=32, depth=2),
         sigreg=SIGRegConfig(directions=32, knots=8, reach=3.0),
@@ -66,6 +69,7 @@ def model_config(*, latent: int = 8, sigreg: float = 0.03, covariance: float = 0
         covariance_weight=covariance,
         inverse_weight=inverse,
         inverse_spans=(1, 2),
+        contrast_weight=contrast,
     )
 
 
@@ -95,6 +99,7 @@ def recipe(*, steps: int, head_steps: int) -> Recipe:
         jepa=model_config(),
         train=loop_config(steps=steps),
         head=HeadConfig(width=32, depth=2),
+        dynamics=training,
         distance=training,
         policy=training,
     )

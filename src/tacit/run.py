@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from tacit.contracts import Cost
 from tacit.models.heads import GoalPolicy
 from tacit.models.heads import TemporalDistance as DistanceHead
 from tacit.models.jepa import JEPA
+from tacit.nn.precision import products_dtype
 from tacit.planning import Controller, FirstArrival, LatentDistance, Task, TemporalDistance, planner_for
 from tacit.signals import Schema
 from tacit.training.calibration import Calibration
@@ -63,7 +63,7 @@ class Run:
 
         Args:
             task: What is wanted, or the path of a task file.
-            cost_for: Makes the cost from the latents of the goals, (B, D); None for `temporal_cost`.
+            cost_for: Makes the cost from the latents of the goals, (B, D); None for `arrival_cost`.
             seed: Of the planner's samples.
 
         Raises:
@@ -73,19 +73,10 @@ class Run:
         return Controller(
             model=self.model,
             planner=planner_for(self.model, task.plan, seed=seed),
-            cost_for=cost_for or self.temporal_cost,
+            cost_for=cost_for or self.arrival_cost,
             task=task,
             calibration=self.calibration.one_step,
         )
-
-
-def products_dtype() -> torch.dtype:
-    """The number format in which this processor multiplies matrices fastest: bfloat16 where it has instructions for it."""
-    try:
-        found = torch.cpu.get_capabilities()
-    except AttributeError:  # older than torch 2.13
-        return torch.float32
-    return torch.bfloat16 if found.get("avx512_bf16") or found.get("amx_bf16") else torch.float32
 
 
 def load(path: str | Path) -> Run:

@@ -110,3 +110,24 @@ def test_a_split_holds_out_its_share() -> None:
         split([], held_out=0.1)
     with pytest.raises(ValueError, match="a share between 0 and 1"):
         split(range(5), held_out=10)
+
+
+def test_partners_are_windows_of_the_same_episode() -> None:
+    lengths = np.array([3, 30, 8, 50])
+    sampler = WindowSampler(lengths, window=4, batch=8, seed=3)
+    firsts: dict[int, set[int]] = {}
+    for step in range(400):
+        pairs = sampler.pairs_at(step)
+        np.testing.assert_array_equal(pairs[:8], sampler.batch_at(step))
+        np.testing.assert_array_equal(pairs[8:, 0], pairs[:8, 0])
+        for episode, first in pairs[8:].tolist():
+            firsts.setdefault(episode, set()).add(first)
+    assert firsts == {e: set(range(lengths[e] - 2)) for e in range(4)}, "every window is somebody's partner, and none leaves its episode"
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_pairs_do_not_depend_on_how_often_or_where_they_are_drawn(world_size: int) -> None:
+    whole = WindowSampler([20, 9, 30], window=3, batch=8, seed=1).pairs_at(11).reshape(2, 8, 2)
+    ranks = [WindowSampler([20, 9, 30], window=3, batch=8, seed=1, rank=r, world_size=world_size).pairs_at(11) for r in range(world_size)]
+    joined = np.concatenate([part.reshape(2, 8 // world_size, 2) for part in ranks], axis=1)
+    np.testing.assert_array_equal(joined, whole)

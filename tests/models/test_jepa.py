@@ -8,13 +8,14 @@ import torch
 from point_world import LABELLED_MACHINE, model_config
 from tacit.contracts import WorldModel
 from tacit.models.jepa import JEPA
+from tacit.objectives.contrast import contrast_loss
 from tacit.objectives.covariance import covariance_loss
 from tacit.objectives.inverse import inverse_loss
 from tacit.objectives.prediction import rollout_loss
 from tacit.objectives.sigreg import sigreg, unit_directions
 from tacit.signals import Schema, SchemaError
 
-B, T, K, H, D = 2, 6, 3, 4, 8
+B, T, K, H, S, D = 4, 6, 3, 4, 6, 8
 
 
 def observations(batch: int = B, frames: int = T) -> dict[str, torch.Tensor]:
@@ -68,19 +69,21 @@ def test_actions_are_physical_outside_and_standardised_inside(model: JEPA) -> No
 def test_losses_are_those_of_the_objectives(model: JEPA) -> None:
     seen, actions = observations(), torch.randn(B, T - 1, 3)
     config = model.config
-    directions = unit_directions(D, 32, torch.Generator().manual_seed(0))
+    directions = unit_directions(S, 32, torch.Generator().manual_seed(0))
     losses = model(seen, actions, directions)
     latents, standard = model.encode(seen), model.actions(actions)
-    torch.testing.assert_close(losses.prediction, rollout_loss(model.predictor, latents, standard, history=2, steps=2))
-    torch.testing.assert_close(losses.sigreg, sigreg(latents.transpose(0, 1), directions, config.sigreg))
-    torch.testing.assert_close(losses.covariance, covariance_loss(latents.flatten(0, 1)))
-    torch.testing.assert_close(losses.inverse, inverse_loss(model.inverse, latents, standard, (1, 2)))
-    total = losses.prediction + 0.03 * losses.sigreg + 0.1 * losses.covariance + 1.0 * losses.inverse
+    state, context = latents[..., :S], latents[..., S:]
+    torch.testing.assert_close(losses.prediction, rollout_loss(model.predictor, latents, standard, history=2, steps=2, state=S))
+    torch.testing.assert_close(losses.sigreg, sigreg(state.transpose(0, 1), directions, config.sigreg))
+    torch.testing.assert_close(losses.covariance, covariance_loss(state.flatten(0, 1)))
+    torch.testing.assert_close(losses.inverse, inverse_loss(model.inverse, state, standard, (1, 2)))
+    torch.testing.assert_close(losses.contrast, contrast_loss(context[:2, 0], context[2:, -1]))
+    total = losses.prediction + 0.03 * losses.sigreg + 0.1 * losses.covariance + 1.0 * losses.inverse + 0.1 * losses.contrast
     torch.testing.assert_close(losses.total, total)
 
 
 def test_every_weight_learns(model: JEPA) -> None:
-    model(observations(), torch.randn(B, T - 1, 3), unit_directions(D, 32, torch.Generator().manual_seed(0))).total.backward()
+    model(observations(), torch.randn(B, T - 1, 3), unit_directions(S, 32, torch.Generator().manual_seed(0))).total.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.any(), name

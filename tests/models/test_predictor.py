@@ -7,13 +7,14 @@ import torch
 
 from tacit.models.predictor import PredictorConfig, ResidualPredictor
 
-B, K, H, D, A = 3, 5, 7, 6, 2
+B, K, H, S, C, A = 3, 5, 7, 4, 2, 2
+D = S + C
 
 
 def predictor(history: int, depth: int = 2) -> ResidualPredictor:
     """With random weights everywhere, as after training."""
     torch.manual_seed(0)
-    made = ResidualPredictor(D, A, PredictorConfig(history=history, width=16, depth=depth))
+    made = ResidualPredictor(S, C, A, PredictorConfig(history=history, width=16, depth=depth))
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return made.requires_grad_(False)
@@ -21,7 +22,7 @@ def predictor(history: int, depth: int = 2) -> ResidualPredictor:
 
 def test_is_the_identity_before_training() -> None:
     history = torch.randn(B, 2, D)
-    fresh = ResidualPredictor(D, A, PredictorConfig(history=2, width=16, depth=2))
+    fresh = ResidualPredictor(S, C, A, PredictorConfig(history=2, width=16, depth=2))
     assert torch.equal(fresh(history, torch.randn(B, A)), history[:, -1])
 
 
@@ -38,6 +39,22 @@ def test_unroll_equals_forward_step_by_step(history: int, depth: int) -> None:
             latent = model(window, actions[:, k, t])
             torch.testing.assert_close(found[:, k, t], latent, rtol=1e-5, atol=1e-5)
             window = torch.cat((window[:, 1:], latent[:, None]), dim=1)
+
+
+@pytest.mark.parametrize("context", [0, C])
+def test_the_context_is_held_and_has_its_say(context: int) -> None:
+    torch.manual_seed(0)
+    model = ResidualPredictor(D - context, context, A, PredictorConfig(history=2, width=16, depth=1)).requires_grad_(False)
+    torch.nn.init.normal_(model.network[-1].weight)
+    past, actions = torch.randn(B, 2, D), torch.randn(B, K, H, A)
+    found = model.unroll(past, actions)
+    assert torch.equal(found[..., D - context :], past[:, None, None, -1, D - context :].expand(-1, K, H, -1))
+    other = past.clone()
+    other[:, 0, D - context :] += 1.0
+    assert torch.equal(model.unroll(other, actions), found), "the newest context counts alone"
+    other[:, 1, D - context :] += 1.0
+    changed = (model.unroll(other, actions) - found)[..., : D - context].abs().amax((1, 2, 3)) > 0
+    assert changed.all() == (context > 0)
 
 
 def test_unroll_takes_any_layout_in_memory_and_gives_gradients() -> None:

@@ -97,7 +97,7 @@ def test_settings_out_of_their_domain_are_refused(field: str, value: float) -> N
         CEMConfig(**{field: value})  # type: ignore[arg-type]
 
 
-def test_local_candidates_stay_around_the_middle_whatever_the_warm_start() -> None:
+def test_local_candidates_move_and_then_rest_in_the_middle_whatever_the_warm_start() -> None:
     world = LinearWorld()
     config = CEMConfig(candidates=2000, initial_std=0.2, iterations=1, local_share=0.5)
     asked = problem(torch.zeros(1, 1, 2), LatentDistance(goal=torch.zeros(1, 2)), bound=100.0, horizon=6)
@@ -106,5 +106,10 @@ def test_local_candidates_stay_around_the_middle_whatever_the_warm_start() -> No
     assert (wide[0] == 50.0).all(), "the mean is still the first candidate"
     assert wide.mean() > 45.0
     assert (local[0] == 0.0).all(), "the first local one does not move at all"
+    assert (local[-1] != 0.0).all(), "the last one never rests"
     assert local.mean().abs() < 1.0
-    torch.testing.assert_close(local[-100:].std(), torch.tensor(0.2 * 100 * 0.475), rtol=0.1, atol=0)
+    moves = (local != 0.0).all(-1)
+    assert (moves[:, 1:] <= moves[:, :-1]).all(), "what rests stays at rest"
+    assert moves.sum(1).diff().min() == 0
+    assert set(moves.sum(1).tolist()) == set(range(7)), "every number of moves"
+    torch.testing.assert_close(local[-80:].std(), torch.tensor(0.2 * 100.0), rtol=0.1, atol=0)

@@ -104,6 +104,22 @@ class WindowSampler:
         episode = np.searchsorted(self._first, chosen, side="right") - 1
         return np.stack([episode, chosen - self._first[episode]], axis=1)
 
+    def pairs_at(self, step: int) -> npt.NDArray[np.int64]:
+        """The windows of one step, and after them as many partners: for each, some window of the same episode.
+
+        Args:
+            step: Training step, counted from 0 over all epochs.
+
+        Returns:
+            Rows (episode, first frame), int64 (2 batch / world_size, 2); row i and row batch / world_size + i belong together.
+        """
+        windows = self.batch_at(step)
+        key = np.array([self._seed, 2**63 + step], np.uint64)
+        share = np.random.Generator(np.random.Philox(key=key)).random(self._batch)[self._part]
+        partners = windows.copy()
+        partners[:, 1] = share * np.diff(self._first)[windows[:, 0]]
+        return np.concatenate([windows, partners])
+
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         """All windows in the order of an epoch; the latest one is kept, which saves time and decides nothing."""
         drawn, order = self._drawn

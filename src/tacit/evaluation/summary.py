@@ -26,7 +26,7 @@ METHODS = {
     "noop": ("no action", Kind.FLOOR),
     "cloning": ("behaviour cloning", Kind.FLOOR),
 }
-LOSSES = ("total", "prediction", "sigreg", "covariance", "inverse")
+LOSSES = ("total", "prediction", "sigreg", "covariance", "inverse", "contrast")
 
 Numbers = Mapping[str, Any]
 
@@ -104,6 +104,7 @@ def training_section(trained: Run, results: Numbers) -> Training | None:
     if "train" not in results:
         return None
     config, calibration, train = trained.config, trained.calibration, results["train"]
+    jepa = config.recipe.jepa
     metrics = read_metrics(trained.path / METRICS)
     curves = {name: curve(metrics, f"loss/{name}", name) for name in LOSSES}
     parameters = sum(p.numel() for module in (trained.model, trained.distance, trained.policy) for p in module.parameters())
@@ -117,15 +118,15 @@ def training_section(trained: Run, results: Numbers) -> Training | None:
         config={
             "size": config.recipe.size,
             "parameters": f"{parameters:,}",
-            "latent dimensions": str(config.recipe.jepa.latent),
+            "latent dimensions, state and context": f"{jepa.state} · {jepa.context}",
             "optimiser steps": f"{train['steps']:,}",
             "batch": f"{config.recipe.train.batch} windows of {config.recipe.train.window} frames",
             "learning rate": f"{config.recipe.train.learning_rate:g}",
-            "weights of SIGReg, covariance, inverse": " · ".join(
+            "weights of SIGReg, covariance, inverse, contrast": " · ".join(
                 f"{weight:g}"
-                for weight in (config.recipe.jepa.sigreg_weight, config.recipe.jepa.covariance_weight, config.recipe.jepa.inverse_weight)
+                for weight in (jepa.sigreg_weight, jepa.covariance_weight, jepa.inverse_weight, jepa.contrast_weight)
             ),
-            "precision": "bfloat16" if config.recipe.train.bfloat16 else "float32",
+            "precision": train.get("precision", "not recorded"),
             "threads": str(train["threads"]),
             "episodes, trained and held out": f"{config.train_episodes:,} · {config.held_out_episodes:,}",
             **{f"phase {name}": f"{seconds:.1f} s" for name, seconds in results.get("phases", {}).items()},

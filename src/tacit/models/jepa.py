@@ -1,14 +1,16 @@
 """A joint-embedding predictive architecture that plans: the method on one screen.
 
-    z_t = f(o_t)                      encode
-    ẑ_{t+1} = z_t + p(z_{t-h+1..t}, a_t)      predict, in latent space, never in pixels
+    [z_t, c_t] = f(o_t)                            encode: a state that moves, and a context that stays
+    ẑ_{t+1} = z_t + p(z_{t-h+1..t}, c_t, a_t)      predict, in latent space, never in pixels
 
-    loss =     |ẑ - z|² over rollouts        the future must be predictable
-           + λ SIGReg(z) + κ |cov(z) - I|²   ... and must not collapse
-           + μ |a - inverse(z, z')|²         ... and must keep what actions change
+    loss =     |ẑ - z|² over rollouts              the future must be predictable
+           + λ SIGReg(z) + κ |cov(z) - I|²         ... and must not collapse
+           + μ |a - inverse(z, z')|²               ... and must keep what actions change
+           + ν InfoNCE(c, c')                      ... in a scene that must be recognised at another moment
 
-LeJEPA (arXiv 2511.08544), LeWM (arXiv 2603.19312), PLDM (arXiv 2502.14819), VICReg (arXiv 2105.04906).
-No decoder, no teacher, no stop-gradient. Dimensions: B batch, L frames of a window, h history, K candidates, H horizon, A action, D latent.
+LeJEPA (arXiv 2511.08544), LeWM (arXiv 2603.19312), PLDM (arXiv 2502.14819), VICReg (arXiv 2105.04906), CPC (arXiv 1807.03748).
+No decoder, no teacher, no stop-gradient. Dimensions: B batch, L frames of a window, h history, K candidates, H horizon, A action,
+D latent = S state + C context.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from torch import Tensor, nn
 from tacit.models.encoders import EncoderConfig, ObservationEncoder
 from tacit.models.predictor import PredictorConfig, ResidualPredictor
 from tacit.nn.blocks import Standardizer, mlp
+from tacit.objectives.contrast import contrast_loss
 from tacit.objectives.covariance import covariance_loss
 from tacit.objectives.inverse import inverse_loss
 from tacit.objectives.prediction import rollout_loss
@@ -35,7 +38,8 @@ class JEPAConfig:
     """Settings of a `JEPA`.
 
     Attributes:
-        latent: D.
+        state: S, predicted.
+        context: C, held; 0 for none.
         encoder: Perception.
         predictor: World model.
         sigreg: Anti-collapse statistic.
@@ -43,18 +47,26 @@ class JEPAConfig:
         sigreg_weight: λ.
         covariance_weight: κ.
         inverse_weight: μ.
+        contrast_weight: ν.
         inverse_spans: Steps between the two latents that the inverse model sees.
     """
 
-    latent: int = 32
+    state: int = 16
+    context: int = 8
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     sigreg: SIGRegConfig = field(default_factory=SIGRegConfig)
-    rollout: int = 2
+    rollout: int = 3
     sigreg_weight: float = 0.3
     covariance_weight: float = 1.0
-    inverse_weight: float = 0.3
-    inverse_spans: tuple[int, ...] = (1, 4)
+    inverse_weight: float = 3.0
+    inverse_spans: tuple[int, ...] = (1, 3)
+    contrast_weight: float = 0.6
+
+    @property
+    def latent(self) -> int:
+        """D."""
+        return self.state + self.context
 
 
 class Losses(NamedTuple):
@@ -65,6 +77,7 @@ class Losses(NamedTuple):
     sigreg: Tensor
     covariance: Tensor
     inverse: Tensor
+    contrast: Tensor
 
 
 class JEPA(nn.Module):
@@ -86,8 +99,8 @@ class JEPA(nn.Module):
         self.config = config
         self.latent_size, self.history = config.latent, config.predictor.history
         self.encoder = ObservationEncoder(self.schema, config.latent, config.encoder)
-        self.predictor = ResidualPredictor(config.latent, self.schema.action_size, config.predictor)
-        self.inverse = mlp((2 * config.latent, 256, self.schema.action_size))
+        self.predictor = ResidualPredictor(config.state, config.context, self.schema.action_size, config.predictor)
+        self.inverse = mlp((2 * config.state, 256, self.schema.action_size))
         self.actions = Standardizer((self.schema.action_size,))
 
     def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
@@ -110,25 +123,30 @@ class JEPA(nn.Module):
         actions: Tensor,
         directions: Tensor,
         all_reduce: AllReduce | None = None,
+        rank: int = 0,
         world_size: int = 1,
     ) -> Losses:
-        """The training losses of a batch of windows.
+        """The training losses of a batch of windows, in pairs: window i and window B / 2 + i are of the same episode.
 
         Args:
-            observations: By signal name, (B, L, *shape) as logged.
+            observations: By signal name, (B, L, *shape) as logged; B is even.
             actions: Physical, (B, L - 1, A).
-            directions: Unit columns for SIGReg, (D, M).
+            directions: Unit columns for SIGReg, (S, M).
             all_reduce: Differentiable sum over processes; None for one process.
+            rank: This process.
             world_size: Number of processes.
         """
         config = self.config
         latents, standard = self.encode(observations), self.actions(actions)
-        prediction = rollout_loss(self.predictor, latents, standard, history=self.history, steps=config.rollout)
-        gaussian = sigreg(latents.transpose(0, 1), directions, config.sigreg, all_reduce=all_reduce, world_size=world_size)
-        spread = covariance_loss(latents.flatten(0, 1), all_reduce=all_reduce, world_size=world_size)
-        inverse = inverse_loss(self.inverse, latents, standard, config.inverse_spans, all_reduce=all_reduce, world_size=world_size)
-        anchored = config.sigreg_weight * gaussian + config.covariance_weight * spread + config.inverse_weight * inverse
-        return Losses(prediction + anchored, prediction, gaussian, spread, inverse)
+        state, (here, there) = latents[..., : config.state], latents[..., config.state :].chunk(2)
+        prediction = rollout_loss(self.predictor, latents, standard, history=self.history, steps=config.rollout, state=config.state)
+        gaussian = sigreg(state.transpose(0, 1), directions, config.sigreg, all_reduce=all_reduce, world_size=world_size)
+        spread = covariance_loss(state.flatten(0, 1), all_reduce=all_reduce, world_size=world_size)
+        inverse = inverse_loss(self.inverse, state, standard, config.inverse_spans, all_reduce=all_reduce, world_size=world_size)
+        contrast = contrast_loss(here[:, 0], there[:, -1], all_reduce=all_reduce, rank=rank, world_size=world_size)
+        total = prediction + config.sigreg_weight * gaussian + config.covariance_weight * spread
+        total = total + config.inverse_weight * inverse + config.contrast_weight * contrast
+        return Losses(total, prediction, gaussian, spread, inverse, contrast)
 
     @torch.no_grad()
     def standardize(self, observations: Mapping[str, Tensor], actions: Tensor) -> None:

@@ -19,7 +19,7 @@ def histories(latents: Tensor, length: int) -> Tensor:
     return padded.unfold(1, length, 1).transpose(2, 3)
 
 
-def rollout_loss(step: Step, latents: Tensor, actions: Tensor, *, history: int, steps: int) -> Tensor:
+def rollout_loss(step: Step, latents: Tensor, actions: Tensor, *, history: int, steps: int, state: int | None = None) -> Tensor:
     """Mean squared latent error of 1 to `steps` predictions in a row, from every frame of the window at once.
 
     No stop-gradient: the targets are trained too (LeWM, arXiv 2603.19312).
@@ -30,6 +30,7 @@ def rollout_loss(step: Step, latents: Tensor, actions: Tensor, *, history: int, 
         actions: Standardised actions, (B, L - 1, A); `actions[:, t]` leads from frame t to t + 1.
         history: h.
         steps: Length of the rollouts, at most L - 1.
+        state: How many elements of a latent are compared, the first ones; None for all of them.
 
     Returns:
         Scalar.
@@ -38,6 +39,7 @@ def rollout_loss(step: Step, latents: Tensor, actions: Tensor, *, history: int, 
     total = latents.new_zeros((), dtype=torch.float32)
     for k in range(steps):
         predicted = step(past, actions[:, k:])
-        total = total + (predicted.float() - latents[:, k + 1 :].float()).square().mean() / steps
+        error = predicted[..., :state].float() - latents[:, k + 1 :, :state].float()
+        total = total + error.square().mean() / steps
         past = torch.cat((past[:, :-1, 1:], predicted[:, :-1, None].to(past.dtype)), dim=2)
     return total

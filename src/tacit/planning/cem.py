@@ -28,8 +28,8 @@ class CEMConfig:
         min_std: Least standard deviation of later iterations, the same fraction.
         momentum: Share of the old mean and standard deviation that a fit keeps.
         noise_correlation: Correlation of the noise of one step with that of the next, in [0, 1).
-        local_share: Share of the candidates that are small moves around the middle of the range, from none at all to half the spread,
-            whatever the mean is: what stays where it is when a wide search has arrived.
+        local_share: Share of the candidates that move for a while and then rest at the middle of the range, whatever the mean is: how a
+            goal that is near is reached and kept.
         soft_weight: Cost of a shortfall of 1 in a soft limit's margin.
 
     Raises:
@@ -112,8 +112,7 @@ class CEM:
                 noise = std[:, None] * self._noise(shape, device)
                 proposals = mean[:, None] + noise
                 if local := int(config.local_share * config.candidates):
-                    size = torch.linspace(0.0, 0.5, local, device=device)[:, None, None]
-                    proposals[:, -local:] = low + half_range + size * noise[:, -local:]
+                    proposals[:, -local:] = low + half_range + _resting(local, shape[1], device)[..., None] * noise[:, -local:]
                 candidates = scored(self._model, problem, proposals, config.soft_weight)
                 order = candidates.ranked()
                 found = candidates.at(order[:, :1])
@@ -156,6 +155,12 @@ class CEM:
             torch.where(fitted, torch.lerp(new_mean, mean, keep), mean),
             torch.where(fitted, torch.lerp(new_std, std, keep).maximum(min_std), std),
         )
+
+
+def _resting(count: int, horizon: int, device: torch.device) -> Tensor:
+    """1 while a candidate moves and 0 once it rests, (count, H): from never moving to moving all the time, more of them short."""
+    moving = torch.linspace(0.0, 1.0, count, device=device).square() * horizon
+    return (torch.arange(horizon, device=device) < moving[:, None].round()).float()
 
 
 def _now(device: torch.device) -> float:

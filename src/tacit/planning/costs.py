@@ -77,20 +77,23 @@ class FirstArrival:
         distance: Steps to go from latents (..., D) to goals (..., D), broadcast against each other, as (...).
         goal: Latent of the goal, (B, D).
         stride: Looks at every so many moments, counted back from the last one; a look costs more than a step of the model.
-        near: Steps to go, from the next moment on, within which staying counts: the cost is then the mean over the horizon.
+        near: Steps to go, from the next moment on, within which staying counts: the cost is then the mean over the next moments.
+        settle: How many moments that mean is over. A few: errors of the model far ahead would outweigh the last step to the goal.
     """
 
     distance: Callable[[Tensor, Tensor], Tensor]
     goal: Tensor
     stride: int = 1
     near: float = 0.0
+    settle: int = 12
 
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
         looks = trajectory[:, :, (trajectory.shape[2] - 1) % self.stride :: self.stride]
         steps = self.distance(looks, self.goal[:, None, None])
         first = self.distance(trajectory[:, :, 0], self.goal[:, None])
         is_near = first.amin(-1, keepdim=True) < self.near
-        return torch.where(is_near, steps.mean(-1), steps.amin(-1))
+        soon = self.distance(trajectory[:, :, : self.settle : 2], self.goal[:, None, None]).mean(-1) if self.near else first
+        return torch.where(is_near, soon, steps.amin(-1))
 
 
 @final

@@ -1,4 +1,4 @@
-"""From a store to a finished run: train, encode the logs, fit the heads, calibrate, write."""
+"""From a store to a finished run: train, encode the logs, train the predictor on, fit the heads, calibrate, write."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import torch
 
 from tacit.data import EpisodeStore, StoreError, split
 from tacit.models.jepa import JEPA
+from tacit.nn.precision import multiplies_bfloat16
 from tacit.training.calibration import calibrate
 from tacit.training.distributed import Group
+from tacit.training.dynamics import fit_dynamics
 from tacit.training.folder import RunConfig, merge_results, versions, write_run
 from tacit.training.heads import fit_distance, fit_policy
 from tacit.training.latents import encode_log
@@ -90,6 +92,8 @@ def fit(
     log = encode_log(store, training, model, device=group.device, progress=lambda done: shown(done / frames, f"{done:,} frames"))
     watched = encode_log(store, watching, model, device=group.device)
     model.to("cpu")
+    shown = display.phase("dynamics")
+    fit_dynamics(model, log, recipe.dynamics, seed=seed, progress=lambda done, loss: shown(done, f"loss {loss:.3f}"))
     shown = display.phase("distance")
     bfloat16 = recipe.train.bfloat16
     distance = fit_distance(
@@ -120,6 +124,7 @@ def fit(
                 "frames": trained.frames,
                 "frames_per_second": round(trained.frames / max(trained.seconds, 1e-9), 1),
                 "threads": torch.get_num_threads(),
+                "precision": "bfloat16" if bfloat16 and multiplies_bfloat16(group.device.type) else "float32",
             }
             | {name: round(value, 4) for name, value in asdict(trained.health).items()},
             "versions": versions(),

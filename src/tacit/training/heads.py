@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tacit.models.heads import GoalPolicy, HeadConfig, TemporalDistance
+from tacit.nn.precision import multiplies_bfloat16
 from tacit.objectives.distance import expectile_loss, steps_to_go_target
 from tacit.training.latents import LatentLog
 from tacit.training.seed import generator
@@ -80,7 +81,7 @@ def _drawn(log: LatentLog, config: HeadTraining, rng: torch.Generator) -> _Pairs
     return _Pairs(episode=episode, t=t, goal=torch.where(near, ahead, anywhere))
 
 
-def _optimized(module: nn.Module, config: HeadTraining, loss: Callable[[int], Tensor], progress: Progress | None) -> int:
+def optimized(module: nn.Module, config: HeadTraining, loss: Callable[[int], Tensor], progress: Progress | None) -> int:
     """Minimise `loss(step)` for as long as the settings say; returns the number of steps."""
     optimizer = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     begun, step = time.perf_counter(), 0
@@ -110,7 +111,7 @@ def fit_distance(
         head: Size.
         config: Settings.
         seed: Of initialisation and draws.
-        bfloat16: Products in bfloat16; targets and losses are float32 either way.
+        bfloat16: Products in bfloat16 where the processor has instructions for it; targets and losses are float32 either way.
         progress: Told the share done and the loss.
 
     Returns:
@@ -128,7 +129,7 @@ def fit_distance(
         row = log.first[pairs.episode] + pairs.t
         here, later, goal = log.latents[row], log.latents[row + taken], log.latents[log.first[pairs.episode] + pairs.goal]
         ahead = torch.where(pairs.goal >= pairs.t, (pairs.goal - pairs.t).float(), math.inf)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16 and multiplies_bfloat16()):
             with torch.no_grad():
                 target = steps_to_go_target(ahead, taken.float(), slow(later, goal))
                 for copied, parameter in zip(slow.parameters(), online.parameters(), strict=True):
@@ -136,7 +137,7 @@ def fit_distance(
             predicted = online(here, goal)
         return expectile_loss(predicted, target, config.expectile)
 
-    _optimized(online, config, loss, progress)
+    optimized(online, config, loss, progress)
     return slow
 
 
@@ -150,7 +151,7 @@ def fit_policy(
         head: Size.
         config: Settings; distance-only ones are not used.
         seed: Of initialisation and draws.
-        bfloat16: Products in bfloat16.
+        bfloat16: Products in bfloat16 where the processor has instructions for it.
         progress: Told the share done and the loss.
     """
     with torch.random.fork_rng(devices=[]):
@@ -167,10 +168,10 @@ def fit_policy(
         # Squaring a uniform number prefers near goals, where the action still tells.
         span = 1 + (torch.rand(len(row), generator=rng).square() * (log.steps[pairs.episode] - pairs.t)).long()
         goal = log.latents[torch.minimum(row + span, log.first[pairs.episode] + log.steps[pairs.episode])]
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16 and multiplies_bfloat16()):
             predicted = policy(log.latents[row], goal)
         error: Tensor = (predicted - log.actions[row]) / policy.actions.std
         return error.square().mean()
 
-    _optimized(policy, config, loss, progress)
+    optimized(policy, config, loss, progress)
     return policy

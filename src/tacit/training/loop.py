@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tacit.data import EpisodeStore, Prefetcher, StoreError, WindowReader, WindowSampler
 from tacit.models.jepa import JEPA, Losses
+from tacit.nn.precision import multiplies_bfloat16
 from tacit.objectives.sigreg import unit_directions
 from tacit.signals import Schema
 from tacit.training.checkpoint import (
@@ -55,7 +56,8 @@ class TrainConfig:
     """Settings of the loop.
 
     Attributes:
-        batch: Windows per step over all processes.
+        batch: Windows per step over all processes, an even number: half of them are drawn, and the others are their partners from the
+            same episodes.
         window: L, frames per window.
         steps: Optimizer steps; None when the clock decides.
         minutes: Wall minutes; None when the steps decide.
@@ -65,14 +67,15 @@ class TrainConfig:
         clip: Largest gradient norm.
         watch_every: Steps between looks at the held-out latents.
         checkpoint_seconds: Wall seconds between checkpoints.
-        bfloat16: Run encoder, predictor and inverse model in bfloat16; losses and SIGReg stay in float32.
+        bfloat16: Run encoder, predictor and inverse model in bfloat16 where the processor has instructions for it; losses and SIGReg stay
+            in float32.
 
     Raises:
         ValueError: Not exactly one of steps and minutes is given, or it is not positive.
     """
 
-    batch: int = 64
-    window: int = 8
+    batch: int = 128
+    window: int = 4
     steps: int | None = None
     minutes: float | None = None
     learning_rate: float = 2e-3
@@ -88,6 +91,8 @@ class TrainConfig:
             raise ValueError("give either steps or minutes")
         if (self.steps or 0) < 0 or (self.minutes or 0) < 0:
             raise ValueError("steps and minutes must be positive")
+        if self.batch < 2 or self.batch % 2:
+            raise ValueError(f"a batch of {self.batch} windows does not come in pairs; give an even number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,9 +166,8 @@ def train(
     group = group or Group()
     _require_room(config, model)
     reader = WindowReader(store, length=config.window, episodes=episodes)
-    sampler = WindowSampler(
-        reader.lengths, window=config.window, batch=config.batch, seed=seed, rank=group.rank, world_size=group.world_size
-    )
+    pairs = config.batch // 2
+    sampler = WindowSampler(reader.lengths, window=config.window, batch=pairs, seed=seed, rank=group.rank, world_size=group.world_size)
     watched = _watched(store, held_out, model.schema, config, seed)
     model.to(group.device)
     optimizer = torch.optim.AdamW(
@@ -171,8 +175,8 @@ def train(
     )
     state = _Progress.resumed(out, model, optimizer, config, seed) if resume else _Progress()
     if state.step == 0:
-        whole = WindowSampler(reader.lengths, window=config.window, batch=config.batch, seed=seed)  # the same in every process
-        sample, actions = tensors(reader.read(whole.batch_at(0)), model.schema, group.device)
+        whole = WindowSampler(reader.lengths, window=config.window, batch=pairs, seed=seed)  # the same in every process
+        sample, actions = tensors(reader.read(whole.pairs_at(0)), model.schema, group.device)
         model.standardize({k: v.flatten(0, 1) for k, v in sample.items()}, actions.flatten(0, 1))
     network: nn.Module = DistributedDataParallel(model) if group.world_size > 1 else model
     reduce = sum_over_processes if group.world_size > 1 else None
@@ -185,7 +189,7 @@ def train(
     steps = range(state.step, config.steps if config.steps is not None else 2**62)
     with (
         metrics_of(out, state.step, group) as metrics,
-        Prefetcher(reader, sampler.batch_at, steps) as batches,
+        Prefetcher(reader, sampler.pairs_at, steps) as batches,
         held_back() as interrupt_if_asked,
     ):
 
@@ -208,9 +212,9 @@ def train(
                 for parameters in optimizer.param_groups:
                     parameters["lr"] = learning_rate(config, state.step, share)
                 observations, actions = tensors(batch, model.schema, group.device)
-                directions = unit_directions(model.latent_size, model.config.sigreg.directions, generator(seed, "directions", state.step))
+                directions = unit_directions(model.config.state, model.config.sigreg.directions, generator(seed, "directions", state.step))
                 with _precision(group.device, config):
-                    losses: Losses = network(observations, actions, directions, reduce, group.world_size)
+                    losses: Losses = network(observations, actions, directions, reduce, group.rank, group.world_size)
                 optimizer.zero_grad(set_to_none=True)
                 losses.total.backward()  # type: ignore[no-untyped-call]
                 norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip)
@@ -306,7 +310,7 @@ def _check_every(device: torch.device) -> int:
 
 
 def _precision(device: torch.device, config: TrainConfig) -> AbstractContextManager[Any]:
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16)
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16 and multiplies_bfloat16(device.type))
 
 
 def _checked(pending: Sequence[Tensor], step: int, out: Path, group: Group) -> dict[str, float]:
@@ -359,4 +363,4 @@ def _watched(
 def _look(model: JEPA, watched: tuple[dict[str, Tensor], Tensor], group: Group) -> Health:
     observations, actions = watched
     latents = model.encode({name: value.to(group.device) for name, value in observations.items()})
-    return health(latents.cpu(), actions)
+    return health(latents[..., : model.config.state].cpu(), actions)

@@ -14,7 +14,8 @@ from tacit.training.loop import TrainConfig
 
 Size = Literal["xs", "s", "m", "l"]
 
-JEPA_SHARE, DISTANCE_SHARE, POLICY_SHARE = 0.72, 0.2, 0.08  # of the minutes that a run may take
+JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE = 0.64, 0.16, 0.14, 0.06  # of the minutes that a run may take
+DYNAMICS_BATCH = 256  # rollouts per step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Recipe:
         jepa: Model and losses.
         train: Training loop.
         head: Size of the heads.
+        dynamics: Further training of the predictor on frozen latents.
         distance: Fitting of the temporal distance.
         policy: Fitting of the goal policy.
     """
@@ -34,18 +36,20 @@ class Recipe:
     jepa: JEPAConfig
     train: TrainConfig
     head: HeadConfig
+    dynamics: HeadTraining
     distance: HeadTraining
     policy: HeadTraining
 
 
 def _models(size: Size) -> tuple[JEPAConfig, HeadConfig]:
-    latent, channels, features, width, head = {
-        "xs": (16, (16, 32, 64), 128, 256, 128),
-        "s": (32, (32, 64, 128), 256, 256, 256),
-        "m": (64, (64, 128, 256), 512, 1024, 512),
-        "l": (128, (128, 256, 512), 1024, 2048, 1024),
+    state, context, channels, features, width, head = {
+        "xs": (12, 4, (8, 16, 32), 128, 128, 128),
+        "s": (16, 8, (16, 32, 64), 256, 256, 256),
+        "m": (32, 16, (32, 64, 128), 512, 512, 512),
+        "l": (64, 32, (64, 128, 256), 1024, 1024, 1024),
     }[size]
-    jepa = JEPAConfig(latent=latent, encoder=EncoderConfig(channels=channels, features=features), predictor=PredictorConfig(width=width))
+    encoder, predictor = EncoderConfig(channels=channels, features=features), PredictorConfig(width=width)
+    jepa = JEPAConfig(state=state, context=context, encoder=encoder, predictor=predictor)
     return jepa, HeadConfig(width=head)
 
 
@@ -60,7 +64,15 @@ def for_steps(size: Size, steps: int, head_steps: int | None = None) -> Recipe:
     jepa, head = _models(size)
     count = min(steps, 6000) if head_steps is None else head_steps
     fit = HeadTraining(steps=count)
-    return Recipe(size=size, jepa=jepa, train=TrainConfig(steps=steps), head=head, distance=fit, policy=replace(fit, steps=count // 2))
+    return Recipe(
+        size=size,
+        jepa=jepa,
+        train=TrainConfig(steps=steps),
+        head=head,
+        dynamics=replace(fit, batch=DYNAMICS_BATCH),
+        distance=fit,
+        policy=replace(fit, steps=count // 2),
+    )
 
 
 def for_minutes(size: Size, minutes: float) -> Recipe:
@@ -68,7 +80,7 @@ def for_minutes(size: Size, minutes: float) -> Recipe:
 
     Args:
         size: Size of the model.
-        minutes: For the JEPA and both heads together.
+        minutes: For the JEPA, its predictor alone and both heads together.
     """
     jepa, head = _models(size)
     return Recipe(
@@ -76,6 +88,7 @@ def for_minutes(size: Size, minutes: float) -> Recipe:
         jepa=jepa,
         train=TrainConfig(minutes=JEPA_SHARE * minutes),
         head=head,
+        dynamics=HeadTraining(minutes=DYNAMICS_SHARE * minutes, batch=DYNAMICS_BATCH),
         distance=HeadTraining(minutes=DISTANCE_SHARE * minutes),
         policy=HeadTraining(minutes=POLICY_SHARE * minutes),
     )

@@ -1,0 +1,53 @@
+"""The predictor, trained on with the encoder at rest: long rollouts over latents that were encoded once.
+
+Encoding is nearly all of a training step's cost. Without it the predictor sees every log many times, over longer horizons than the
+joint training can afford, in a fraction of the time. Dimensions: B batch, H horizon, D latent = S state + C context.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tacit.models.jepa import JEPA
+from tacit.training.heads import HeadTraining, Progress, optimized
+from tacit.training.latents import LatentLog
+from tacit.training.seed import generator
+
+ROLLOUT = 8  # H, steps predicted in a row
+
+
+def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int, progress: Progress | None = None) -> None:
+    """Go on training a model's predictor, in place, on rollouts of `ROLLOUT` steps (of the longest episode, where that is shorter).
+
+    The context is that of a random moment of the episode, because a plan keeps the context of the moment it was made at. The error is
+    counted in typical changes of one step.
+
+    Args:
+        model: On the CPU; its encoder stays as it is.
+        log: Its latents of the training episodes.
+        config: Settings; those of goals are not used.
+        seed: Of the draws.
+        progress: Told the share done and the loss.
+    """
+    horizon = min(ROLLOUT, int(log.steps.max()))
+    room = (log.steps - horizon + 1).clamp(min=0)
+    state, ahead = model.config.state, torch.arange(horizon)
+    inside = torch.ones(len(log.latents), dtype=torch.bool)
+    inside[log.first + log.steps] = False
+    here = inside.nonzero()[:, 0]
+    typical = (log.latents[here + 1, :state] - log.latents[here, :state]).square().mean() + 1e-8
+
+    def loss(step: int) -> Tensor:
+        rng = generator(seed, "dynamics", step)
+        episode = torch.multinomial(room.double(), config.batch, replacement=True, generator=rng)
+        t = (torch.rand(config.batch, generator=rng) * room[episode]).long()
+        seen = log.first[episode] + (torch.rand(config.batch, generator=rng) * (log.steps[episode] + 1)).long()
+        history = log.history(episode, t, model.history)
+        history[..., state:] = log.latents[seen, None, state:]
+        rows = log.first[episode, None] + t[:, None] + ahead
+        predicted = model.rollout(history, log.actions[rows][:, None])[:, 0]
+        error: Tensor = (predicted - log.latents[rows + 1])[..., :state]
+        return error.square().mean() / typical
+
+    optimized(model.predictor, config, loss, progress)
