@@ -117,7 +117,13 @@ def test_one_held_out_window_is_too_few_to_watch(tmp_path: Path) -> None:
         train(store, [0, 1], [2], fresh(SCHEMA), loop_config(steps=1), tmp_path / "out", seed=0)
 
 
-PARTS = {"prediction": "rollout_loss", "sigreg": "sigreg", "covariance": "covariance_loss", "inverse": "inverse_loss", "contrast": "contrast_loss"}
+PARTS = {
+    "prediction": "rollout_loss",
+    "sigreg": "sigreg",
+    "covariance": "covariance_loss",
+    "inverse": "inverse_loss",
+    "contrast": "contrast_loss",
+}
 
 
 def broken_at(monkeypatch: pytest.MonkeyPatch, part: str, step: int, value: float) -> None:

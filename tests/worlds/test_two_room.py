@@ -250,4 +250,10 @@ def test_wandering_stays_inside_the_limit_and_goes_everywhere(seed: int) -> None
     length = np.hypot(*actions.T.astype(np.float64))
     assert length.max() <= MAX_NORM * (1 + 1e-6)
     assert length.max() > 0.9 * MAX_NORM
-    assert len(set(np.sign(actions).astype(int).view([("x", int), ("y", int)]).ravel().tolist())) == 4, "all four quadrants"
+    assert len(set(np.sign(actions[length > 0]).astype(int).view([("x", int), ("y", int)]).ravel().tolist())) == 4, "all four quadrants"
+
+
+def test_wandering_rests_now_and_then_for_some_steps_in_a_row() -> None:
+    rests = np.stack([np.hypot(*wander(100, np.random.default_rng(seed)).T) == 0.0 for seed in range(300)])
+    assert 0.05 < rests.mean() < 0.12
+    assert (rests[:, 1:] & rests[:, :-1]).sum() > 0.8 * rests[:, 1:].sum()

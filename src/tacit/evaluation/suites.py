@@ -35,7 +35,8 @@ from tacit.training.fit import Display, Silent
 from tacit.training.folder import MODEL, RESULTS, merge_results, read_results, versions
 from tacit.worlds import world
 
-PLAN = PlanSettings()  # what a controller does by default is what is measured
+# One wide throw of long, smooth candidates: what finds a door that the learned distance does not see.
+PLAN = PlanSettings(horizon=40, candidates=128, iterations=1, replan_every=4, initial_std=1.2, noise_correlation=0.95, local_share=0.3)
 MANIFEST, REPORT = "manifest.json", "report.html"
 REPLANS, WARM_UP = 200, 10  # calls whose latency is kept, and calls before them
 SECTIONS = ("floors", "ablation", "probe", "plan", "protocol", "machine", "model")  # of results.json, besides the success rates

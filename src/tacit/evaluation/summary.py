@@ -123,8 +123,7 @@ def training_section(trained: Run, results: Numbers) -> Training | None:
             "batch": f"{config.recipe.train.batch} windows of {config.recipe.train.window} frames",
             "learning rate": f"{config.recipe.train.learning_rate:g}",
             "weights of SIGReg, covariance, inverse, contrast": " · ".join(
-                f"{weight:g}"
-                for weight in (jepa.sigreg_weight, jepa.covariance_weight, jepa.inverse_weight, jepa.contrast_weight)
+                f"{weight:g}" for weight in (jepa.sigreg_weight, jepa.covariance_weight, jepa.inverse_weight, jepa.contrast_weight)
             ),
             "precision": train.get("precision", "not recorded"),
             "threads": str(train["threads"]),

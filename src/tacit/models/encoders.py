@@ -49,13 +49,13 @@ class ImageEncoder(nn.Module):
             raise SchemaError(f"image {signal.name!r} is {height} x {width}; height and width must be multiples of {PATCH}")
         self.standardize = Standardizer((colours,))
         self.patches = nn.Linear(PATCH * PATCH * colours, config.channels[0])
-        layers: list[nn.Module] = [nn.ReLU()]
+        layers: list[nn.Module] = [nn.ReLU(inplace=True)]
         before, height, width, depth = config.channels[0], height // PATCH, width // PATCH, 1
         while min(height, width) > COARSEST or depth < len(config.channels):
             after = config.channels[min(depth, len(config.channels) - 1)]
-            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.ReLU()]
+            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.ReLU(inplace=True)]
             before, height, width, depth = after, (height + 1) // 2, (width + 1) // 2, depth + 1
-        layers += [nn.Flatten(), nn.Linear(before * height * width, config.features), nn.ReLU()]
+        layers += [nn.Flatten(), nn.Linear(before * height * width, config.features), nn.ReLU(inplace=True)]
         self.network = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class VectorEncoder(nn.Module):
     def __init__(self, signal: Signal, config: EncoderConfig) -> None:
         super().__init__()
         self.standardize = Standardizer((signal.size,))
-        self.network = nn.Sequential(mlp((signal.size, config.features, config.features)), nn.ReLU())
+        self.network = nn.Sequential(mlp((signal.size, config.features, config.features)), nn.ReLU(inplace=True))
 
     def forward(self, samples: Tensor) -> Tensor:
         """Samples (N, *shape) -> features (N, F)."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tacit.nn.blocks import mlp, zero_last
 
@@ -55,35 +54,28 @@ class ResidualPredictor(nn.Module):
         return torch.cat((newest[..., : self.state] + change, context), dim=-1)
 
     def unroll(self, history: Tensor, actions: Tensor) -> Tensor:
-        """Roll candidates out together; the same numbers as `forward` step by step, with less work.
-
-        The first layer is split: what the context and the actions add to it is one product for the whole horizon.
+        """Roll candidates out together: the same numbers as `forward` step by step.
 
         Args:
             history: (B, h, D), shared by the candidates.
             actions: Standardised, (B, K, H, A).
 
         Returns:
-            Predicted latents, (B, K, H, D), float32. The running latent stays in float32; products are in the weights' dtype.
+            Predicted latents, (B, K, H, D), float32. The running state stays in float32; products are in the weights' dtype.
         """
-        batch, candidates, horizon, _ = actions.shape
-        first, *rest = self.network
+        batch, candidates, horizon, size = actions.shape
+        first = self.network[0]
         assert isinstance(first, nn.Linear)
-        seen = self.state * self.history
         dtype = first.weight.dtype
-        by_state, by_context, by_action = first.weight.tensor_split((seen, seen + self.context), dim=1)
-        context = history[:, -1, self.state :].float()
-        given = F.linear(actions.to(dtype), by_action) + F.linear(context.to(dtype), by_context, first.bias)[:, None, None]
-        given = given.view(batch * candidates, horizon, -1)
-        states = history[..., : self.state].float()
-        past = states[:, None].expand(-1, candidates, -1, -1).reshape(batch * candidates, self.history, self.state)
-        window = list(past.unbind(1))
-        predicted = []
-        for k in range(horizon):
-            hidden = torch.addmm(given[:, k], torch.cat(window, dim=1).to(dtype), by_state.t())
-            for layer in rest:
-                hidden = layer(hidden)
-            predicted.append(window[-1] + hidden.float())
-            window = [*window[1:], predicted[-1]]
-        future = torch.stack(predicted, dim=1).view(batch, candidates, horizon, self.state)
-        return torch.cat((future, context[:, None, None].expand(-1, candidates, horizon, -1)), dim=-1)
+        # One row per candidate, and steps first, so that every step reads and writes whole blocks of memory.
+        rows = history.float()[:, None].expand(-1, candidates, -1, -1).reshape(batch * candidates, self.history, -1)
+        window, context = list(rows[..., : self.state].unbind(1)), rows[:, -1, self.state :]
+        steps = actions.to(dtype).reshape(batch * candidates, horizon, size).transpose(0, 1).contiguous()
+        held = context.to(dtype)
+        states = []
+        for action in steps:
+            change: Tensor = self.network(torch.cat((*(state.to(dtype) for state in window), held, action), dim=1))
+            states.append(window[-1] + change.float())
+            window = [*window[1:], states[-1]]
+        future = torch.stack(states, dim=1).view(batch, candidates, horizon, self.state)
+        return torch.cat((future, history[:, None, None, -1, self.state :].float().expand(-1, candidates, horizon, -1)), dim=-1)

@@ -21,7 +21,7 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
     """
     layers: list[nn.Module] = []
     for i, (before, after) in enumerate(pairwise(sizes)):
-        layers += [nn.Linear(before, after)] if i == len(sizes) - 2 else [nn.Linear(before, after), nn.ReLU()]
+        layers += [nn.Linear(before, after)] if i == len(sizes) - 2 else [nn.Linear(before, after), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 

@@ -91,9 +91,12 @@ class FirstArrival:
         looks = trajectory[:, :, (trajectory.shape[2] - 1) % self.stride :: self.stride]
         steps = self.distance(looks, self.goal[:, None, None])
         first = self.distance(trajectory[:, :, 0], self.goal[:, None])
-        is_near = first.amin(-1, keepdim=True) < self.near
-        soon = self.distance(trajectory[:, :, : self.settle : 2], self.goal[:, None, None]).mean(-1) if self.near else first
-        return torch.where(is_near, soon, steps.amin(-1))
+        is_near = first.amin(-1) < self.near
+        cost = steps.amin(-1)
+        if near := is_near.nonzero()[:, 0].tolist():
+            soon = self.distance(trajectory[near, :, : self.settle : 2], self.goal[near, None, None]).mean(-1)
+            cost[near] = soon
+        return cost
 
 
 @final

@@ -96,18 +96,18 @@ class PlanSettings:
         noise_correlation: Correlation of the samples' noise from one action to the next, 0 to below 1; near 1 they go far.
         local_share: Share of the candidates that move for a while and then rest, whatever the last plan was, 0 to below 1.
 
-    The defaults are one wide throw of long, smooth candidates, scored by their first arrival: what finds a door that no distance shows.
+    The defaults refine short plans, for goals in sight. One wide throw of long, smooth candidates finds a way round walls instead.
     """
 
     planner: str = PLANNERS[0]
-    horizon: int = 40
+    horizon: int = 12
     deadline_ms: float | None = None
-    replan_every: int = 4
+    replan_every: int = 1
     candidates: int = 128
-    iterations: int = 1
-    initial_std: float = 1.2
-    noise_correlation: float = 0.95
-    local_share: float = 0.5
+    iterations: int = 3
+    initial_std: float = 0.5
+    noise_correlation: float = 0.0
+    local_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.planner not in PLANNERS:

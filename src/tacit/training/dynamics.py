@@ -21,7 +21,8 @@ def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int
     """Go on training a model's predictor, in place, on rollouts of `ROLLOUT` steps (of the longest episode, where that is shorter).
 
     The context is that of a random moment of the episode, because a plan keeps the context of the moment it was made at. The error is
-    counted in typical changes of one step.
+    its length in latent space, not the square of it, counted in typical changes of one step: the square would settle between what may
+    happen at a wall, and a state that creeps a little further with every step is through it in the end.
 
     Args:
         model: On the CPU; its encoder stays as it is.
@@ -36,7 +37,7 @@ def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int
     inside = torch.ones(len(log.latents), dtype=torch.bool)
     inside[log.first + log.steps] = False
     here = inside.nonzero()[:, 0]
-    typical = (log.latents[here + 1, :state] - log.latents[here, :state]).square().mean() + 1e-8
+    typical = (log.latents[here + 1, :state] - log.latents[here, :state]).square().sum(-1).mean() + 1e-8
 
     def loss(step: int) -> Tensor:
         rng = generator(seed, "dynamics", step)
@@ -48,6 +49,6 @@ def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int
         rows = log.first[episode, None] + t[:, None] + ahead
         predicted = model.rollout(history, log.actions[rows][:, None])[:, 0]
         error: Tensor = (predicted - log.latents[rows + 1])[..., :state]
-        return error.square().mean() / typical
+        return (error.square().sum(-1) / typical + 1e-4).sqrt().mean()
 
     optimized(model.predictor, config, loss, progress)

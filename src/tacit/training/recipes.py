@@ -14,7 +14,7 @@ from tacit.training.loop import TrainConfig
 
 Size = Literal["xs", "s", "m", "l"]
 
-JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE = 0.64, 0.16, 0.14, 0.06  # of the minutes that a run may take
+JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE = 0.60, 0.20, 0.14, 0.06  # of the minutes that a run may take
 DYNAMICS_BATCH = 256  # rollouts per step
 
 
@@ -44,7 +44,7 @@ class Recipe:
 def _models(size: Size) -> tuple[JEPAConfig, HeadConfig]:
     state, context, channels, features, width, head = {
         "xs": (12, 4, (8, 16, 32), 128, 128, 128),
-        "s": (16, 8, (16, 32, 64), 256, 256, 256),
+        "s": (16, 8, (16, 32, 64), 256, 192, 128),
         "m": (32, 16, (32, 64, 128), 512, 512, 512),
         "l": (64, 32, (64, 128, 256), 1024, 1024, 1024),
     }[size]

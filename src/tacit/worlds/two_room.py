@@ -242,14 +242,16 @@ class TwoRoom(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
 
 
 def wander(steps: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Goal-free random actions, (steps, 2), pixels: a heading that drifts and sometimes turns, a step length that varies.
+    """Goal-free random actions, (steps, 2), pixels: a heading that drifts and sometimes turns, a step length that varies, and rests.
 
-    The policy sees nothing: not the walls, not the door, not a goal.
+    The policy sees nothing: not the walls, not the door, not a goal. Most steps are long, because a dot that pushes on slides along
+    walls and finds doors; now and then it rests from one turn to the next, so that the logs show what no action does.
     """
     turned = rng.random(steps) < 1 / 16
-    drift = np.where(turned, rng.uniform(-np.pi, np.pi, steps), rng.normal(0.0, 0.25, steps))
+    drift = np.where(turned, rng.uniform(-np.pi, np.pi, steps), rng.normal(0.0, 0.15, steps))
     heading = rng.uniform(-np.pi, np.pi) + np.cumsum(drift)
-    length = MAX_NORM * np.sqrt(rng.random(steps))
+    rests = rng.random(steps + 1) < 0.08
+    length = np.where(rests[np.cumsum(turned)], 0.0, MAX_NORM * rng.random(steps) ** 0.25)
     return np.stack((length * np.cos(heading), length * np.sin(heading)), axis=1).astype(np.float32)
 
 
