@@ -153,7 +153,7 @@ def test_train_refuses_and_leaves_the_run_alone(words: list[str], text: str, her
     assert not (here / "x").exists()
 
 
-@pytest.mark.parametrize(("episodes", "steps", "text"), [(0, 1, "it has no episode"), (12, 3, "takes 7 actions in a row")])
+@pytest.mark.parametrize(("episodes", "steps", "text"), [(0, 1, "it has no episode"), (12, 2, "takes 3 actions in a row")])
 def test_train_refuses_logs_without_a_window(
     episodes: int, steps: int, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from tacit.objectives.contrast import TEMPERATURE, contrast_loss
+from tacit.objectives.contrast import ANCHOR, TEMPERATURE, contrast_loss
 
 N, C = 6, 3
 
@@ -19,7 +19,7 @@ def naive(here: torch.Tensor, there: torch.Tensor) -> float:
         for i in range(len(a)):
             energies = [float((a[i] - b[j]).square().sum()) / TEMPERATURE for j in range(len(b))]
             total += energies[i] + math.log(sum(math.exp(-e) for e in energies))
-    return total / (2 * len(here))
+    return total / (2 * len(here)) + ANCHOR * float(torch.stack((here, there)).square().mean())
 
 
 def test_is_the_cross_entropy_of_the_definition() -> None:
@@ -29,13 +29,23 @@ def test_is_the_cross_entropy_of_the_definition() -> None:
 
 
 def test_nothing_to_tell_apart_costs_the_logarithm_of_the_batch() -> None:
-    assert float(contrast_loss(torch.ones(N, C), torch.ones(N, C))) == pytest.approx(math.log(N))
+    assert float(contrast_loss(torch.zeros(N, C), torch.zeros(N, C))) == pytest.approx(math.log(N))
 
 
 def test_recognised_partners_cost_nothing_and_wrong_ones_much() -> None:
     far_apart = 10.0 * torch.eye(N)
-    assert float(contrast_loss(far_apart, far_apart)) == pytest.approx(0.0, abs=1e-6)
+    assert float(contrast_loss(far_apart, far_apart)) == pytest.approx(ANCHOR * 100 / N)
     assert float(contrast_loss(far_apart, far_apart.roll(1, 0))) > 100
+
+
+def test_the_origin_is_not_left_to_rounding_errors() -> None:
+    """A shift of all contexts together is pulled back, however well partners are recognised."""
+    shift = torch.full((C,), 3.0, requires_grad=True)
+    far_apart = 100.0 * torch.randn(N, C, generator=torch.Generator().manual_seed(0))
+    far_apart = far_apart - far_apart.mean(0)
+    contrast_loss(far_apart + shift, far_apart + shift).backward()
+    assert shift.grad is not None
+    assert (shift.grad > 0).all()
 
 
 @pytest.mark.parametrize("world_size", [2, 3])

@@ -82,7 +82,7 @@ def test_what_it_took_is_written_down(fitted: Fitted) -> None:
 
 
 def test_progress_is_told_by_phase(fitted: Fitted) -> None:
-    assert list(fitted.display.phases) == ["train", "encode", "distance", "policy"]
+    assert list(fitted.display.phases) == ["train", "encode", "dynamics", "distance", "policy"]
     for name, said in fitted.display.phases.items():
         shares = [share for share, _ in said]
         assert shares == sorted(shares), name
@@ -140,8 +140,14 @@ def test_too_few_episodes_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", ["xs", "s", "m", "l"])
 def test_recipes_of_every_size(size: recipes.Size) -> None:
     by_steps, by_minutes = recipes.for_steps(size, 100), recipes.for_minutes(size, 10.0)
-    assert (by_steps.size, by_steps.train.steps, by_steps.distance.steps, by_steps.policy.steps) == (size, 100, 100, 50)
-    minutes = [part.minutes for part in (by_minutes.train, by_minutes.distance, by_minutes.policy)]
+    assert (by_steps.size, by_steps.train.steps, by_steps.dynamics.steps, by_steps.distance.steps, by_steps.policy.steps) == (
+        size,
+        100,
+        100,
+        100,
+        50,
+    )
+    minutes = [part.minutes for part in (by_minutes.train, by_minutes.dynamics, by_minutes.distance, by_minutes.policy)]
     assert sum(minutes) == pytest.approx(10.0)
     assert by_steps.jepa == by_minutes.jepa
     assert recipes.for_steps(size, 100, head_steps=8).distance.steps == 8

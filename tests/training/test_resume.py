@@ -103,7 +103,7 @@ def test_other_settings_are_refused_by_name(store: EpisodeStore, interrupted: Pa
 
 
 def test_another_size_other_losses_and_another_seed_are_refused_by_name(store: EpisodeStore, interrupted: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"model\.latent 8 instead of 16"):
+    with pytest.raises(CheckpointError, match=r"model\.state 6 instead of 14"):
         train_in(store, interrupted, CONFIG, model=fresh(SCHEMA, model_config(latent=16)), resume=True)
     with pytest.raises(CheckpointError, match=r"model.sigreg_weight 0.03 instead of 0.5"):
         train_in(store, interrupted, CONFIG, model=fresh(SCHEMA, model_config(sigreg=0.5)), resume=True)

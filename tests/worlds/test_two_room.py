@@ -244,8 +244,8 @@ def test_a_layout_out_of_range_is_refused(values: dict[str, float]) -> None:
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**32))
 def test_wandering_stays_inside_the_limit_and_goes_everywhere(seed: int) -> None:
-    actions = wander(400, np.random.default_rng(seed))
-    assert actions.shape == (400, 2)
+    actions = wander(1000, np.random.default_rng(seed))
+    assert actions.shape == (1000, 2)
     assert actions.dtype == np.float32
     length = np.hypot(*actions.T.astype(np.float64))
     assert length.max() <= MAX_NORM * (1 + 1e-6)

@@ -140,16 +140,19 @@ def probe_labels(logs: Logs, *, seed: int) -> tuple[LabelProbe, ...]:
 
 @torch.no_grad()
 def predicted_paths(run: Run, logs: Logs) -> Dynamics:
-    """Open-loop rollouts of the longest held-out episodes beside what happened, on two principal components of what happened."""
+    """Open-loop rollouts of the longest held-out episodes beside what happened: the state, on the two directions in which it moves most."""
     log = logs.held_out
     chosen = log.steps.argsort(descending=True, stable=True)[:PATHS]
     first = torch.full_like(chosen, run.model.history - 1).clamp(max=int(log.steps[chosen].min()) - 1)
     steps = min(STEPS_AHEAD, int((log.steps[chosen] - first).min()))
     rows = (log.first[chosen] + first)[:, None] + torch.arange(steps)
-    predicted = run.model.rollout(log.history(chosen, first, run.model.history), log.actions[rows][:, None])[:, 0]
-    real = log.latents[rows + 1]
-    centre = log.latents.mean(0)
-    _, spread, axes = torch.linalg.svd((log.latents - centre).double(), full_matrices=False)
+    states = log.latents[:, : run.model.config.state]
+    predicted = run.model.rollout(log.history(chosen, first, run.model.history), log.actions[rows][:, None])[:, 0, :, : states.shape[1]]
+    real = states[rows + 1]
+    centre = states.mean(0)
+    lengths = (log.steps + 1).tolist()
+    within = torch.cat([part - part.mean(0) for part in states.split(lengths)])
+    _, spread, axes = torch.linalg.svd(within.double(), full_matrices=False)
     share = (spread.square() / spread.square().sum()).tolist()
     flat = axes[:2].T.float()
     return Dynamics(
