@@ -135,7 +135,7 @@ def test_paths_start_where_the_log_was_and_end_where_the_rollout_went(point_run:
     with torch.no_grad():
         latents = log.latents[row - history + 1 : row + 1][None]
         predicted = [point_run.model.step(latents, log.actions[row][None])[0]]
-    error = (predicted[0] - log.latents[row + 1])[:, : point_run.model.config.state]
+    error = (predicted[0] - log.latents[row + 1])[: point_run.model.config.state]
     np.testing.assert_allclose(shown.errors[0, 0], float(error.square().sum()), rtol=1e-3)
     assert 0 < shown.explained[1] <= shown.explained[0] <= 1
 
