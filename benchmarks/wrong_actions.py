@@ -4,7 +4,7 @@
 
 The same images three times: with the actions that were applied, with every action one step late, and with every episode holding the
 actions of another. Same settings, same seed, same scenes; the fixed layout of Two Rooms. A method that learns what actions do must fail
-on the last two.
+with exchanged actions; late ones differ little where headings last.
 """
 
 from __future__ import annotations

@@ -150,8 +150,8 @@ def predicted_paths(run: Run, logs: Logs) -> Dynamics:
     predicted = run.model.rollout(log.history(chosen, first, run.model.history), log.actions[rows][:, None])[:, 0, :, : states.shape[1]]
     real = states[rows + 1]
     centre = states.mean(0)
-    lengths = (log.steps + 1).tolist()
-    within = torch.cat([part - part.mean(0) for part in states.split(lengths)])
+    episodes = (states[a : a + n + 1] for a, n in zip(log.first.tolist(), log.steps.tolist(), strict=True))
+    within = torch.cat([episode - episode.mean(0) for episode in episodes])
     _, spread, axes = torch.linalg.svd(within.double(), full_matrices=False)
     share = (spread.square() / spread.square().sum()).tolist()
     flat = axes[:2].T.float()
