@@ -71,7 +71,7 @@ class TrainConfig:
             in float32.
 
     Raises:
-        ValueError: Not exactly one of steps and minutes is given, or it is not positive.
+        ValueError: Not exactly one of steps and minutes is given, it is not positive, or the batch is not an even number.
     """
 
     batch: int = 128
@@ -317,7 +317,7 @@ def _checked(pending: Sequence[Tensor], step: int, out: Path, group: Group) -> d
     """Mean of each loss over the pending steps and over all processes, so that all of them stop together.
 
     Args:
-        pending: Losses and gradient norm of the latest steps, each (6,).
+        pending: Losses and gradient norm of the latest steps, each (7,).
         step: The last of them.
         out: Run directory, for the message.
         group: Processes that train together.
