@@ -15,6 +15,7 @@ from two_room_policies import OpenFloor, Oracle
 from point_world import SCHEMA as POINT_SCHEMA
 from point_world import recipe, record
 from tacit.evaluation import machine, suites
+from tacit.evaluation.checks import ReportError
 from tacit.evaluation.evidence import Evidence
 from tacit.evaluation.filmstrips import Replay, Taped, arrival, filmstrips, worth_showing
 from tacit.evaluation.held_out import predicted_paths, probe_labels, read_logs, shown_data
@@ -22,7 +23,8 @@ from tacit.evaluation.machine import torch_threads
 from tacit.evaluation.outcome import Outcome
 from tacit.evaluation.protocol import Manifest, Protocol, draw_manifest, run
 from tacit.evaluation.scenery import scenery, two_room_maps
-from tacit.evaluation.sections import Data, Dynamics, Episode, Kind, Planning, Probe, Probes, ReportError, Timing, ValueMap, Values
+from tacit.evaluation.scores import Kind
+from tacit.evaluation.sections import Data, Dynamics, Episode, Planning, Probe, Probes, Timing, ValueMap, Values
 from tacit.evaluation.summary import limits, read_metrics, results_section, verdict
 from tacit.run import Run, load
 from tacit.signals import SchemaError

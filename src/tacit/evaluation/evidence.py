@@ -16,7 +16,8 @@ import cattrs
 import numpy as np
 
 from tacit.atomic import atomic_write
-from tacit.evaluation.sections import Data, Dynamics, Planning, Probes, ReportError, Timing, Values
+from tacit.evaluation.checks import ReportError
+from tacit.evaluation.sections import Data, Dynamics, Planning, Probes, Timing, Values
 from tacit.signals import Schema, SchemaError
 
 EVIDENCE = "report.npz"

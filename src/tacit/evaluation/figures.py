@@ -20,7 +20,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from PIL import Image
 
-from tacit.evaluation.sections import Curve, Dynamics, HorizonError, Kind, Probe, Results, Timing, ValueMap
+from tacit.evaluation.scores import Kind, Results
+from tacit.evaluation.sections import Curve, Dynamics, HorizonError, Probe, Timing, ValueMap
 
 BLUE, ORANGE, GREEN, SKY, PURPLE, GREY, INK, LINE = "#0072B2", "#D55E00", "#009E73", "#56B4E9", "#CC79A7", "#A7AEB4", "#1E2930", "#DDE2E6"
 EPISODE_COLOURS = (BLUE, ORANGE, GREEN, PURPLE)

@@ -16,21 +16,19 @@ import numpy as np
 
 from tacit.atomic import atomic_write
 from tacit.evaluation import figures
+from tacit.evaluation.checks import ReportError
+from tacit.evaluation.scores import Kind, Results, Score
 from tacit.evaluation.sections import (
     Curve,
     Data,
     Dynamics,
     Episode,
     HorizonError,
-    Kind,
     Planning,
     Probe,
     Probes,
     Provenance,
     Report,
-    ReportError,
-    Results,
-    Score,
     Timing,
     Training,
     ValueMap,

@@ -8,31 +8,16 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tacit.evaluation.intervals import wilson
+from tacit.evaluation.checks import require, require_images
+from tacit.evaluation.scores import Results
 from tacit.signals import Schema
 
 Array = NDArray[Any]
-
-
-class ReportError(ValueError):
-    """A section was given numbers that do not fit together."""
-
-
-def require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ReportError(message)
-
-
-def require_images(images: Array, ndim: int, what: str) -> None:
-    fits = images.dtype == np.uint8 and images.ndim == ndim and images.shape[-1] in (1, 3) and images.size > 0
-    layout = "(N, H, W, C)" if ndim == 4 else "(H, W, C)"
-    require(fits, f"{what}: give uint8 images {layout} with 1 or 3 channels, not {images.dtype} {images.shape}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,86 +232,6 @@ class Values:
 
     def __post_init__(self) -> None:
         require(len(self.maps) > 0, "values: no map; pass None for the section when the value was not mapped")
-
-
-class Kind(StrEnum):
-    """What a row of the results is."""
-
-    PLANNER = "planner"  # the method under test; the first one is the headline
-    ABLATION = "ablation"  # the method with one part changed
-    FLOOR = "floor"  # what needs no world model: random, no-op, cloning
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """Successes of one method on one split of the test episodes."""
-
-    method: str
-    kind: Kind
-    split: str
-    successes: int
-    episodes: int
-
-    def __post_init__(self) -> None:
-        fits = 0 <= self.successes <= self.episodes and self.episodes > 0
-        require(fits, f"score of {self.method!r} on {self.split!r}: {self.successes} successes in {self.episodes} episodes")
-
-    @property
-    def rate(self) -> float:
-        return self.successes / self.episodes
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % Wilson interval of the rate."""
-        return wilson(self.successes, self.episodes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Results:
-    """Who reached how many goals.
-
-    Attributes:
-        scores: One row per method and split; no pair twice.
-        protocol: How starts and goals were drawn, and what counts as success, in a sentence or two.
-        hard_split: The split worth a tile of its own, or None.
-    """
-
-    scores: tuple[Score, ...]
-    protocol: str
-    hard_split: str | None = None
-
-    def __post_init__(self) -> None:
-        pairs = [(s.method, s.split) for s in self.scores]
-        require(len(set(pairs)) == len(pairs), "results: a method has two scores on one split")
-        require(any(s.kind is Kind.PLANNER for s in self.scores), "results: no score is of kind 'planner': nothing is under test")
-        if self.hard_split is not None:
-            require(self.hard_split in self.splits, f"results: no score on split {self.hard_split!r}; there are {', '.join(self.splits)}")
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(s.split for s in self.scores))
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """Names in order of appearance, grouped: planners, ablations, floors."""
-        return tuple(dict.fromkeys(s.method for kind in Kind for s in self.scores if s.kind is kind))
-
-    def score(self, method: str, split: str) -> Score | None:
-        """Score of `method` on `split`, or None when it was not measured."""
-        return next((s for s in self.scores if (s.method, s.split) == (method, split)), None)
-
-    def total(self, method: str) -> Score:
-        """Successes of `method` over every split it was measured on."""
-        mine = [s for s in self.scores if s.method == method]
-        require(len(mine) > 0, f"results: no score of {method!r}; there are {', '.join(self.methods)}")
-        successes, episodes = sum(s.successes for s in mine), sum(s.episodes for s in mine)
-        return Score(method=method, kind=mine[0].kind, split="all", successes=successes, episodes=episodes)
-
-    def best(self, kind: Kind, split: str | None = None) -> Score | None:
-        """The highest rate of a kind, over all splits or on one; None when that was not measured."""
-        names = [m for m in self.methods if self.total(m).kind is kind]
-        found = [self.total(m) if split is None else self.score(m, split) for m in names]
-        return max((s for s in found if s is not None), key=lambda s: s.rate, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

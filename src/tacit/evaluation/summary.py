@@ -13,7 +13,8 @@ import numpy as np
 
 from tacit.evaluation.evidence import EVIDENCE, Evidence
 from tacit.evaluation.report import interval, percent
-from tacit.evaluation.sections import Curve, HorizonError, Kind, Provenance, Report, Results, Score, Training
+from tacit.evaluation.scores import Kind, Results, Score
+from tacit.evaluation.sections import Curve, HorizonError, Provenance, Report, Training
 from tacit.evaluation.suites import describes
 from tacit.run import Run, load
 from tacit.training.folder import RESULTS, read_results
