@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from typing import Any
+
 import torch
 
 
@@ -18,6 +21,11 @@ def multiplies_bfloat16(device_type: str = "cpu") -> bool:
     except AttributeError:  # older than torch 2.13
         return False
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
+def fast_products(device_type: str, *, bfloat16: bool) -> AbstractContextManager[Any]:
+    """A context in which products are made in bfloat16, if that is wanted and the machine has instructions for it; else in float32."""
+    return torch.autocast(device_type, torch.bfloat16, enabled=bfloat16 and multiplies_bfloat16(device_type))
 
 
 def products_dtype() -> torch.dtype:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tacit.models.heads import GoalPolicy, HeadConfig, TemporalDistance
-from tacit.nn.precision import multiplies_bfloat16
+from tacit.nn.precision import fast_products
 from tacit.objectives.distance import expectile_loss, steps_to_go_target
 from tacit.training.latents import LatentLog
 from tacit.training.seed import generator
@@ -129,7 +129,7 @@ def fit_distance(
         row = log.first[pairs.episode] + pairs.t
         here, later, goal = log.latents[row], log.latents[row + taken], log.latents[log.first[pairs.episode] + pairs.goal]
         ahead = torch.where(pairs.goal >= pairs.t, (pairs.goal - pairs.t).float(), math.inf)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16 and multiplies_bfloat16()):
+        with fast_products("cpu", bfloat16=bfloat16):
             with torch.no_grad():
                 target = steps_to_go_target(ahead, taken.float(), slow(later, goal))
                 for copied, parameter in zip(slow.parameters(), online.parameters(), strict=True):
@@ -168,7 +168,7 @@ def fit_policy(
         # Squaring a uniform number prefers near goals, where the action still tells.
         span = 1 + (torch.rand(len(row), generator=rng).square() * (log.steps[pairs.episode] - pairs.t)).long()
         goal = log.latents[torch.minimum(row + span, log.first[pairs.episode] + log.steps[pairs.episode])]
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16 and multiplies_bfloat16()):
+        with fast_products("cpu", bfloat16=bfloat16):
             predicted = policy(log.latents[row], goal)
         error: Tensor = (predicted - log.actions[row]) / policy.actions.std
         return error.square().mean()

@@ -11,7 +11,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tacit.data import EpisodeStore, Prefetcher, StoreError, WindowReader, WindowSampler
 from tacit.models.jepa import JEPA, Losses
-from tacit.nn.precision import multiplies_bfloat16
+from tacit.nn.precision import fast_products
 from tacit.objectives.sigreg import unit_directions
 from tacit.signals import Schema
 from tacit.training.checkpoint import (
@@ -213,7 +212,7 @@ def train(
                     parameters["lr"] = learning_rate(config, state.step, share)
                 observations, actions = tensors(batch, model.schema, group.device)
                 directions = unit_directions(model.config.state, model.config.sigreg.directions, generator(seed, "directions", state.step))
-                with _precision(group.device, config):
+                with fast_products(group.device.type, bfloat16=config.bfloat16):
                     losses: Losses = network(observations, actions, directions, reduce, group.rank, group.world_size)
                 optimizer.zero_grad(set_to_none=True)
                 losses.total.backward()  # type: ignore[no-untyped-call]
@@ -307,10 +306,6 @@ def _fixed(model: JEPA, config: TrainConfig, seed: int) -> dict[str, Any]:
 def _check_every(device: torch.device) -> int:
     """Steps between looks at the losses, which make an accelerator wait; a divisor of LOG_EVERY."""
     return 1 if device.type == "cpu" else 25
-
-
-def _precision(device: torch.device, config: TrainConfig) -> AbstractContextManager[Any]:
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16 and multiplies_bfloat16(device.type))
 
 
 def _checked(pending: Sequence[Tensor], step: int, out: Path, group: Group) -> dict[str, float]:
