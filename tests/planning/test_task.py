@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tacit.located import key_lines
 from tacit.planning import ActionLimit, Fallback, Goal, PlanSettings, Task, TaskError
-from tacit.planning.source import key_lines
 from tacit.signals import Role, Schema, Signal
 
 SCHEMA = Schema(

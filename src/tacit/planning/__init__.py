@@ -6,8 +6,7 @@ from tacit.planning.costs import ActionEffort, FirstArrival, LatentDistance, Tem
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, Verdict
 from tacit.planning.history import one_step_error
 from tacit.planning.limits import BoxLimits, NormLimit, action_limits
-from tacit.planning.source import TaskError
-from tacit.planning.task import ActionLimit, Fallback, Goal, PlanSettings, Task
+from tacit.planning.task import ActionLimit, Fallback, Goal, PlanSettings, Task, TaskError
 
 __all__ = [
     "CEM",

@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tacit.planning.source import TaskError
-from tacit.planning.task import Task
+from tacit.planning.task import Task, TaskError
 from tacit.signals import Schema
 
 # An element rounds to float32 with a relative error of at most 6e-8: what is scaled to just below the radius stays inside.

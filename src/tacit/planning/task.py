@@ -19,11 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tacit.planning.source import Source, TaskError, key_lines
+from tacit.located import EntryError, Source, key_lines
 from tacit.signals import Role, Schema, Signal
 
 PLANNERS = ("cem",)
 """Names that `[plan] planner` may have."""
+
+
+class TaskError(EntryError):
+    """A task is not well-formed, or does not fit a schema."""
 
 
 class Fallback(StrEnum):

@@ -1,4 +1,4 @@
-"""Where the entries of a task file stand, so that a mistake is named with its line."""
+"""Where the entries of a file that a person writes stand, so that a mistake is named with its line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+Error = TypeVar("Error", bound="EntryError")
 
 
-class TaskError(ValueError):
-    """A task is not well-formed, or does not fit a schema.
+class EntryError(ValueError):
+    """An entry of a file is not well-formed, or does not fit what it speaks of.
 
     Attributes:
         reason: What is wrong and what to do.
@@ -24,7 +27,7 @@ class TaskError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where the entries of a task file stand.
+    """Where the entries of a file stand.
 
     Attributes:
         name: The file, as messages call it.
@@ -34,12 +37,12 @@ class Source:
     name: str
     lines: Mapping[tuple[str, ...], int]
 
-    def located(self, error: TaskError) -> TaskError:
+    def located(self, error: Error) -> Error:
         """The same error with the line of its entry, or of the nearest table around it."""
         key = error.key
         while key and key not in self.lines:
             key = key[:-1]
-        return TaskError(error.reason, *error.key, where=f"{self.name}:{self.lines.get(key, 1)}")
+        return type(error)(error.reason, *error.key, where=f"{self.name}:{self.lines.get(key, 1)}")
 
 
 _TOKEN = re.compile(
