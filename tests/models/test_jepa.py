@@ -82,6 +82,14 @@ def test_losses_are_those_of_the_objectives(model: JEPA) -> None:
     torch.testing.assert_close(losses.total, total)
 
 
+@pytest.mark.parametrize(("share", "joined"), [(0.0, 0.0), (0.1, 0.0), (0.15, 0.5), (0.2, 1.0), (1.0, 1.0)])
+def test_contrast_joins_late(model: JEPA, share: float, joined: float) -> None:
+    batch = observations(), torch.randn(B, T - 1, 3), unit_directions(S, 32, torch.Generator().manual_seed(0))
+    late, now = model(*batch), model(*batch, share=share)
+    torch.testing.assert_close(now.contrast, late.contrast)
+    torch.testing.assert_close(late.total - now.total, (1 - joined) * model.config.contrast_weight * late.contrast)
+
+
 def test_every_weight_learns(model: JEPA) -> None:
     model(observations(), torch.randn(B, T - 1, 3), unit_directions(S, 32, torch.Generator().manual_seed(0))).total.backward()
     for name, parameter in model.named_parameters():

@@ -8,6 +8,9 @@
            + μ |a - inverse(z, z')|²               ... and must keep what actions change
            + ν InfoNCE(c, c')                      ... in a scene that must be recognised at another moment
 
+ν joins late: a scene is recognised within a few hundred steps, and an encoder that has spent its features on that is slow to find what
+moves.
+
 LeJEPA (arXiv 2511.08544), LeWM (arXiv 2603.19312), PLDM (arXiv 2502.14819), VICReg (arXiv 2105.04906), CPC (arXiv 1807.03748).
 No decoder, no teacher, no stop-gradient. Dimensions: B batch, L frames of a window, h history, K candidates, H horizon, A action,
 D latent = S state + C context.
@@ -32,6 +35,8 @@ from tacit.objectives.prediction import rollout_loss
 from tacit.objectives.sigreg import AllReduce, SIGRegConfig, sigreg
 from tacit.signals import Schema, SchemaError
 
+CONTRAST_RISE = 0.1  # of the training
+
 
 @dataclass(frozen=True, kw_only=True)
 class JEPAConfig:
@@ -47,7 +52,8 @@ class JEPAConfig:
         sigreg_weight: λ.
         covariance_weight: κ.
         inverse_weight: μ.
-        contrast_weight: ν.
+        contrast_weight: ν, once it has joined.
+        contrast_from: Share of the training after which ν rises from 0; it is there after another `CONTRAST_RISE`.
         inverse_spans: Steps between the two latents that the inverse model sees.
     """
 
@@ -59,9 +65,10 @@ class JEPAConfig:
     rollout: int = 3
     sigreg_weight: float = 0.3
     covariance_weight: float = 1.0
-    inverse_weight: float = 3.0
+    inverse_weight: float = 5.0
     inverse_spans: tuple[int, ...] = (1, 3)
-    contrast_weight: float = 0.6
+    contrast_weight: float = 1.0
+    contrast_from: float = 0.1
 
     @property
     def latent(self) -> int:
@@ -125,6 +132,7 @@ class JEPA(nn.Module):
         all_reduce: AllReduce | None = None,
         rank: int = 0,
         world_size: int = 1,
+        share: float = 1.0,
     ) -> Losses:
         """The training losses of a batch of windows, in pairs: window i and window B / 2 + i are of the same episode.
 
@@ -135,6 +143,7 @@ class JEPA(nn.Module):
             all_reduce: Differentiable sum over processes; None for one process.
             rank: This process.
             world_size: Number of processes.
+            share: Of the training that is done, 0 to 1.
         """
         config = self.config
         latents, standard = self.encode(observations), self.actions(actions)
@@ -145,7 +154,8 @@ class JEPA(nn.Module):
         inverse = inverse_loss(self.inverse, state, standard, config.inverse_spans, all_reduce=all_reduce, world_size=world_size)
         contrast = contrast_loss(here[:, 0], there[:, -1], all_reduce=all_reduce, rank=rank, world_size=world_size)
         total = prediction + config.sigreg_weight * gaussian + config.covariance_weight * spread
-        total = total + config.inverse_weight * inverse + config.contrast_weight * contrast
+        joined = min(1.0, max(0.0, (share - config.contrast_from) / CONTRAST_RISE))
+        total = total + config.inverse_weight * inverse + joined * config.contrast_weight * contrast
         return Losses(total, prediction, gaussian, spread, inverse, contrast)
 
     @torch.no_grad()

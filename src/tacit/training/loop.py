@@ -213,7 +213,7 @@ def train(
                 observations, actions = tensors(batch, model.schema, group.device)
                 directions = unit_directions(model.config.state, model.config.sigreg.directions, generator(seed, "directions", state.step))
                 with fast_products(group.device.type, bfloat16=config.bfloat16):
-                    losses: Losses = network(observations, actions, directions, reduce, group.rank, group.world_size)
+                    losses: Losses = network(observations, actions, directions, reduce, group.rank, group.world_size, share)
                 optimizer.zero_grad(set_to_none=True)
                 losses.total.backward()  # type: ignore[no-untyped-call]
                 norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip)
