@@ -68,7 +68,7 @@ class JEPAConfig:
     inverse_weight: float = 5.0
     inverse_spans: tuple[int, ...] = (1, 3)
     contrast_weight: float = 1.0
-    contrast_from: float = 0.1
+    contrast_from: float = 0.2
 
     @property
     def latent(self) -> int:
