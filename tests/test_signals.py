@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tacit.signals import DTYPES, Role, Schema, SchemaError, Signal
+from tacit.signals import DTYPES, Role, Schema, SchemaError, Signal, mask_of
 
 CAMERA = Signal(name="camera", role=Role.OBSERVATION, shape=(64, 48, 3), dtype="uint8")
 COOLANT = Signal(name="coolant", role=Role.ACTION, unit="K", low=280.0, high=370.0)
@@ -152,3 +152,24 @@ def test_another_period_is_a_difference_and_labels_are_not() -> None:
     REACTOR.without_labels().require_same(REACTOR, "the run")
     with pytest.raises(SchemaError, match=r"period of 0\.1 s instead of 0\.5 s"):
         REACTOR.require_same(dataclasses.replace(REACTOR, period=0.1), "the run")
+
+
+def test_a_mask_is_known_by_its_name() -> None:
+    tank = Signal(name="tank", role=Role.OBSERVATION, shape=(2,), rate=0.5)
+    schema = Schema(signals=(tank, mask_of(tank), CAMERA, mask_of(CAMERA), COOLANT))
+    assert mask_of(tank) == Signal(name="tank.valid", role=Role.OBSERVATION, shape=(2,), dtype="bool", rate=0.5)
+    assert mask_of(CAMERA).shape == ()
+    assert dict(schema.masks) == {"tank": mask_of(tank), "camera": mask_of(CAMERA)}
+    assert not Schema(signals=(Signal(name="gate.valid", role=Role.LABEL), COOLANT)).masks
+
+
+@pytest.mark.parametrize("change", [{"dtype": "uint8"}, {"shape": (3,)}, {"role": Role.LABEL}])
+def test_a_mask_that_does_not_fit_is_refused(change: dict[str, Any]) -> None:
+    tank = Signal(name="tank", role=Role.OBSERVATION, shape=(2,))
+    with pytest.raises(SchemaError, match=r"'tank\.valid' would be the mask of 'tank'"):
+        Schema(signals=(tank, dataclasses.replace(mask_of(tank), **change)))
+
+
+def test_an_action_has_no_mask() -> None:
+    with pytest.raises(SchemaError, match=r"beside an observation"):
+        Schema(signals=(COOLANT, Signal(name="coolant.valid", role=Role.OBSERVATION, dtype="bool")))

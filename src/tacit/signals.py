@@ -30,6 +30,7 @@ class Role(StrEnum):
     LABEL = "label"  # for probes and scoring only; no model, planner or monitor ever receives one
 
 
+MASK = ".valid"  # ending of the name of a mask
 DTYPES = ("uint8", "int32", "int64", "float32", "float64", "bool")
 
 
@@ -126,16 +127,24 @@ class Signal:
             raise SchemaError(f"signal {values.get('name', '?')!r}: {error}") from error
 
 
+def mask_of(signal: Signal) -> Signal:
+    """The mask that stands beside a signal which may be missing."""
+    return Signal(name=signal.name + MASK, role=signal.role, shape=() if signal.is_image else signal.shape, dtype="bool", rate=signal.rate)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Schema:
     """The ordered signals of one machine.
+
+    An observation that may be missing has a mask beside it: a bool observation of the same name with `.valid` at its end, one element
+    per element of the signal, or a single one for a camera. False means that the value there is only a stand-in.
 
     Attributes:
         signals: Signals in storage order; names are unique.
         period: Control period in seconds: the time from one observation to the next.
 
     Raises:
-        SchemaError: Two signals share a name, or the period is not positive.
+        SchemaError: Two signals share a name, the period is not positive, or a mask does not fit its signal.
     """
 
     signals: tuple[Signal, ...]
@@ -149,6 +158,13 @@ class Schema:
         if not (math.isfinite(self.period) and self.period > 0):
             raise SchemaError(f"period must be a positive number of seconds, not {self.period}")
         object.__setattr__(self, "by_name", dict(zip(names, self.signals, strict=True)))
+        for name, mask in self.masks.items():
+            masked = self.by_name[name]
+            if masked.role is not Role.OBSERVATION or mask != mask_of(masked):
+                raise SchemaError(
+                    f"signal {mask.name!r} would be the mask of {name!r}: make it a bool observation of shape "
+                    f"{mask_of(masked).shape} beside an observation, or give it another name"
+                )
 
     def having(self, *roles: Role) -> tuple[Signal, ...]:
         """Signals with one of `roles`, in storage order."""
@@ -165,6 +181,11 @@ class Schema:
     @property
     def labels(self) -> tuple[Signal, ...]:
         return self.having(Role.LABEL)
+
+    @property
+    def masks(self) -> Mapping[str, Signal]:
+        """The mask of each signal that has one, by the name of that signal."""
+        return {s.name.removesuffix(MASK): s for s in self.signals if s.name.endswith(MASK) and s.name.removesuffix(MASK) in self.by_name}
 
     @property
     def action_size(self) -> int:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tacit.models.encoders import EncoderConfig, ObservationEncoder
-from tacit.signals import Role, Schema, SchemaError, Signal
+from tacit.signals import Role, Schema, SchemaError, Signal, mask_of
 
 CONFIG = EncoderConfig(channels=(8, 16), features=16)
 MOVE = Signal(name="move", role=Role.ACTION, shape=(2,))
@@ -94,3 +94,45 @@ def test_statistics_are_those_of_each_signal() -> None:
     seen = camera.encoders[0].standardize(frames)
     torch.testing.assert_close(seen.mean((0, 1, 2)), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(seen.std((0, 1, 2)), torch.ones(3), atol=1e-3, rtol=0)
+
+
+def masked_machine() -> ObservationEncoder:
+    tank, camera = Signal(name="tank", role=Role.OBSERVATION, shape=(3,)), image(16, 16)
+    return encoder_of(tank, mask_of(tank), camera, mask_of(camera))
+
+
+def masked_samples(n: int = 4) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return {
+        "tank": torch.randn(n, 3) * 5 + 20,
+        "tank.valid": torch.ones(n, 3, dtype=torch.bool),
+        "camera": torch.randint(0, 256, (n, 16, 16, 3), dtype=torch.uint8),
+        "camera.valid": torch.ones(n, dtype=torch.bool),
+    }
+
+
+def test_what_is_missing_cannot_be_seen_but_that_it_is_missing_can() -> None:
+    encoder, seen = masked_machine(), masked_samples()
+    encoder.standardize(seen)
+    whole = encoder(seen)
+    for name, place in (("tank", (1, 2)), ("camera", (1,))):
+        mask = seen[f"{name}.valid"].clone()
+        mask[place] = False
+        other = seen[name].clone()
+        other[place] = 77
+        without = encoder(seen | {f"{name}.valid": mask})
+        assert torch.equal(without, encoder(seen | {f"{name}.valid": mask, name: other}))
+        assert (without != whole).any(-1).tolist() == [False, True, False, False]
+        assert not torch.equal(encoder(seen | {name: other}), whole)
+
+
+def test_statistics_are_those_of_what_was_there() -> None:
+    encoder, seen = masked_machine(), masked_samples(40)
+    seen["tank.valid"][::2, 1] = False
+    seen["tank"][::2, 1] = 1e6
+    seen["camera.valid"][:10] = False
+    encoder.standardize(seen)
+    vector, camera = encoder.encoders
+    torch.testing.assert_close(vector.standardize.mean[1], seen["tank"][1::2, 1].mean())
+    torch.testing.assert_close(vector.standardize.std[1], seen["tank"][1::2, 1].std())
+    torch.testing.assert_close(camera.standardize.mean, seen["camera"][10:].float().mean((0, 1, 2)))

@@ -27,7 +27,7 @@ from tacit.planning import (
     planner_for,
 )
 from tacit.planning.task import PLANNERS
-from tacit.signals import Role, Schema, Signal
+from tacit.signals import Role, Schema, Signal, mask_of
 
 MakePlanner = Callable[..., Planner]
 NAN = float("nan")
@@ -334,6 +334,33 @@ def test_images_and_scalars_are_seen_as_logged() -> None:
     frozen.flags.writeable = False
     assert controller(world, task).act({"image": frozen, "level": 0.25}).verdict is Verdict.ACT
     torch.testing.assert_close(world.histories[-1], torch.tensor([[[0.0, 0.25]]]))
+
+
+class MayBeMissing(TwoSensors):
+    """The same machine, with a mask beside each sensor; its latents are what it was told is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        image, level, *rest = self.schema.signals
+        self.schema = Schema(signals=(image, mask_of(image), level, mask_of(level), *rest))
+        self.masks: list[tuple[list[bool], list[bool]]] = []
+
+    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
+        self.masks.append((observations["image.valid"].flatten().tolist(), observations["level.valid"].flatten().tolist()))
+        return super().encode({name: observations[name] for name in ("image", "level")})
+
+
+def test_what_is_missing_is_masked_and_no_reason_to_fall_back() -> None:
+    world, image = MayBeMissing(), np.full((4, 4, 3), 51, np.uint8)
+    control = controller(world, Task(goal=Goal(observations={"image": image, "level": np.float64(0.5)})))
+    for seen_now, masks in (
+        ({"image": image, "level": 0.25}, ([True], [True])),
+        ({"image": image, "level": np.nan}, ([True], [False])),
+        ({"image": None, "level": 0.25}, ([False], [True])),
+        ({"image": image, "image.valid": False, "level": 0.25}, ([False], [True])),
+    ):
+        assert control.act(seen_now).verdict is Verdict.ACT
+        assert world.masks[-1] == masks
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,62 @@ class VectorEncoder(nn.Module):
         return features
 
 
+class MaskedVectorEncoder(nn.Module):
+    """A vector of which elements may be missing: those count as the mean, and the network is told which they are.
+
+    Args:
+        signal: The signal that has a mask.
+        config: Widths.
+    """
+
+    def __init__(self, signal: Signal, config: EncoderConfig) -> None:
+        super().__init__()
+        self.standardize = Standardizer((signal.size,))
+        self.network = nn.Sequential(mlp((2 * signal.size, config.features, config.features)), nn.ReLU(inplace=True))
+
+    def forward(self, samples: Tensor, valid: Tensor) -> Tensor:
+        """Samples and their mask, each (N, *shape) -> features (N, F)."""
+        there = valid.reshape(len(valid), -1)
+        known = torch.where(there, self.standardize(samples.reshape(len(samples), -1).float()), 0.0)
+        features: Tensor = self.network(torch.cat((known, there.float()), dim=1))
+        return features
+
+
+class MaskedImageEncoder(nn.Module):
+    """A camera that may be dark: a learned vector then stands for its features.
+
+    Args:
+        signal: The camera that has a mask.
+        config: Widths.
+    """
+
+    def __init__(self, signal: Signal, config: EncoderConfig) -> None:
+        super().__init__()
+        self.camera = ImageEncoder(signal, config)
+        self.absent = nn.Parameter(torch.zeros(config.features))
+
+    @property
+    def standardize(self) -> Standardizer:
+        return self.camera.standardize
+
+    def forward(self, frames: Tensor, valid: Tensor) -> Tensor:
+        """Frames (N, height, width, channels) uint8 and their mask (N,) -> features (N, F)."""
+        features = self.camera(frames)
+        return torch.where(valid[:, None], features, self.absent.to(features.dtype))
+
+
+Encoder = ImageEncoder | VectorEncoder | MaskedVectorEncoder | MaskedImageEncoder
+
+
+def encoder_of(signal: Signal, config: EncoderConfig, *, has_mask: bool) -> Encoder:
+    """The encoder that a signal calls for."""
+    if has_mask:
+        return MaskedImageEncoder(signal, config) if signal.is_image else MaskedVectorEncoder(signal, config)
+    return ImageEncoder(signal, config) if signal.is_image else VectorEncoder(signal, config)
+
+
 class ObservationEncoder(nn.Module):
-    """All observation signals of a schema, fused into one latent.
+    """All observation signals of a schema, fused into one latent. A mask goes into the encoder of its signal.
 
     Args:
         schema: Its observation signals are encoded; the others are ignored.
@@ -112,20 +166,38 @@ class ObservationEncoder(nn.Module):
         super().__init__()
         if not schema.observations:
             raise SchemaError("the schema has no observation signal: a model needs something to see")
-        self.names = tuple(s.name for s in schema.observations)
+        self.masks = {name: mask.name for name, mask in schema.masks.items()}
+        encoded = [s for s in schema.observations if s.name not in self.masks.values()]
+        self.names = tuple(s.name for s in encoded)
         # A list, because a module dict refuses names that its methods have, such as `values` or `type`.
-        self.encoders = nn.ModuleList(ImageEncoder(s, config) if s.is_image else VectorEncoder(s, config) for s in schema.observations)
-        self.fuse = nn.Linear(config.features * len(schema.observations), latent)
+        self.encoders = nn.ModuleList(encoder_of(s, config, has_mask=s.name in self.masks) for s in encoded)
+        self.fuse = nn.Linear(config.features * len(encoded), latent)
 
     def forward(self, observations: Mapping[str, Tensor]) -> Tensor:
         """Observations by name, each (N, *shape) -> latents (N, D)."""
-        features = [encoder(observations[name]) for name, encoder in zip(self.names, self.encoders, strict=True)]
+        features = [
+            encoder(observations[name], observations[self.masks[name]]) if name in self.masks else encoder(observations[name])
+            for name, encoder in zip(self.names, self.encoders, strict=True)
+        ]
         latents: Tensor = self.fuse(torch.cat(features, dim=-1))
         return latents
 
     def standardize(self, observations: Mapping[str, Tensor]) -> None:
         """Take the statistics of a sample of the training logs: observations by name, each (N, *shape)."""
         for name, encoder in zip(self.names, self.encoders, strict=True):
-            assert isinstance(encoder, ImageEncoder | VectorEncoder)
+            assert isinstance(encoder, Encoder)
             samples = observations[name].float().reshape(-1, len(encoder.standardize.mean))
-            encoder.standardize.set(samples.mean(0), samples.std(0))
+            there = torch.ones_like(samples, dtype=torch.bool)
+            if name in self.masks:
+                valid = observations[self.masks[name]]
+                each = valid.reshape(len(valid), -1).repeat_interleave(len(samples) // len(valid), dim=0)
+                there = each.expand_as(samples)
+            encoder.standardize.set(*moments(samples, there))
+
+
+def moments(samples: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over the samples that are there, (N, C) and bool (N, C) -> (C,) each; 0 and 1 where none is."""
+    count = there.sum(0)
+    mean = (samples * there).sum(0) / count.clamp(min=1)
+    variance = ((samples - mean).square() * there).sum(0) / (count - 1).clamp(min=1)
+    return mean, torch.where(count > 1, variance.sqrt(), torch.ones_like(variance))

@@ -101,26 +101,27 @@ class Controller:
         self._used = 0  # actions of the plan that were applied
         self._is_followed = False  # by every machine
 
-    def act(self, observation: Mapping[str, ArrayLike], applied: ArrayLike | None = None) -> Decision:
+    def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> Decision:
         """Decide for one machine: `act_batch` without the batch dimension.
 
         Args:
-            observation: One sample of every observation signal, (*shape).
+            observation: One sample of every observation signal, (*shape). Of a signal that may be missing, numbers that are not
+                finite count as missing, as does None; its mask can be left out.
             applied: Action (A,) that was really applied before this observation; None when it was the one decided.
 
         Returns:
             The decision.
         """
-        batch = {name: np.asarray(value)[None] for name, value in observation.items()}
+        batch = {name: None if value is None else np.asarray(value)[None] for name, value in observation.items()}
         return self.act_batch(batch, None if applied is None else np.asarray(applied)[None])[0]
 
-    def act_batch(self, observations: Mapping[str, ArrayLike], applied: ArrayLike | None = None) -> DecisionBatch:
+    def act_batch(self, observations: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> DecisionBatch:
         """Decide for every machine.
 
         A number that is not finite never raises: its machine falls back, and the others go on.
 
         Args:
-            observations: One sample per machine of every observation signal, (B, *shape).
+            observations: One sample per machine of every observation signal, (B, *shape); missing ones as in `act`.
             applied: Actions (B, A) that were really applied before these observations; None when they were those decided.
 
         Returns:
@@ -267,7 +268,7 @@ def _finite(samples: Mapping[str, NDArray[Any]]) -> Tensor:
     return torch.from_numpy(np.logical_and.reduce([np.isfinite(v).reshape(len(v), -1).all(1) for v in samples.values()]))
 
 
-def _samples(schema: Schema, given: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+def _samples(schema: Schema, given: Mapping[str, ArrayLike | None]) -> dict[str, NDArray[Any]]:
     """Observations (B, *shape) by signal name, checked and in the signals' dtypes.
 
     Raises:
@@ -280,6 +281,7 @@ def _samples(schema: Schema, given: Mapping[str, ArrayLike]) -> dict[str, NDArra
             raise ValueError(f"label {name!r} is never given to a model")
         if role is not Role.OBSERVATION:
             raise ValueError(f"{name!r} is not an observation of this model, which takes {', '.join(known)} and never a label")
+    given = _with_masks(schema, given)
     if missing := [name for name in known if name not in given]:
         raise ValueError(f"observations are missing: {', '.join(missing)}")
     samples = {}
@@ -294,3 +296,20 @@ def _samples(schema: Schema, given: Mapping[str, ArrayLike]) -> dict[str, NDArra
     if len({len(value) for value in samples.values()}) != 1:
         raise ValueError("observations are of different numbers of machines: " + str({name: len(v) for name, v in samples.items()}))
     return samples
+
+
+def _with_masks(schema: Schema, given: Mapping[str, ArrayLike | None]) -> dict[str, ArrayLike | None]:
+    """The same samples with the masks that were left out: a number that is not finite is missing, as is a signal given as None."""
+    full = dict(given)
+    batch = next((len(np.atleast_1d(np.asarray(v))) for v in given.values() if v is not None), 0)
+    for name, mask in schema.masks.items():
+        signal = schema.by_name[name]
+        if name in full and full[name] is None:
+            full[name] = np.zeros((batch, *signal.shape), signal.dtype)
+            full.setdefault(mask.name, np.zeros((batch, *mask.shape), np.bool_))
+        if name in full and mask.name not in full:
+            value = np.asarray(full[name])
+            finite = np.isfinite(value)
+            full[name] = np.where(finite, value, 0).astype(value.dtype)
+            full[mask.name] = np.ones((len(value), *mask.shape), np.bool_) if signal.is_image else finite
+    return full

@@ -37,6 +37,7 @@ from tacit.training.checkpoint import (
     with_prefix,
 )
 from tacit.training.distributed import Group, from_first, sum_over_processes
+from tacit.training.hiding import hidden
 from tacit.training.interrupts import held_back
 from tacit.training.metrics import metrics_of
 from tacit.training.seed import generator
@@ -64,13 +65,15 @@ class TrainConfig:
         weight_decay: AdamW's.
         warmup: Steps of linear warm-up.
         clip: Largest gradient norm.
+        channel_dropout: Share of the windows in which an element of a signal that may be missing is hidden.
         watch_every: Steps between looks at the held-out latents.
         checkpoint_seconds: Wall seconds between checkpoints.
         bfloat16: Run encoder, predictor and inverse model in bfloat16 where the processor has instructions for it; losses and SIGReg stay
             in float32.
 
     Raises:
-        ValueError: Not exactly one of steps and minutes is given, it is not positive, or the batch is not an even number.
+        ValueError: Not exactly one of steps and minutes is given, it is not positive, the batch is not an even number, or the channel
+            dropout is not a share below 1.
     """
 
     batch: int = 128
@@ -81,6 +84,7 @@ class TrainConfig:
     weight_decay: float = 1e-4
     warmup: int = 100
     clip: float = 1.0
+    channel_dropout: float = 0.1
     watch_every: int = 250
     checkpoint_seconds: float = 60.0
     bfloat16: bool = True
@@ -90,6 +94,8 @@ class TrainConfig:
             raise ValueError("give either steps or minutes")
         if (self.steps or 0) < 0 or (self.minutes or 0) < 0:
             raise ValueError("steps and minutes must be positive")
+        if not 0 <= self.channel_dropout < 1:
+            raise ValueError(f"a channel dropout of {self.channel_dropout} is not a share of the windows; give 0 to below 1")
         if self.batch < 2 or self.batch % 2:
             raise ValueError(f"a batch of {self.batch} windows does not come in pairs; give an even number")
 
@@ -211,6 +217,8 @@ def train(
                 for parameters in optimizer.param_groups:
                     parameters["lr"] = learning_rate(config, state.step, share)
                 observations, actions = tensors(batch, model.schema, group.device)
+                hiding = generator(seed, f"hiding {group.rank}", state.step)
+                observations = hidden(observations, model.schema, config.channel_dropout, hiding)
                 directions = unit_directions(model.config.state, model.config.sigreg.directions, generator(seed, "directions", state.step))
                 with fast_products(group.device.type, bfloat16=config.bfloat16):
                     losses: Losses = network(observations, actions, directions, reduce, group.rank, group.world_size, share)
