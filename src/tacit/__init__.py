@@ -6,6 +6,7 @@ A public name is imported when it is first used (PEP 562): `tacit --help` need n
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tacit.data.recorder import Recorder
     from tacit.planning import Decision, Goal, Task, Verdict
     from tacit.run import Run, load
     from tacit.signals import Role, Schema, SchemaError, Signal
@@ -14,6 +15,8 @@ else:
     def __getattr__(name: str) -> object:
         if name in ("Run", "load"):
             from tacit import run as room
+        elif name == "Recorder":
+            from tacit.data import recorder as room
         elif name in ("Decision", "Goal", "Task", "Verdict"):
             from tacit import planning as room
         elif name in ("Role", "Schema", "SchemaError", "Signal"):
@@ -26,4 +29,4 @@ else:
         return sorted({*globals(), *__all__})
 
 
-__all__ = ["Decision", "Goal", "Role", "Run", "Schema", "SchemaError", "Signal", "Task", "Verdict", "load"]
+__all__ = ["Decision", "Goal", "Recorder", "Role", "Run", "Schema", "SchemaError", "Signal", "Task", "Verdict", "load"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacit.data.drafting import control_period, draft, roles_known, signal_names
+from tacit.data.first_mapping import control_period, draft, roles_known, signal_names
 from tacit.data.mapping import Align, LogMapping
 from tacit.data.streams import Channel, Description
 from tacit.signals import Role, Signal
@@ -40,6 +42,34 @@ def test_what_the_format_says_is_not_guessed() -> None:
     assert roles_known((action, seen))
     assert not roles_known((action, SPEED))
     assert not roles_known((seen,))
+
+
+def test_an_exported_signal_comes_back_as_it_was() -> None:
+    move = Signal(name="move", role=Role.ACTION, shape=(2,), dtype="float64", unit="px", low=-1.0, max_norm=0.1 + 0.2)
+    rule = drafted(Channel(name="move", shape=(2,), unit="px", rate=10.0, hint="action", signal=move)).signals["move"]
+    assert (rule.role, rule.dtype, rule.unit, rule.low, rule.high, rule.max_norm, rule.rate) == (
+        Role.ACTION,
+        "float64",
+        "px",
+        -1.0,
+        None,
+        0.1 + 0.2,
+        None,
+    )
+
+
+def test_what_cannot_be_read_is_left_out_and_shown() -> None:
+    text = Channel(name="remark", dtype="str", note="text: list its words under nulls")
+    broken = Channel(name="/depth", camera=True, note="cannot be read: encoding 32FC1", rate=5.0)
+    found = Description(channels=(SPEED, STEER, text, broken), takes=("a",))
+    toml = draft("src", "mcap", found)
+    mapping = LogMapping.from_text(toml)
+    assert list(mapping.signals) == ["wheel_speed", "cmd.steering"]
+    assert mapping.period == pytest.approx(0.05)
+    assert '# source = "remark"' in toml
+    assert "# cannot be read: encoding 32FC1" in toml
+    known = replace(SPEED, hint="observation"), replace(STEER, hint="action")
+    assert roles_known((*known, broken))
 
 
 def test_options_come_back() -> None:

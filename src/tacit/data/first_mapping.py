@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from tacit.data.streams import Channel, Description
-from tacit.signals import Role
+from tacit.data.streams import UNREADABLE, Channel, Description
+from tacit.signals import Role, Signal
 
 SIDE = 64  # pixels of a camera in the store
 COMMAND = re.compile(
@@ -20,7 +20,7 @@ MUCH = 1.5  # times faster or slower than the control clock that call for more t
 
 def roles_known(channels: Sequence[Channel]) -> bool:
     """Does the format itself say what each channel is, and is there an action and something to see?"""
-    hints = {channel.hint for channel in channels}
+    hints = {channel.hint for channel in channels if is_usable(channel)}
     return None not in hints and {Role.ACTION, Role.OBSERVATION} <= hints
 
 
@@ -47,8 +47,14 @@ def draft(source: str, format: str, found: Description) -> str:  # noqa: A002 (t
     lines += ["[episodes]", "min_steps = 10", "max_steps = 1000", ""]
     names = signal_names([channel.name for channel in found.channels])
     for channel in found.channels:
-        lines += [*entry(channel, names[channel.name], period), ""]
+        table = entry(channel, names[channel.name], period)
+        lines += [*(table if is_usable(channel) else ["# " + line.removeprefix("# ") for line in table]), ""]
     return "\n".join(lines)
+
+
+def is_usable(channel: Channel) -> bool:
+    """False for text, and for what the format lists but cannot read."""
+    return channel.dtype != "str" and not channel.note.startswith(UNREADABLE)
 
 
 def entry(channel: Channel, name: str, period: float) -> list[str]:
@@ -57,7 +63,9 @@ def entry(channel: Channel, name: str, period: float) -> list[str]:
     lines = [f"# {one_line(channel.note)}"] if channel.note else []
     lines += [f"[signals.{text(name)}]", f"source = {text(channel.name)}"]
     lines.append(f'role = "{role}"' + ("  # guessed from the name" if guessed else ""))
-    if channel.camera:
+    if channel.signal is not None:
+        return [*lines, *as_it_was(channel.signal)]
+    if channel.camera and len(channel.shape) == 3:
         height, width = channel.shape[:2]
         lines.append(f"size = [{SIDE}, {SIDE}]  # from {height} x {width}")
     elif channel.unit is not None:
@@ -71,6 +79,15 @@ def entry(channel: Channel, name: str, period: float) -> list[str]:
     return lines
 
 
+def as_it_was(signal: Signal) -> list[str]:
+    """The entries that make the same signal again."""
+    if signal.is_image:
+        return []
+    given = {"unit": signal.unit, "dtype": signal.dtype, "low": signal.low, "high": signal.high, "max_norm": signal.max_norm}
+    given["rate"] = signal.rate
+    return [f"{key} = {value}" for key, value in ((key, toml(value)) for key, value in given.items()) if value is not None]
+
+
 def role_of(channel: Channel) -> tuple[str, bool]:
     """The role of a channel, and whether it is a guess."""
     if channel.hint is not None:
@@ -82,6 +99,7 @@ def role_of(channel: Channel) -> tuple[str, bool]:
 
 def control_period(channels: Sequence[Channel]) -> tuple[float, str]:
     """A control period in seconds that suits the rates of the channels, and why: the cameras decide, then the commands, then the rest."""
+    channels = [channel for channel in channels if is_usable(channel)]
     cameras = [c.rate for c in channels if c.camera and c.rate]
     commands = [c.rate for c in channels if not c.camera and c.rate and role_of(c)[0] == Role.ACTION]
     rest = [c.rate for c in channels if not c.camera and c.rate and role_of(c)[0] == Role.OBSERVATION]

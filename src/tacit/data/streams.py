@@ -16,6 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tacit.signals import Signal
+
+UNREADABLE = "cannot be read: "  # how the note of a channel begins that a format lists and cannot read
+
 
 class SourceError(ValueError):
     """A source cannot be read as the format says; the message names the file, the row where there is one, and the remedy."""
@@ -146,8 +150,10 @@ class Channel:
         unit: As the source says, or None.
         rate: Samples per second, or None when it cannot be told.
         camera: True for images.
-        hint: `observation`, `action` or `label` when the format's own convention says so; None when only a person can know.
+        hint: Role when the format's own convention says so, `observation`, `action`, `disturbance` or `label`; None when only a person
+            can know.
         note: Something that a person should know, or empty.
+        signal: The signal that this was in a store, when the source was exported from one.
     """
 
     name: str
@@ -158,6 +164,7 @@ class Channel:
     camera: bool = False
     hint: str | None = None
     note: str = ""
+    signal: Signal | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -565,7 +565,8 @@ def test_names_roles_units_and_shapes_of_an_exported_store_come_back(tmp_path: P
     assert exported_schema(data.root) == schema
     channels = {c.name: c for c in LEROBOT.describe(data.root, {}).channels}
     assert (channels["arm"].unit, channels["arm"].hint, channels["arm"].shape) == ("rad", "observation", (3,))
-    assert channels["arm"].note == "elements: pan, lift, grip; range -4 to 4"
+    assert channels["arm"].note == "elements: pan, lift, grip"
+    assert channels["arm"].signal == schema.by_name["arm"]
     assert (channels["wind"].unit, channels["wind"].hint, channels["wind"].shape) == ("m/s", "disturbance", (1,))
     assert data.values("episode 1", "wind").shape == (7, 1)
     np.testing.assert_array_equal(data.values("episode 1", "arm"), data.values("episode 1", "observation.state"))

@@ -7,9 +7,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tacit.data.formats.donkeycar import DONKEYCAR
+from tacit.data.formats.hdf5 import HDF5
+from tacit.data.formats.lerobot import LEROBOT
+from tacit.data.formats.mcap import MCAP
+from tacit.data.formats.npz import NPZ
+from tacit.data.formats.table import TABLE
+from tacit.data.formats.video import VIDEO
 from tacit.data.streams import Format, SourceError
 
-FORMATS: dict[str, Format] = {}
+FORMATS: dict[str, Format] = {known.name: known for known in (LEROBOT, HDF5, MCAP, TABLE, VIDEO, DONKEYCAR, NPZ)}
 
 
 def format_named(name: str) -> Format:

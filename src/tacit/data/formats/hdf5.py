@@ -26,14 +26,13 @@ from tacit.data.formats.hdf5_frames import Hdf5Frames, Layout
 from tacit.data.formats.hdf5_frames import layout_of as image_layout_of
 from tacit.data.formats.hdf5_tree import PATTERNS, dataset, h5, is_hdf5, members, opened
 from tacit.data.formats.names import natural_order, suggestion
-from tacit.data.streams import BadTake, Channel, Description, Piece, SourceError, Stream
+from tacit.data.streams import UNREADABLE, BadTake, Channel, Description, Piece, SourceError, Stream
 
 if TYPE_CHECKING:
     from tacit.data.formats.hdf5_tree import Dataset, Group
 
 PIECE_BYTES = 64 << 20
 LOOKED_AT = 3  # takes whose datasets are listed
-UNREADABLE = "cannot be read: "
 
 
 class Hdf5:

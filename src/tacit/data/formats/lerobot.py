@@ -132,8 +132,6 @@ def _channel(name: str, feature: Feature, layout: Layout) -> Channel:
     )
     if feature.is_depth:
         notes.append("a depth map that was made a video: read as grey levels, not as metres")
-    if signal is not None and (signal.low is not None or signal.high is not None):
-        notes.append(f"range {'' if signal.low is None else signal.low} to {'' if signal.high is None else signal.high}".rstrip())
     return Channel(
         name=name,
         shape=_shape(feature, signal),
@@ -143,6 +141,7 @@ def _channel(name: str, feature: Feature, layout: Layout) -> Channel:
         camera=feature.is_camera,
         hint=str(signal.role) if signal else _hint(feature.name),
         note="; ".join(notes),
+        signal=signal,
     )
 
 

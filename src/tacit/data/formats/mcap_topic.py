@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.data.formats.stills import EncodedStill, RawStill, Still
-from tacit.data.streams import Channel
+from tacit.data.streams import UNREADABLE, Channel
 
 if TYPE_CHECKING:
     from mcap.records import Schema
 
     from tacit.data.formats.mcap_file import Logged
 
-UNREADABLE = "cannot be read: "
 LATE = 0.5  # seconds between stamp and arrival that are worth a note
 Way = tuple[str, ...]
 
