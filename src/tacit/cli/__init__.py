@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from tacit.cli import demo, evaluate, info, record, report, train
+from tacit.cli import audit, demo, evaluate, export, formats, import_logs, info, record, report, train
 from tacit.cli.terminal import Stopped, Terminal
 
 DESCRIPTION = """World models for machines that must not guess.
@@ -26,6 +26,10 @@ verb. Any verb takes --debug, which shows where an error came from."""
 Verb = (
     Annotated[demo.Demo, tyro.conf.subcommand("demo", prefix_name=False)]
     | Annotated[record.Record, tyro.conf.subcommand("record", prefix_name=False)]
+    | Annotated[import_logs.Import, tyro.conf.subcommand("import", prefix_name=False)]
+    | Annotated[formats.Formats, tyro.conf.subcommand("formats", prefix_name=False)]
+    | Annotated[audit.Audit, tyro.conf.subcommand("audit", prefix_name=False)]
+    | Annotated[export.Export, tyro.conf.subcommand("export", prefix_name=False)]
     | Annotated[info.Info, tyro.conf.subcommand("info", prefix_name=False)]
     | Annotated[train.Train, tyro.conf.subcommand("train", prefix_name=False)]
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("eval", prefix_name=False)]
@@ -34,6 +38,10 @@ Verb = (
 RUN: dict[type, Callable[[Any, Terminal], int]] = {
     demo.Demo: demo.run,
     record.Record: record.run,
+    import_logs.Import: import_logs.run,
+    formats.Formats: formats.run,
+    audit.Audit: audit.run,
+    export.Export: export.run,
     info.Info: info.run,
     train.Train: train.run,
     evaluate.Evaluate: evaluate.run,
@@ -85,8 +93,9 @@ def explained() -> tuple[type[Exception], ...]:
     from tacit.training.loop import TrainingStopped
     from tacit.worlds import FrozenCamera
 
-    # SchemaError, EpisodeError, TaskError, ManifestError and ReportError are ValueErrors.
-    return StoreError, RunError, TrainingStopped, CheckpointError, FrozenCamera, ValueError, OSError
+    # SchemaError, EpisodeError, SourceError, MappingError, TaskError, ManifestError and ReportError are ValueErrors; a library of an
+    # extra that is missing is an ImportError.
+    return StoreError, RunError, TrainingStopped, CheckpointError, FrozenCamera, ValueError, OSError, ImportError
 
 
 def sentence(error: Exception) -> str:

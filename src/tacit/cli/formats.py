@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.markup import escape
 from rich.table import Table
 
 from tacit.cli.terminal import Terminal
@@ -24,6 +25,6 @@ def run(options: Formats, terminal: Terminal) -> int:
     for name in ("format", "reads", "needs"):
         table.add_column(name)
     for known in FORMATS.values():
-        table.add_row(known.name, known.summary, f"pip install 'tacit[{known.extra}]'" if known.extra else "–")
+        table.add_row(known.name, known.summary, escape(f"pip install 'tacit[{known.extra}]'") if known.extra else "–")
     terminal.show(table)
     return 0

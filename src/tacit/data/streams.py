@@ -185,17 +185,19 @@ class Description:
 
 
 class Format(Protocol):
-    """Reads one kind of source. A plain object, registered in `tacit.data.formats`.
+    """Reads one kind of source. A plain object, registered in `tacit.data.formats`."""
 
-    Attributes:
-        name: As mapping files and the command line call it.
-        summary: One line: what it reads.
-        extra: Extra of the package that brings the libraries, as `formats`; None when the core has them.
-    """
+    @property
+    def name(self) -> str:
+        """As mapping files and the command line call it."""
 
-    name: str
-    summary: str
-    extra: str | None
+    @property
+    def summary(self) -> str:
+        """One line: what it reads."""
+
+    @property
+    def extra(self) -> str | None:
+        """Extra of the package that brings the libraries, as `formats`; None when the core has them."""
 
     def recognises(self, path: Path) -> bool:
         """Is this a source of the format, judged by its contents? Cheap, and never an exception."""

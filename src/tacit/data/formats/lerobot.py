@@ -68,8 +68,9 @@ class LeRobot:
         """
         _require_no_options(options)
         layout = layout_of(path)
+        own = layout.schema.by_name if layout.schema else layout.features  # of a dataset of Tacit's, what was in the store
         return Description(
-            channels=tuple(_channel(name, feature, layout) for name, feature in layout.features.items()),
+            channels=tuple(_channel(name, feature, layout) for name, feature in layout.features.items() if name in own),
             takes=tuple(_take(number) for number in sorted((*layout.episodes, *layout.lost))),
             seconds=sum(max(e.rows - 1, 0) for e in layout.episodes.values()) / layout.fps,
             options={},
