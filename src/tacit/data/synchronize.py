@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tacit.data.clock import Activity, activity, estimate_clock
+from tacit.data.activity import Activity, activity
+from tacit.data.clock import estimate_clock
 from tacit.data.mapping import ESTIMATE, LogMapping, SignalMapping
 from tacit.data.streams import Channel, Piece, SourceError, Stream
 
@@ -54,18 +55,38 @@ def with_delays(
 
 def activities(sources: Mapping[str, str], rules: Mapping[str, SignalMapping], pieces: Iterable[Piece]) -> dict[str, Activity]:
     """The activity of each signal's first channel over the beginning of a take; a signal without enough samples is left out."""
-    parts: dict[str, list[Activity]] = {name: [] for name in sources}
-    begun: float | None = None
+    parts: dict[str, list[Stream]] = {name: [] for name in sources}
     for piece in pieces:
         for name, channel in sources.items():
-            if channel in piece.streams:
-                with contextlib.suppress(SourceError):  # fewer than three good samples
-                    parts[name].append(activity(chosen(piece.streams[channel], rules[name])))
-        ends = [float(part[-1].time[-1]) for part in parts.values() if part]
-        begun = min((float(part[0].time[0]) for part in parts.values() if part), default=None)
-        if begun is not None and min(ends) - begun > LOOK_SECONDS:
+            if channel in piece.streams and len(stream := piece.streams[channel]):
+                parts[name].append(chosen(stream, rules[name]))
+        begins = [float(np.nanmin(part[0].time)) for part in parts.values() if part]
+        if len(begins) == len(parts) and piece.until - min(begins) > LOOK_SECONDS:
             break
-    return {name: joined(part) for name, part in parts.items() if part}
+    found = {}
+    for name, part in parts.items():
+        with contextlib.suppress(SourceError):  # fewer than three good samples
+            found[name] = one_activity(part)
+    return found
+
+
+def one_activity(parts: list[Stream]) -> Activity:
+    """The activity of a stream in pieces: of numbers over all of them, of a camera within each.
+
+    Raises:
+        SourceError: There are fewer than three good samples.
+    """
+    if not parts:
+        raise SourceError("no samples")
+    arrays = [part.values for part in parts if isinstance(part.values, np.ndarray)]
+    if len(arrays) == len(parts):
+        flags = [np.ones(len(part), np.bool_) if part.valid is None else part.valid for part in parts]
+        time = np.concatenate([part.time for part in parts])
+        return activity(Stream(time=time, values=np.concatenate(arrays), valid=np.concatenate(flags), where=parts[0].where))
+    each = [activity(part) for part in parts]
+    time, values = np.concatenate([part.time for part in each]), np.concatenate([part.values for part in each])
+    rising = np.diff(np.maximum.accumulate(time), prepend=-np.inf) > 0
+    return replace(each[0], time=time[rising], values=values[rising])
 
 
 def chosen(stream: Stream, rule: SignalMapping) -> Stream:
@@ -75,10 +96,3 @@ def chosen(stream: Stream, rule: SignalMapping) -> Stream:
     flat = stream.values.reshape(len(stream), -1)
     kept = [element for element in rule.elements if element < flat.shape[1]]
     return replace(stream, values=flat[:, kept]) if kept else stream
-
-
-def joined(parts: list[Activity]) -> Activity:
-    """Activities of pieces as one."""
-    time, values = np.concatenate([part.time for part in parts]), np.concatenate([part.values for part in parts])
-    rising = np.diff(np.maximum.accumulate(time), prepend=-np.inf) > 0
-    return replace(parts[0], time=time[rising], values=values[rising])
