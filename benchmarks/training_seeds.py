@@ -47,6 +47,7 @@ class Options:
         scenes: Scenes to plan in.
         scenes_seed: Seed of the scenes; one that no setting was tried on.
         threads: Threads of torch.
+        runs: Folder to keep the runs in; left out, they are not kept.
         json: Where the numbers go.
     """
 
@@ -57,6 +58,7 @@ class Options:
     scenes: int = 200
     scenes_seed: int = 1000
     threads: int = 2
+    runs: Path | None = None
     json: Path = Path(__file__).parent / "results" / "training_seeds.json"
 
 
@@ -72,7 +74,7 @@ def main(options: Options) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         logs = options.logs or record(world(options.world), Path(scratch) / "logs", episodes=3000).path
         for seed in options.seeds:
-            store, out = EpisodeStore(logs), Path(scratch) / f"run {seed}"
+            store, out = EpisodeStore(logs), (options.runs or Path(scratch)) / f"run {seed}"
             fit(store, out, for_minutes("s", options.minutes), seed=seed)
             trained = load(out)
             found_rates = rates(run(manifest, PlannedPolicy(trained.controller(Task(plan=PLAN), cost_for=trained.arrival_cost, seed=seed))))
@@ -86,7 +88,8 @@ def main(options: Options) -> None:
             }
             Console().print(f"seed {seed}: success {found_rates.overall.rate:.1%}")
     every = [float(values["success"]["rate"]) for values in found.values()]
-    settings = {key: value if not isinstance(value, Path) else value.name for key, value in vars(options).items() if key != "json"}
+    told = {key: value for key, value in vars(options).items() if key not in ("json", "runs")}
+    settings = {key: value if not isinstance(value, Path) else value.name for key, value in told.items()}
     numbers = {
         "mean": round(statistics.mean(every), 4),
         "lowest": min(every),

@@ -14,7 +14,7 @@ from tacit.training.heads import HeadTraining, Progress, optimized
 from tacit.training.latents import LatentLog
 from tacit.training.seed import generator
 
-ROLLOUT = 8  # H, steps predicted in a row
+ROLLOUT = 24  # H, steps predicted in a row: pushing on against a wall goes wrong late
 
 
 def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int, progress: Progress | None = None) -> None:

@@ -15,7 +15,7 @@ from tacit.training.loop import TrainConfig
 Size = Literal["xs", "s", "m", "l"]
 
 JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE = 0.60, 0.20, 0.14, 0.06  # of the minutes that a run may take
-DYNAMICS_BATCH = 256  # rollouts per step
+DYNAMICS_BATCH, DYNAMICS_RATE = 192, 2e-3  # rollouts per step, and the learning rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def for_steps(size: Size, steps: int, head_steps: int | None = None) -> Recipe:
         jepa=jepa,
         train=TrainConfig(steps=steps),
         head=head,
-        dynamics=replace(fit, batch=DYNAMICS_BATCH),
+        dynamics=replace(fit, batch=DYNAMICS_BATCH, learning_rate=DYNAMICS_RATE),
         distance=fit,
         policy=replace(fit, steps=count // 2),
     )
@@ -88,7 +88,7 @@ def for_minutes(size: Size, minutes: float) -> Recipe:
         jepa=jepa,
         train=TrainConfig(minutes=JEPA_SHARE * minutes),
         head=head,
-        dynamics=HeadTraining(minutes=DYNAMICS_SHARE * minutes, batch=DYNAMICS_BATCH),
+        dynamics=HeadTraining(minutes=DYNAMICS_SHARE * minutes, batch=DYNAMICS_BATCH, learning_rate=DYNAMICS_RATE),
         distance=HeadTraining(minutes=DISTANCE_SHARE * minutes),
         policy=HeadTraining(minutes=POLICY_SHARE * minutes),
     )
