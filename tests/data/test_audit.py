@@ -77,6 +77,25 @@ def test_a_reaction_is_not_an_effect(tmp_path: Path) -> None:
     assert {f.subject for f in stops(found)} == {"valve", "pump"}
 
 
+def test_a_sensor_that_repeats_the_command_is_no_feedback(tmp_path: Path) -> None:
+    """The flow behind a valve that a person moves now and then: the audit asks about clocks, and does not speak of a controller."""
+    plant = replace(plants.plant(7), dead=(0, 0), sensing=0.01)
+    logs = []
+    for number in range(20):
+        rng = np.random.default_rng([8, number])
+        y, u = plant.run(plants.excited(plant, rng, "steps", 150), 150, rng)
+        y[:-1, 2] = u[:, 0] + rng.normal(0, 0.01 * u[:, 0].std(), len(u))
+        y[-1, 2] = y[-2, 2]
+        logs.append(episode(y, u))
+    found = audit(plants.stored(tmp_path / "logs", logs))
+    assert found.verdict.answer is Answer.CARE, found.verdict.sentence
+    valve = next(f for f in found.feedback if f.action == "valve")
+    assert valve.shows_at_once
+    assert not valve.is_law
+    assert valve.explained > 0.9
+    assert "shows in a sensor in the very step" in valve.finding.sentence
+
+
 def test_actions_on_the_wrong_row_are_found(tmp_path: Path) -> None:
     plant = replace(plants.plant(9), dead=(0, 0))
     shifted = {-1: "earlier", 0: "its own row", 1: "next row"}

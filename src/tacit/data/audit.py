@@ -158,7 +158,7 @@ def audit(
     laws = feedback(logs, excited, gain=sure_gain(logs))
     progress(0.5, "effects")
     found = effects(logs, excited, laws)
-    fed_back = any(f.explained >= PARTLY for f in laws)
+    fed_back = any(f.explained >= PARTLY and not f.shows_at_once for f in laws)
     progress(0.75, "predictability")
     foretold = predictability(logs, dead_time=max(found.dead_times().values(), default=0), is_fed_back=fed_back)
     progress(0.85, "clock")
@@ -166,7 +166,7 @@ def audit(
         "sample": Sample(
             episodes=len(logs.episodes),
             of_episodes=logs.of_episodes,
-            moments=len(logs.o),
+            moments=min(len(logs.o), logs.of_moments),  # stretches of one episode share a moment
             of_moments=logs.of_moments,
             seed=seed,
             finding=_amount(logs.of_moments - logs.of_episodes, logs.of_episodes),

@@ -116,9 +116,10 @@ def effects(logs: Logs, excited: Excitation, laws: tuple[ActionFeedback, ...]) -
         for m, i in enumerate(moving)
         for n, j in enumerate(targets)
     )
-    laws_of = {f.action: f.is_law for f in laws}
+    hidden = {f.action: "it has no movement of its own" for f in laws if f.is_law}
+    hidden |= {f.action: "a sensor repeats it within the step, and so knows it already" for f in laws if f.shows_at_once}
     by_action = [(logs.actions[i], [p for p in pairs if p.action == logs.actions[i]]) for i in moving]
-    findings = tuple(_judged(action, own, laws_of.get(action, False)) for action, own in by_action)
+    findings = tuple(_judged(action, own, hidden.get(action)) for action, own in by_action)
     return Effects(pairs=pairs, threshold=max(float(critical[0, 0]) / float(np.sqrt(len(rows))), WEAKEST), findings=findings)
 
 
@@ -157,7 +158,7 @@ def _credit(significant: NDArray[np.bool_], strength: Floats, joint: NDArray[np.
         significant[m, int(strength[m, :, lag].argmax()), lag] = True
 
 
-def _judged(action: str, pairs: list[Effect], is_law: bool) -> Finding:
+def _judged(action: str, pairs: list[Effect], hidden: str | None) -> Finding:
     answering = sorted((p for p in pairs if p.dead_time is not None), key=lambda p: -p.strength)
     if answering:
         best = answering[0]
@@ -165,8 +166,8 @@ def _judged(action: str, pairs: list[Effect], is_law: bool) -> Finding:
         late = "at once" if best.dead_time == 0 else f"after {best.dead_time} step{'s' if best.dead_time != 1 else ''} of dead time"
         sentence = f"{action} moves {best.sensor} {late} (partial correlation {best.strength:.2f}){others}."
         return Finding(theme="effects", subject=action, severity=Severity.FINE, sentence=sentence)
-    if is_law:
-        sentence = f"Whether {action} does anything cannot be told: it has no movement of its own."
+    if hidden:
+        sentence = f"Whether {action} does anything cannot be told: {hidden}."
         return Finding(theme="effects", subject=action, severity=Severity.CAREFUL, sentence=sentence, weight=0.1)
     sentence = (
         f"{action} moves, and no sensor answers within {len(pairs[0].by_lag)} steps: it is disconnected, or its effect drowns in noise. "
