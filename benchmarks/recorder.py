@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tacit.atomic import atomic_write
-from tacit.data.recorder import Recorder, RecordingWarning
+from tacit.data.recording.recorder import Recorder, RecordingWarning
 from tacit.signals import Role, Schema, Signal
 
 VECTORS = (

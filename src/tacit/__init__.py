@@ -6,7 +6,7 @@ A public name is imported when it is first used (PEP 562): `tacit --help` need n
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tacit.data.recorder import Recorder
+    from tacit.data.recording.recorder import Recorder
     from tacit.planning import Decision, Goal, Task, Verdict
     from tacit.run import Run, load
     from tacit.signals import Role, Schema, SchemaError, Signal
@@ -16,7 +16,7 @@ else:
         if name in ("Run", "load"):
             from tacit import run as room
         elif name == "Recorder":
-            from tacit.data import recorder as room
+            from tacit.data.recording import recorder as room
         elif name in ("Decision", "Goal", "Task", "Verdict"):
             from tacit import planning as room
         elif name in ("Role", "Schema", "SchemaError", "Signal"):

@@ -129,7 +129,7 @@ def describe(prepared: Prepared, out: Path, terminal: Terminal) -> None:
 def try_out(prepared: Prepared, terminal: Terminal) -> int:
     """Align the beginning of the first take, and store nothing."""
     from tacit.data import Episode
-    from tacit.data.align import AlignmentNotes
+    from tacit.data.alignment.align import AlignmentNotes
 
     take = prepared.found.takes[0]
     made = list(islice(prepared.episodes(take), TRIED + 1))

@@ -19,15 +19,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tacit.data.align import AlignmentNotes, aligned
+from tacit.data.alignment.align import AlignmentNotes, aligned
+from tacit.data.alignment.mapped import schema_of
+from tacit.data.alignment.synchronize import with_delays
 from tacit.data.description import StoreError
 from tacit.data.episode import Episode, EpisodeError
 from tacit.data.formats import format_named, recognised
-from tacit.data.mapped import schema_of
 from tacit.data.mapping import LogMapping
 from tacit.data.store import EpisodeStore
 from tacit.data.streams import BadTake, Channel, Description, Format, SourceError
-from tacit.data.synchronize import with_delays
 from tacit.data.writer import EpisodeWriter
 from tacit.signals import Role, Schema
 

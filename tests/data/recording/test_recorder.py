@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from recorded_machine import MACHINE, assert_same, episode_of, plain_episodes
 
 from tacit.data import Episode, EpisodeError, EpisodeStore, EpisodeWriter, StoreBusy, StoreError, StoreFull
-from tacit.data.journal import OPEN, JournalFile
-from tacit.data.recorder import Recorder, RecordingWarning, recover
+from tacit.data.recording.journal import OPEN, JournalFile
+from tacit.data.recording.recorder import Recorder, RecordingWarning, recover
 from tacit.signals import Role, Schema, SchemaError, Signal
 
 RIG = Schema(signals=(Signal(name="count", role=Role.OBSERVATION, dtype="int64"), Signal(name="move", role=Role.ACTION)), period=60.0)
@@ -604,7 +604,7 @@ def test_the_open_journal_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 MACHINE_LOOP = """
 import sys, time
 import numpy as np
-from tacit.data.recorder import Recorder
+from tacit.data.recording.recorder import Recorder
 from tacit.signals import Role, Schema, Signal
 
 RIG = Schema(signals=(Signal(name="count", role=Role.OBSERVATION, dtype="int64"), Signal(name="move", role=Role.ACTION)), period=0.002)

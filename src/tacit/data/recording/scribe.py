@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tacit.atomic import sync_folder
-from tacit.data.journal import OPEN, JournalFile, put_in_store
-from tacit.data.ring import End, Ring
+from tacit.data.recording.journal import OPEN, JournalFile, put_in_store
+from tacit.data.recording.ring import End, Ring
 from tacit.data.writer import SYNC_SECONDS, EpisodeWriter, StoreFull
 
 FLUSH_SECONDS = 0.1

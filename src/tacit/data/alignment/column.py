@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tacit.data import resample
-from tacit.data.mapped import MappedSignal
+from tacit.data.alignment import resample
+from tacit.data.alignment.mapped import MappedSignal
+from tacit.data.alignment.notes import SignalNotes
+from tacit.data.alignment.resample import Flags, Times, Values
+from tacit.data.alignment.track import Track
 from tacit.data.mapping import Align, Missing
-from tacit.data.notes import SignalNotes
-from tacit.data.resample import Flags, Times, Values
 from tacit.data.streams import Frames, Stream
-from tacit.data.track import Track
 from tacit.signals import Role
 
 

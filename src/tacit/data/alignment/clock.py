@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tacit.data.activity import Activity, Series, activity
+from tacit.data.alignment.activity import Activity, Series, activity
 
 __all__ = ["Activity", "ClockEstimate", "activity", "estimate_clock"]
 

@@ -13,11 +13,11 @@ from warnings import warn
 
 import numpy as np
 
-from tacit.data.door import Door
 from tacit.data.episode import EpisodeError
-from tacit.data.journal import Recovered, record_type, recover, recover_into
-from tacit.data.ring import End, Ring
-from tacit.data.scribe import Scribe
+from tacit.data.recording.door import Door
+from tacit.data.recording.journal import Recovered, record_type, recover, recover_into
+from tacit.data.recording.ring import End, Ring
+from tacit.data.recording.scribe import Scribe
 from tacit.data.shard import TIME
 from tacit.data.writer import EpisodeWriter
 from tacit.signals import Schema, SchemaError

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from aligned_takes import Take, align
 
-from tacit.data.align import Alignment, AlignmentNotes, Gap, aligned
+from tacit.data.alignment.align import Alignment, AlignmentNotes, Gap, aligned
 from tacit.data.episode import Episode
 from tacit.data.mapping import Align, Cutting, LogMapping, MappingError, SignalMapping
 from tacit.data.streams import ArrayFrames, BadTake, Channel, Piece, Stream

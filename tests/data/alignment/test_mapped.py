@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tacit.data.mapped import mapped_signals, schema_of
+from tacit.data.alignment.mapped import mapped_signals, schema_of
 from tacit.data.mapping import LogMapping, MappingError
 from tacit.data.streams import Channel
 from tacit.signals import Role, Schema, Signal

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tacit.data.mapped import MappedSignal, Part
+from tacit.data.alignment.mapped import MappedSignal, Part
+from tacit.data.alignment.notes import SignalNotes
+from tacit.data.alignment.resample import Flags, Samples, Times, Values, tolerance
 from tacit.data.mapping import Align
-from tacit.data.notes import SignalNotes
-from tacit.data.resample import Flags, Samples, Times, Values, tolerance
 from tacit.data.streams import BadTake, Frames, Stream
 from tacit.signals import Role
 

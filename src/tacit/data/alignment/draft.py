@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tacit.data.column import Column
+from tacit.data.alignment.column import Column
+from tacit.data.alignment.resample import Flags, Times, Values
 from tacit.data.episode import Array, Episode
-from tacit.data.resample import Flags, Times, Values
 from tacit.data.streams import BadTake, Frames
 
 NO_FRAME = -1  # number of the frames where a camera has had none so far

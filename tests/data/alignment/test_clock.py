@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tacit.data.clock import Activity, activity, estimate_clock
+from tacit.data.alignment.clock import Activity, activity, estimate_clock
 from tacit.data.streams import ArrayFrames, SourceError, Stream
 
 Motion = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tacit.data.activity import Activity, activity
-from tacit.data.clock import estimate_clock
+from tacit.data.alignment.activity import Activity, activity
+from tacit.data.alignment.clock import estimate_clock
 from tacit.data.mapping import ESTIMATE, LogMapping, SignalMapping
 from tacit.data.streams import Channel, Piece, SourceError, Stream
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tacit.data.journal import BLOCK_BYTES, record_type
+from tacit.data.recording.journal import BLOCK_BYTES, record_type
 from tacit.signals import Schema
 
 FEWEST = 8  # moments, however large one is

@@ -17,13 +17,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from tacit.data.column import Column
-from tacit.data.draft import Draft
+from tacit.data.alignment.column import Column
+from tacit.data.alignment.draft import Draft
+from tacit.data.alignment.mapped import mapped_signals
+from tacit.data.alignment.notes import AlignmentNotes, Gap, SignalNotes
+from tacit.data.alignment.resample import Flags, Times, tolerance
 from tacit.data.episode import Episode
-from tacit.data.mapped import mapped_signals
 from tacit.data.mapping import AGES, ESTIMATE, LogMapping
-from tacit.data.notes import AlignmentNotes, Gap, SignalNotes
-from tacit.data.resample import Flags, Times, tolerance
 from tacit.data.streams import BadTake, Channel, Piece
 
 __all__ = ["Alignment", "AlignmentNotes", "Gap", "SignalNotes", "aligned"]
@@ -55,7 +55,7 @@ def aligned(pieces: Iterable[Piece], mapping: LogMapping, channels: Mapping[str,
 class Alignment:
     """Brings one take to the control clock; made anew for each take.
 
-    The writer's schema is `tacit.data.mapped.schema_of(mapping, channels)`.
+    The writer's schema is `tacit.data.alignment.mapped.schema_of(mapping, channels)`.
 
     Args:
         mapping: How the channels become signals.

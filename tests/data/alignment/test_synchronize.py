@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from tacit.data.alignment.synchronize import with_delays
 from tacit.data.mapping import LogMapping, MappingError
 from tacit.data.streams import ArrayFrames, Channel, Piece, Stream
-from tacit.data.synchronize import with_delays
 
 MAPPING = """
 period = 0.1

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tacit.data.align import Alignment, AlignmentNotes
+from tacit.data.alignment.align import Alignment, AlignmentNotes
+from tacit.data.alignment.mapped import schema_of
 from tacit.data.episode import Episode, require_fitting
-from tacit.data.mapped import schema_of
 from tacit.data.mapping import Cutting, LogMapping, SignalMapping
 from tacit.data.streams import ArrayFrames, Channel, Piece, Stream
 

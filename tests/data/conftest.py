@@ -1,0 +1,1 @@
+"""Makes the machines and takes of this folder importable from its subfolders."""
