@@ -33,5 +33,6 @@ check: setup ## Lint, format, types, and who may import whom
 	$(BIN)/lint-imports
 
 bench: setup ## Run the slow tests and every benchmark; numbers go to benchmarks/results/
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,bench]'
 	$(BIN)/python -m pytest -m slow || test $$? -eq 5
 	@set -e; for script in benchmarks/*.py; do test -e "$$script" || continue; echo "$$script"; $(BIN)/python "$$script"; done

@@ -25,6 +25,10 @@ class SourceError(ValueError):
     """A source cannot be read as the format says; the message names the file, the row where there is one, and the remedy."""
 
 
+class MissingExtra(ImportError):
+    """A format needs a library that is not installed; the message names the extra that brings it."""
+
+
 class BadTake(SourceError):
     """One take is unusable; the others of the source may be good."""
 
@@ -212,7 +216,7 @@ class Format(Protocol):
 
         Raises:
             SourceError: The source is not of this format, or damaged as a whole; or an option is unknown or wrong.
-            ImportError: A library is missing; the message names the extra.
+            MissingExtra: A library is missing; the message names the extra.
         """
         ...
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tacit.data.formats.names import natural_order
-from tacit.data.streams import BadTake, SourceError
+from tacit.data.streams import BadTake, MissingExtra, SourceError
 
 if TYPE_CHECKING:
     import h5py
@@ -27,12 +27,12 @@ def h5() -> Any:
     """The library h5py.
 
     Raises:
-        ImportError: It is missing; the message names the extra.
+        MissingExtra: It is missing; the message names the extra.
     """
     try:
         return importlib.import_module("h5py")
     except ImportError as error:
-        raise ImportError("reading HDF5 files needs the extra: pip install 'tacit[formats]'") from error
+        raise MissingExtra("reading HDF5 files needs the extra: pip install 'tacit[formats]'") from error
 
 
 def is_hdf5(path: Path) -> bool:

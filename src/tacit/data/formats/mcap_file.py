@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from tacit.data.formats.names import natural_order
-from tacit.data.streams import BadTake, SourceError
+from tacit.data.streams import BadTake, MissingExtra, SourceError
 
 if TYPE_CHECKING:
     from mcap.records import Channel, McapRecord, Message, Schema
@@ -32,13 +32,13 @@ def require_library() -> None:
     """Import the libraries, or say how to get them.
 
     Raises:
-        ImportError: The libraries are missing; the message names the extra.
+        MissingExtra: The libraries are missing; the message names the extra.
     """
     try:
         import mcap.reader  # noqa: F401
         import mcap_ros2.decoder  # noqa: F401
     except ImportError as error:
-        raise ImportError("reading MCAP files needs the extra: pip install 'tacit[formats]'") from error
+        raise MissingExtra("reading MCAP files needs the extra: pip install 'tacit[formats]'") from error
 
 
 @dataclass(frozen=True, kw_only=True)
