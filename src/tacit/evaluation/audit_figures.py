@@ -54,7 +54,7 @@ def answers(effects: Effects) -> Figure:
 def answers_by_lag(effects: Effects) -> Figure:
     """The strongest answers of each action over the steps after it."""
     actions = acting(effects)[:4]
-    figure, axes = panels(len(actions), width=WIDE if len(actions) > 1 else HALF, height=2.4, sharey=True)
+    figure, axes = panels(len(actions), width=WIDE, height=2.4, sharey=True)
     for ax, action in zip(axes, actions, strict=True):
         strongest: list[Effect] = sorted((p for p in effects.pairs if p.action == action), key=lambda p: -p.strength)[:3]
         for colour, pair in zip(EPISODE_COLOURS, strongest, strict=False):
