@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -30,9 +29,10 @@ def h5() -> Any:
         MissingExtra: It is missing; the message names the extra.
     """
     try:
-        return importlib.import_module("h5py")
+        import h5py
     except ImportError as error:
         raise MissingExtra("reading HDF5 files needs the extra: pip install 'tacit[formats]'") from error
+    return h5py
 
 
 def is_hdf5(path: Path) -> bool:
@@ -111,7 +111,7 @@ def unreadable(found: Dataset) -> str:
         code, _, _, label = creation.get_filter(number)
         if not h5().h5z.filter_avail(code):
             with contextlib.suppress(ImportError):
-                importlib.import_module("hdf5plugin")  # registers the filters that it has
+                import hdf5plugin  # noqa: F401 (registers the filters that it has)
         if not h5().h5z.filter_avail(code):
             return f"is compressed with {label.decode(errors='replace') or code}, which h5py lacks: pip install hdf5plugin"
     return ""

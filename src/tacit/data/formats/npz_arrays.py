@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tacit.data.streams import BadTake, SourceError
 
+# What numpy, zipfile and zlib raise at a damaged file; the last two are zipfile's words for a method or a password it does not know.
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 
