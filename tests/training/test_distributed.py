@@ -21,7 +21,7 @@ from tacit.data import EpisodeStore
 from tacit.models.jepa import JEPA
 from tacit.training.checkpoint import load_tensors
 from tacit.training.distributed import Group, from_first, joined
-from tacit.training.loop import CHECKPOINT
+from tacit.training.progress import CHECKPOINT
 
 STEPS, RANKS = 6, 2
 HERE = Path(__file__).parent

@@ -16,7 +16,9 @@ from tacit.data import Episode, EpisodeStore, StoreError
 from tacit.data.episode import rows_of
 from tacit.models import jepa
 from tacit.training import loop
-from tacit.training.loop import CHECKPOINT, TrainConfig, TrainingStopped, learning_rate, train
+from tacit.training.loop import TrainingStopped, train
+from tacit.training.progress import CHECKPOINT
+from tacit.training.settings import TrainConfig, learning_rate
 
 GOLDEN = [1.199901, 1.319528, 0.9522013, 1.231722, 1.14485, 1.038746, 0.9670914, 0.8127979, 0.9187675, 0.9084168]
 

@@ -15,8 +15,8 @@ from point_world import SCHEMA, loop_config, model_config
 from tacit.data import EpisodeStore
 from tacit.signals import Schema
 from tacit.training.checkpoint import CheckpointError
-from tacit.training.loop import CHECKPOINT
 from tacit.training.metrics import METRICS
+from tacit.training.progress import CHECKPOINT
 
 CONFIG = loop_config(steps=20, watch_every=5)
 

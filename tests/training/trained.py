@@ -16,8 +16,10 @@ from tacit.models.jepa import JEPA, JEPAConfig
 from tacit.signals import Schema
 from tacit.training.checkpoint import load_tensors
 from tacit.training.distributed import Group
-from tacit.training.loop import CHECKPOINT, Moment, TrainConfig, Trained, train
+from tacit.training.loop import Moment, Trained, train
 from tacit.training.metrics import METRICS
+from tacit.training.progress import CHECKPOINT
+from tacit.training.settings import TrainConfig
 
 TRAINING, HELD_OUT = range(10), range(10, 12)
 

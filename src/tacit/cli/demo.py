@@ -102,7 +102,7 @@ def _train(options: Demo, size: Size, data: Path, out: Path, terminal: Terminal)
         ValueError: The folder holds a run with other settings.
     """
     from tacit.training.folder import CONFIG, read_config
-    from tacit.training.loop import CHECKPOINT
+    from tacit.training.progress import CHECKPOINT
 
     threads = options.threads or size.threads
     minutes = None if size.steps is not None else options.minutes or MINUTES

@@ -61,7 +61,7 @@ def run(options: Train, terminal: Terminal) -> int:
     from tacit.training.distributed import joined
     from tacit.training.fit import fit
     from tacit.training.folder import merge_results, read_results
-    from tacit.training.loop import CHECKPOINT
+    from tacit.training.progress import CHECKPOINT
 
     recipe = recipe_of(options)
     require_device(options.device)
@@ -156,7 +156,7 @@ def require_free(options: Train) -> None:
         ValueError: The output folder holds a run and no word was said of it, or there is nothing to resume.
     """
     from tacit.training.folder import CONFIG
-    from tacit.training.loop import CHECKPOINT
+    from tacit.training.progress import CHECKPOINT
 
     has_checkpoint, is_finished = (options.out / CHECKPOINT).is_file(), (options.out / CONFIG).is_file()
     if options.resume and options.overwrite:
@@ -195,8 +195,8 @@ def require_windows(store: EpisodeStore, recipe: Recipe) -> None:
 def clear(options: Train) -> None:
     """With --overwrite, take away what would be mistaken for the new run."""
     from tacit.training.folder import CONFIG, RESULTS
-    from tacit.training.loop import CHECKPOINT
     from tacit.training.metrics import METRICS
+    from tacit.training.progress import CHECKPOINT
 
     for name in (CONFIG, RESULTS, CHECKPOINT, METRICS) if options.overwrite else ():
         (options.out / name).unlink(missing_ok=True)

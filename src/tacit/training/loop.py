@@ -13,91 +13,30 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tacit.data import EpisodeStore, Prefetcher, StoreError, WindowReader, WindowSampler
+from tacit.data import EpisodeStore, Prefetcher, WindowReader, WindowSampler
 from tacit.models.jepa import JEPA, Losses
 from tacit.nn.precision import fast_products
 from tacit.objectives.sigreg import unit_directions
-from tacit.signals import Schema
-from tacit.training.checkpoint import (
-    CheckpointError,
-    differences,
-    load_strictly,
-    load_tensors,
-    optimizer_tensors,
-    restore_optimizer,
-    save_tensors,
-    under,
-    with_prefix,
-)
+from tacit.training.batches import tensors
 from tacit.training.distributed import Group, from_first, sum_over_processes
 from tacit.training.hiding import hidden
 from tacit.training.interrupts import held_back
 from tacit.training.metrics import metrics_of
+from tacit.training.progress import Progress
 from tacit.training.seed import generator
-from tacit.training.watch import Health, health
+from tacit.training.settings import TrainConfig, learning_rate
+from tacit.training.watch import Health, look, watched
 
-CHECKPOINT = "checkpoints/latest.safetensors"
 LOG_EVERY = 50  # steps
 
 
 class TrainingStopped(RuntimeError):
     """Training ended before its time: a non-finite loss or collapsed latents."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Settings of the loop.
-
-    Attributes:
-        batch: Windows per step over all processes, an even number: half of them are drawn, and the others are their partners from the
-            same episodes.
-        window: L, frames per window.
-        steps: Optimizer steps; None when the clock decides.
-        minutes: Wall minutes; None when the steps decide.
-        learning_rate: Peak of the cosine schedule.
-        weight_decay: AdamW's.
-        warmup: Steps of linear warm-up.
-        clip: Largest gradient norm.
-        channel_dropout: Share of the windows in which an element of a signal that may be missing is hidden.
-        watch_every: Steps between looks at the held-out latents.
-        checkpoint_seconds: Wall seconds between checkpoints.
-        bfloat16: Run encoder, predictor and inverse model in bfloat16 where the processor has instructions for it; losses and SIGReg stay
-            in float32.
-
-    Raises:
-        ValueError: Not exactly one of steps and minutes is given, it is not positive, the batch is not an even number, or the channel
-            dropout is not a share below 1.
-    """
-
-    batch: int = 128
-    window: int = 4
-    steps: int | None = None
-    minutes: float | None = None
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    warmup: int = 100
-    clip: float = 1.0
-    channel_dropout: float = 0.1
-    watch_every: int = 250
-    checkpoint_seconds: float = 60.0
-    bfloat16: bool = True
-
-    def __post_init__(self) -> None:
-        if (self.steps is None) == (self.minutes is None):
-            raise ValueError("give either steps or minutes")
-        if (self.steps or 0) < 0 or (self.minutes or 0) < 0:
-            raise ValueError("steps and minutes must be positive")
-        if not 0 <= self.channel_dropout < 1:
-            raise ValueError(f"a channel dropout of {self.channel_dropout} is not a share of the windows; give 0 to below 1")
-        if self.batch < 2 or self.batch % 2:
-            raise ValueError(f"a batch of {self.batch} windows does not come in pairs; give an even number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,18 +57,6 @@ class Trained:
     frames: int
     seconds: float
     health: Health
-
-
-def tensors(batch: Mapping[str, np.ndarray[Any, Any]], schema: Schema, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
-    """A batch of windows as tensors: observations by name (B, L, *shape) and actions (B, L - 1, A)."""
-    observations = {s.name: torch.from_numpy(batch[s.name]).to(device, non_blocking=True) for s in schema.observations}
-    actions = [torch.from_numpy(batch[s.name]) for s in schema.actions]
-    return observations, torch.cat([a.reshape(*a.shape[:2], -1).to(device, torch.float32) for a in actions], dim=-1)
-
-
-def learning_rate(config: TrainConfig, step: int, share: float) -> float:
-    """Linear warm-up by steps, then half a cosine down to 2 % by the share of the training that is done."""
-    return config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup)) * (0.51 + 0.49 * math.cos(math.pi * min(share, 1.0)))
 
 
 def train(
@@ -173,12 +100,12 @@ def train(
     reader = WindowReader(store, length=config.window, episodes=episodes)
     pairs = config.batch // 2
     sampler = WindowSampler(reader.lengths, window=config.window, batch=pairs, seed=seed, rank=group.rank, world_size=group.world_size)
-    watched = _watched(store, held_out, model.schema, config, seed)
+    seen = watched(store, held_out, model.schema, config, seed)
     model.to(group.device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
     )
-    state = _Progress.resumed(out, model, optimizer, config, seed) if resume else _Progress()
+    state = Progress.resumed(out, model, optimizer, config, seed) if resume else Progress()
     if state.step == 0:
         whole = WindowSampler(reader.lengths, window=config.window, batch=pairs, seed=seed)  # the same in every process
         sample, actions = tensors(reader.read(whole.pairs_at(0)), model.schema, group.device)
@@ -235,7 +162,7 @@ def train(
                 state.step += 1
                 state.seconds = time.perf_counter() - begun
                 if state.step % config.watch_every == 0:
-                    latest = _look(model, watched, group)
+                    latest = look(model, seen, group.device)
                     note({f"watch/{name}": value for name, value in asdict(latest).items()})
                     if reason := state.collapsed(latest):
                         raise TrainingStopped(
@@ -257,58 +184,8 @@ def train(
             raise
         _checked(pending, state.step - 1, out, group)
         save()
-    latest = _look(model, watched, group)
+    latest = look(model, seen, group.device)
     return Trained(steps=state.step, frames=state.step * config.batch * config.window, seconds=state.seconds, health=latest)
-
-
-@dataclass(kw_only=True)
-class _Progress:
-    """Where a training stands."""
-
-    step: int = 0
-    seconds: float = 0.0
-    bad_looks: int = 0
-
-    def share(self, config: TrainConfig) -> float:
-        if config.steps is not None:
-            return self.step / config.steps if config.steps else 1.0
-        assert config.minutes is not None
-        return self.seconds / (60 * config.minutes) if config.minutes else 1.0
-
-    def collapsed(self, seen: Health) -> str | None:
-        """The reason to stop: two bad looks in a row."""
-        reason = seen.collapse()
-        self.bad_looks = self.bad_looks + 1 if reason else 0
-        return reason if self.bad_looks >= 2 else None
-
-    def save(self, out: Path, model: JEPA, optimizer: torch.optim.Optimizer, config: TrainConfig, seed: int) -> None:
-        path = out / CHECKPOINT
-        path.parent.mkdir(parents=True, exist_ok=True)
-        everything = with_prefix("model", model.state_dict()) | with_prefix("optimizer", optimizer_tensors(optimizer))
-        meta = {"step": self.step, "seconds": self.seconds, "bad_looks": self.bad_looks}
-        save_tensors(path, everything, meta | {"settings": _fixed(model, config, seed)})
-
-    @classmethod
-    def resumed(cls, out: Path, model: JEPA, optimizer: torch.optim.Optimizer, config: TrainConfig, seed: int) -> _Progress:
-        path = out / CHECKPOINT
-        everything, meta = load_tensors(path)
-        if different := differences(meta["settings"], _fixed(model, config, seed)):
-            more = f" and {len(different) - 3} more" if len(different) > 3 else ""
-            raise CheckpointError(
-                f"{path} was written with {', '.join(different[:3])}{more}: resume with the same settings, or train anew in another folder"
-            )
-        load_strictly(model, under("model", everything), str(path))
-        restore_optimizer(optimizer, under("optimizer", everything))
-        return cls(step=meta["step"], seconds=meta["seconds"], bad_looks=meta["bad_looks"])
-
-
-def _fixed(model: JEPA, config: TrainConfig, seed: int) -> dict[str, Any]:
-    """Settings that must stay the same over a resume, as JSON values; how long to train may change."""
-    changing = ("steps", "minutes", "watch_every", "checkpoint_seconds")
-    loop = {key: value for key, value in asdict(config).items() if key not in changing}
-    settings = {"schema": model.schema.digest()[:16], "seed": seed, "model": asdict(model.config), "loop": loop}
-    values: dict[str, Any] = json.loads(json.dumps(settings))
-    return values
 
 
 def _check_every(device: torch.device) -> int:
@@ -348,22 +225,3 @@ def _require_room(config: TrainConfig, model: JEPA) -> None:
     longest = max(model.config.rollout, *model.config.inverse_spans)
     if config.window <= longest:
         raise ValueError(f"a window of {config.window} frames has no room for {longest} steps; take {longest + 1} frames or more")
-
-
-def _watched(
-    store: EpisodeStore, held_out: Sequence[int], schema: Schema, config: TrainConfig, seed: int
-) -> tuple[dict[str, Tensor], Tensor]:
-    """A fixed batch of held-out windows."""
-    reader = WindowReader(store, length=config.window, episodes=held_out)
-    windows = int((reader.lengths - config.window + 2).clip(min=0).sum())
-    if windows < 2:
-        raise StoreError(f"{store.path}: the held-out episodes hold only one window of {config.window} frames; hold out more of them")
-    sampler = WindowSampler(reader.lengths, window=config.window, batch=min(128, windows), seed=seed)
-    return tensors(reader.read(sampler.batch_at(0)), schema, torch.device("cpu"))
-
-
-@torch.no_grad()
-def _look(model: JEPA, watched: tuple[dict[str, Tensor], Tensor], group: Group) -> Health:
-    observations, actions = watched
-    latents = model.encode({name: value.to(group.device) for name, value in observations.items()})
-    return health(latents[..., : model.config.state].cpu(), actions)

@@ -6,10 +6,17 @@ never at a label. Dimensions: N frames, B windows, L frames per window, D latent
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from tacit.data import EpisodeStore, StoreError, WindowReader, WindowSampler
+from tacit.models.jepa import JEPA
+from tacit.signals import Schema
+from tacit.training.batches import tensors
+from tacit.training.settings import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,3 +79,27 @@ def _action_r2(latents: Tensor, actions: Tensor) -> float:
     truth = actions[half:].flatten(0, 1)
     residual = ((inputs[half:].flatten(0, 1) - centre) / size @ weights + mean - truth).square().sum()
     return float(1 - residual / (truth - truth.mean(0)).square().sum().clamp(min=1e-12))
+
+
+def watched(
+    store: EpisodeStore, held_out: Sequence[int], schema: Schema, config: TrainConfig, seed: int
+) -> tuple[dict[str, Tensor], Tensor]:
+    """A fixed batch of held-out windows, as `tensors` gives it, on the CPU.
+
+    Raises:
+        StoreError: The held-out episodes hold only one window.
+    """
+    reader = WindowReader(store, length=config.window, episodes=held_out)
+    windows = int((reader.lengths - config.window + 2).clip(min=0).sum())
+    if windows < 2:
+        raise StoreError(f"{store.path}: the held-out episodes hold only one window of {config.window} frames; hold out more of them")
+    sampler = WindowSampler(reader.lengths, window=config.window, batch=min(128, windows), seed=seed)
+    return tensors(reader.read(sampler.batch_at(0)), schema, torch.device("cpu"))
+
+
+@torch.no_grad()
+def look(model: JEPA, batch: tuple[dict[str, Tensor], Tensor], device: torch.device) -> Health:
+    """State of the model's latents on a batch; `device` is the model's."""
+    observations, actions = batch
+    latents = model.encode({name: value.to(device) for name, value in observations.items()})
+    return health(latents[..., : model.config.state].cpu(), actions)

@@ -1,0 +1,60 @@
+"""Settings of the training loop, and the learning rate that follows from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of the loop.
+
+    Attributes:
+        batch: Windows per step over all processes, an even number: half of them are drawn, and the others are their partners from the
+            same episodes.
+        window: L, frames per window.
+        steps: Optimizer steps; None when the clock decides.
+        minutes: Wall minutes; None when the steps decide.
+        learning_rate: Peak of the cosine schedule.
+        weight_decay: AdamW's.
+        warmup: Steps of linear warm-up.
+        clip: Largest gradient norm.
+        channel_dropout: Share of the windows in which an element of a signal that may be missing is hidden.
+        watch_every: Steps between looks at the held-out latents.
+        checkpoint_seconds: Wall seconds between checkpoints.
+        bfloat16: Run encoder, predictor and inverse model in bfloat16 where the processor has instructions for it; losses and SIGReg stay
+            in float32.
+
+    Raises:
+        ValueError: Not exactly one of steps and minutes is given, it is not positive, the batch is not an even number, or the channel
+            dropout is not a share below 1.
+    """
+
+    batch: int = 128
+    window: int = 4
+    steps: int | None = None
+    minutes: float | None = None
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    warmup: int = 100
+    clip: float = 1.0
+    channel_dropout: float = 0.1
+    watch_every: int = 250
+    checkpoint_seconds: float = 60.0
+    bfloat16: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError("give either steps or minutes")
+        if (self.steps or 0) < 0 or (self.minutes or 0) < 0:
+            raise ValueError("steps and minutes must be positive")
+        if not 0 <= self.channel_dropout < 1:
+            raise ValueError(f"a channel dropout of {self.channel_dropout} is not a share of the windows; give 0 to below 1")
+        if self.batch < 2 or self.batch % 2:
+            raise ValueError(f"a batch of {self.batch} windows does not come in pairs; give an even number")
+
+
+def learning_rate(config: TrainConfig, step: int, share: float) -> float:
+    """Linear warm-up by steps, then half a cosine down to 2 % by the share of the training that is done."""
+    return config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup)) * (0.51 + 0.49 * math.cos(math.pi * min(share, 1.0)))
