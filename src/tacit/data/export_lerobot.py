@@ -39,7 +39,8 @@ from tacit.data.export_lerobot_features import (
     of_numbers,
 )
 from tacit.data.export_lerobot_files import Limits, ParquetFiles, Place, VideoFiles, video_entry
-from tacit.data.formats.lerobot_layout import EXACT_TIME, INFO
+from tacit.data.formats.lerobot_episodes import INFO
+from tacit.data.formats.lerobot_layout import EXACT_TIME
 from tacit.data.store import EpisodeStore
 from tacit.signals import Role
 

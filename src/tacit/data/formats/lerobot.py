@@ -21,14 +21,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tacit.data.formats.lerobot_columns import MODES, Pictures, opened, require_columns, samples
-from tacit.data.formats.lerobot_layout import (
-    EXACT_TIME,
-    INFO,
-    EpisodePlace,
-    Feature,
-    Layout,
-    layout_of,
-)
+from tacit.data.formats.lerobot_episodes import INFO, EpisodePlace
+from tacit.data.formats.lerobot_layout import EXACT_TIME, Feature, Layout, layout_of
 from tacit.data.streams import BadTake, Channel, Description, Frames, Piece, SourceError, Stream
 from tacit.data.video import VideoFrames
 from tacit.data.video_index import VideoIndex

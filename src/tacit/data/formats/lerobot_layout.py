@@ -26,23 +26,20 @@ not needed to read one.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tacit.data.formats.lerobot_columns import opened, parquet
+from tacit.data.formats.lerobot_episodes import INFO, EpisodePlace, entry, episode_files, episode_places
 from tacit.data.streams import SourceError
 from tacit.signals import Schema, SchemaError
 
-INFO = "meta/info.json"
 VERSIONS = ("v2.0", "v2.1", "v3.0")
-CHUNKS_SIZE = 1000  # files or, in v2.x, episodes per chunk, where info.json does not say
 CLOCK = ("timestamp", "frame_index", "episode_index", "index")  # where a row belongs; not signals
 EXACT_TIME = "tacit.time"  # seconds of each row as the exported store had them; LeRobot itself only knows multiples of 1 / fps
 MOST_LOST = 100_000
@@ -85,31 +82,6 @@ class Feature:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoPlace:
-    """Where the frames of an episode lie: in `file`, from `start` seconds on."""
-
-    file: Path
-    start: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpisodePlace:
-    """Where an episode lies.
-
-    Attributes:
-        number: Its `episode_index`.
-        rows: Moments, N.
-        data: Parquet file with its rows.
-        videos: By feature.
-    """
-
-    number: int
-    rows: int
-    data: Path
-    videos: Mapping[str, VideoPlace]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Layout:
     """What `meta` says about a dataset.
 
@@ -147,7 +119,7 @@ def layout_of(root: Path) -> Layout:
     Raises:
         SourceError: A file of `meta` is missing, damaged, or of a version that is not known.
     """
-    files = [root / INFO, root / "meta/episodes.jsonl", *_episode_files(root)]
+    files = [root / INFO, root / "meta/episodes.jsonl", *episode_files(root)]
     stamps = tuple((str(f), s.st_mtime_ns, s.st_size, s.st_ino) for f in files if f.is_file() for s in (f.stat(),))
     return _layout_of(root, stamps)
 
@@ -155,9 +127,11 @@ def layout_of(root: Path) -> Layout:
 @lru_cache(maxsize=4)
 def _layout_of(root: Path, stamps: tuple[object, ...]) -> Layout:
     info = read_info(root)
-    features = {name: _feature(root, name, values) for name, values in _entry(root, info, "features", dict).items()}
+    features = {name: _feature(root, name, values) for name, values in entry(root, info, "features", dict).items()}
     schema, names = _exported(root, info)
-    episodes = {e.number: e for e in sorted(_episodes(root, info, features), key=lambda e: e.number)}
+    episodes = {
+        e.number: e for e in sorted(episode_places(root, info, [f.name for f in features.values() if f.is_video]), key=lambda e: e.number)
+    }
     return Layout(
         root=root,
         fps=_fps(root, info),
@@ -188,16 +162,6 @@ def read_info(root: Path) -> Mapping[str, Any]:
     if (storage := info.get("storage_format", "parquet")) != "parquet":
         raise SourceError(f"{file}: storage_format {storage!r} cannot be read; convert it to Parquet and mp4 files first")
     return info
-
-
-def _episode_files(root: Path) -> list[Path]:
-    return sorted((root / "meta/episodes").glob("*/*.parquet"))
-
-
-def _entry(root: Path, info: Mapping[str, Any], name: str, kind: type) -> Any:
-    if not isinstance(value := info.get(name), kind) or isinstance(value, bool):
-        raise SourceError(f"{root / INFO}: {name} is {value!r}, and must be a {kind.__name__}; restore the file from a copy")
-    return value
 
 
 def _lost(root: Path, info: Mapping[str, Any], episodes: Mapping[int, EpisodePlace]) -> tuple[int, ...]:
@@ -257,97 +221,3 @@ def _exported(root: Path, info: Mapping[str, Any]) -> tuple[Schema | None, Mappi
             f'{root / INFO}: the key "tacit" is damaged ({error}); take it out, and the dataset is read without it'
         ) from error
     return schema, names
-
-
-def _episodes(root: Path, info: Mapping[str, Any], features: Mapping[str, Feature]) -> Iterator[EpisodePlace]:
-    data_path = _entry(root, info, "data_path", str)
-    cameras = [f.name for f in features.values() if f.is_video]
-    video_path = _entry(root, info, "video_path", str) if cameras else ""
-    seen = set()
-    for row in _episode_rows_v3(root, cameras) if info["codebase_version"].startswith("v3") else _episode_rows_v2(root, info, cameras):
-        if row.number in seen:
-            raise SourceError(f"{row.where}: episode_index {row.number} stands there twice; take one of the two rows out")
-        seen.add(row.number)
-        videos = {
-            camera: VideoPlace(file=_path(root, video_path, {**places, "video_key": camera}), start=start)
-            for camera, (places, start) in row.videos.items()
-        }
-        yield EpisodePlace(number=row.number, rows=row.rows, data=_path(root, data_path, row.data), videos=videos)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Row:
-    """An episode as its line of `meta` has it; the tables fill the templates of `info.json`."""
-
-    where: str
-    number: int
-    rows: int
-    data: Mapping[str, int]
-    videos: Mapping[str, tuple[Mapping[str, int], float]]
-
-
-def _episode_rows_v3(root: Path, cameras: list[str]) -> Iterator[_Row]:
-    if not (files := _episode_files(root)):
-        raise SourceError(
-            f"{root / 'meta/episodes'} has no Parquet file, so nothing says where an episode lies; download the dataset again"
-        )
-    parts = ("chunk_index", "file_index", "from_timestamp")
-    for file in files:
-        with opened(file) as source:
-            present = set(source.schema_arrow.names)
-        filmed = [c for c in cameras if {f"videos/{c}/{part}" for part in parts} <= present]
-        columns = ("episode_index", "length", "data/chunk_index", "data/file_index")
-        table = parquet(file, (*columns, *(f"videos/{c}/{part}" for c in filmed for part in parts)))
-        for i, row in enumerate(table.to_pylist()):
-            where = f"{file} row {i}"
-            if any(not isinstance(row[name], int) or row[name] < 0 for name in columns):
-                raise SourceError(f"{where}: {', '.join(columns)} must be whole numbers; take the row out, or export the dataset again")
-            places = {c: [row[f"videos/{c}/{part}"] for part in parts] for c in filmed}
-            yield _Row(
-                where=where,
-                number=row["episode_index"],
-                rows=row["length"],
-                data={"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]},
-                videos={
-                    c: ({"chunk_index": int(chunk), "file_index": int(number)}, float(start))
-                    for c, (chunk, number, start) in places.items()
-                    if None not in (chunk, number, start)
-                },
-            )
-
-
-def _episode_rows_v2(root: Path, info: Mapping[str, Any], cameras: list[str]) -> Iterator[_Row]:
-    file = root / "meta/episodes.jsonl"
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{file} cannot be read: {error}; download the dataset again") from error
-    chunk = info.get("chunks_size") or CHUNKS_SIZE
-    for i, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line)
-            number, rows = int(values["episode_index"]), int(values["length"])
-            places = {"episode_chunk": number // chunk, "episode_index": number}
-        except (ValueError, KeyError, TypeError) as error:
-            raise SourceError(
-                f"{file}:{i}: needs an episode_index and a length ({error}); take the line out, or restore the file"
-            ) from error
-        yield _Row(where=f"{file}:{i}", number=number, rows=rows, data=places, videos=dict.fromkeys(cameras, (places, 0.0)))
-
-
-def _path(root: Path, template: str, values: Mapping[str, int | str]) -> Path:
-    """Fill a template such as `data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet`, and never leave the dataset."""
-
-    def filled(field: re.Match[str]) -> str:
-        name, width = field.group(1), field.group(2)
-        if name not in values:
-            raise SourceError(f"{root / INFO}: the path {template!r} has an unknown field {name!r}; use {', '.join(values)}")
-        value = values[name]
-        return f"{value:0{int(width)}d}" if width and isinstance(value, int) else str(value)
-
-    path = PurePosixPath(re.sub(r"\{(\w+)(?::0?(\d+)d)?\}", filled, template))
-    if path.is_absolute() or ".." in path.parts:
-        raise SourceError(f"{root / INFO}: the path {template!r} leads out of the dataset; a path must stay below {root}")
-    return root / path
