@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 Error = TypeVar("Error", bound="EntryError")
+Value = TypeVar("Value")
 
 
 class EntryError(ValueError):
@@ -43,6 +45,37 @@ class Source:
         while key and key not in self.lines:
             key = key[:-1]
         return type(error)(error.reason, *error.key, where=f"{self.name}:{self.lines.get(key, 1)}")
+
+
+def text_of(path: Path, error: type[Error]) -> str:
+    """The text of a file; one that cannot be read is an error of the given kind, which names the file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise error(f"cannot be read: {cause}", where=str(path)) from cause
+
+
+def read_toml(text: str, name: str, error: type[Error], read: Callable[[dict[str, Any], Source], Value]) -> Value:
+    """Read TOML so that every mistake has its line.
+
+    Args:
+        text: TOML.
+        name: What messages call the file.
+        error: Kind of a mistake.
+        read: Makes a value of the tables, told where their entries stand; raises `error` without a line.
+
+    Raises:
+        EntryError: Of the given kind: the text is not TOML, or `read` refused an entry.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as cause:
+        raise error(f"is not TOML: {cause}", where=name) from cause
+    source = Source(name=name, lines=key_lines(text))
+    try:
+        return read(tables, source)
+    except error as mistake:
+        raise source.located(mistake) from mistake.__cause__
 
 
 _TOKEN = re.compile(

@@ -36,14 +36,13 @@ role = "action"
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tacit.located import EntryError, Source, key_lines
+from tacit.located import EntryError, Source, read_toml, text_of
 from tacit.signals import DTYPES, Role, Signal
 
 
@@ -258,11 +257,7 @@ class LogMapping:
             MappingError: The file cannot be read, or an entry is unknown, of the wrong type or out of its domain; with its line.
         """
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise MappingError(f"cannot be read: {error}", where=str(path)) from error
-        return cls.from_text(text, name=path.name)
+        return cls.from_text(text_of(path, MappingError), name=path.name)
 
     @classmethod
     def from_text(cls, text: str, name: str = "mapping.toml") -> LogMapping:
@@ -271,15 +266,7 @@ class LogMapping:
         Raises:
             MappingError: As `from_toml`.
         """
-        try:
-            tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise MappingError(f"is not TOML: {error}", where=name) from error
-        source = Source(name=name, lines=key_lines(text))
-        try:
-            return _read(tables, source)
-        except MappingError as error:
-            raise source.located(error) from error.__cause__
+        return read_toml(text, name, MappingError, _read)
 
     def fault(self, reason: str, *key: str) -> MappingError:
         """An error about one entry, with its line when the mapping came from a file."""

@@ -7,7 +7,6 @@ built, and against a `Schema`, by `Task.check`. A task that came from a file nam
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tacit.located import EntryError, Source, key_lines
+from tacit.located import EntryError, Source, read_toml, text_of
 from tacit.signals import Role, Schema, Signal
 
 PLANNERS = ("cem",)
@@ -160,11 +159,7 @@ class Task:
             TaskError: The file cannot be read, or an entry is unknown, of the wrong type or out of its domain; with its line.
         """
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise TaskError(f"cannot be read: {error}", where=str(path)) from error
-        return cls.from_text(text, path.parent, name=path.name)
+        return cls.from_text(text_of(path, TaskError), path.parent, name=path.name)
 
     @classmethod
     def from_text(cls, text: str, base_dir: str | Path, name: str = "task.toml") -> Task:
@@ -178,15 +173,7 @@ class Task:
         Raises:
             TaskError: An entry is unknown, of the wrong type or out of its domain; with its line.
         """
-        try:
-            tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise TaskError(f"is not TOML: {error}", where=name) from error
-        source = Source(name=name, lines=key_lines(text))
-        try:
-            return _read_task(tables, Path(base_dir), source)
-        except TaskError as error:
-            raise source.located(error) from error.__cause__
+        return read_toml(text, name, TaskError, lambda tables, source: _read_task(tables, Path(base_dir), source))
 
     def check(self, schema: Schema) -> None:
         """Refuse a task that does not fit a machine.
