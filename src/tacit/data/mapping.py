@@ -184,7 +184,9 @@ class Cutting:
 
     def __post_init__(self) -> None:
         for name in ("min_steps", "max_steps"):
-            _whole((getattr(self, name),), name, least=1)
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise MappingError(f"must be a whole number of at least 1, not {value!r}", name)
         if self.min_steps > self.max_steps:
             raise MappingError(f"{self.min_steps} is more than max_steps, {self.max_steps}", "min_steps")
 
