@@ -30,7 +30,7 @@ from tacit.data.importing import run as import_all
 from tacit.data.mapping import LogMapping
 from tacit.evaluation.baselines import PlannedPolicy
 from tacit.evaluation.machine import cpu_model
-from tacit.evaluation.outcome import Rate, compare, rates
+from tacit.evaluation.outcome import compare, rates
 from tacit.evaluation.protocol import Protocol, draw_manifest, run
 from tacit.evaluation.suites import PLAN
 from tacit.planning import Task
@@ -89,11 +89,6 @@ def pixel_error(one: EpisodeStore, other: EpisodeStore, episodes: int = 50) -> d
     return {"mean": round(float(np.mean([d.mean() for d in differences])), 3), "largest": int(max(d.max() for d in differences))}
 
 
-def shown(rate: Rate) -> dict[str, float]:
-    low, high = rate.interval
-    return {"rate": round(rate.rate, 4), "low": round(low, 4), "high": round(high, 4), "episodes": rate.episodes}
-
-
 def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     manifest = draw_manifest(Protocol(world=options.world, episodes=options.scenes, seed=options.scenes_seed))
@@ -116,7 +111,7 @@ def main(options: Options) -> None:
             trained = load(out)
             outcome = run(manifest, PlannedPolicy(trained.controller(Task(plan=PLAN), seed=options.seed)))
             reached[name] = outcome
-            found[name] = shown(rates(outcome).overall)
+            found[name] = rates(outcome).overall.numbers()
             Console().print(f"{name}: success {found[name]['rate']:.1%}")
         difference = compare(reached["there and back"], reached["as recorded"])
         low, high = difference.interval

@@ -24,7 +24,7 @@ from tacit.data import EpisodeStore
 from tacit.evaluation.baselines import PlannedPolicy
 from tacit.evaluation.held_out import probe_labels, read_logs
 from tacit.evaluation.machine import cpu_model
-from tacit.evaluation.outcome import Rate, rates
+from tacit.evaluation.outcome import rates
 from tacit.evaluation.protocol import Protocol, draw_manifest, run
 from tacit.evaluation.suites import PLAN
 from tacit.planning import Task
@@ -62,11 +62,6 @@ class Options:
     json: Path = Path(__file__).parent / "results" / "training_seeds.json"
 
 
-def shown(rate: Rate) -> dict[str, float]:
-    low, high = rate.interval
-    return {"rate": round(rate.rate, 4), "low": round(low, 4), "high": round(high, 4), "episodes": rate.episodes}
-
-
 def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     manifest = draw_manifest(Protocol(world=options.world, episodes=options.scenes, seed=options.scenes_seed))
@@ -80,8 +75,8 @@ def main(options: Options) -> None:
             found_rates = rates(run(manifest, PlannedPolicy(trained.controller(Task(plan=PLAN), cost_for=trained.arrival_cost, seed=seed))))
             train = read_results(out)["train"]
             found[str(seed)] = {
-                "success": shown(found_rates.overall),
-                "hard": shown(found_rates.hard) if found_rates.hard else None,
+                "success": found_rates.overall.numbers(),
+                "hard": found_rates.hard.numbers() if found_rates.hard else None,
                 "probe": {probe.label.name: probe.numbers() for probe in probe_labels(read_logs(trained, store, Silent()), seed=seed)},
                 "frames": train["frames"],
                 "frames_per_second": train["frames_per_second"],

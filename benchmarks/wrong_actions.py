@@ -87,7 +87,7 @@ def main(options: Options) -> None:
             low, high = rate.interval
             calibration = trained.calibration
             found[kind] = {
-                "success": {"rate": round(rate.rate, 4), "low": round(low, 4), "high": round(high, 4), "episodes": rate.episodes},
+                "success": rate.numbers(),
                 "prediction_over_staying_8_steps": round(calibration.prediction[7] / calibration.stay[7], 4),
             }
             Console().print(f"{kind}: success {rate.rate:.0%} ({low:.0%} to {high:.0%})")

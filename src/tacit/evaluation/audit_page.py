@@ -8,16 +8,12 @@ The numbers come from `tacit.data.audit`; the page looks like the report of a tr
 from __future__ import annotations
 
 import datetime
-import importlib.resources
 from pathlib import Path
 
-import jinja2
-
-from tacit.atomic import atomic_write
 from tacit.data.audit import Answer, Audit, Severity
 from tacit.data.auditing.feedback import LAW, PARTLY
 from tacit.evaluation import audit_figures
-from tacit.evaluation.report import Tile, grouped, percent, significant
+from tacit.evaluation.page import Tile, grouped, percent, significant, write_page
 
 THEMES = {
     "excitation": "Movement",
@@ -45,24 +41,20 @@ def render_audit(path: Path, audit: Audit, *, title: str, date: datetime.date) -
     Raises:
         OSError: The file cannot be written.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(percent=percent, grouped=grouped, significant=significant)
-    page = environment.from_string(_text("audit.html.j2"))
-    html = page.render(
-        audit=audit,
-        title=title,
-        date=date,
-        style=_text("report.html.j2").partition("<style>")[2].partition("</style>")[0],
-        tiles=audit_tiles(audit),
-        figures=audit_figures,
-        themes=THEMES,
-        badges=BADGES,
-        heading={Answer.READY: "Ready", Answer.CARE: "Usable with care", Answer.NOT_ENOUGH: "Not enough"}[audit.verdict.answer],
-        most=MOST_ROWS,
-        part=PARTLY,
-        law=LAW,
-    )
-    atomic_write(path, html)
+    words = {
+        "audit": audit,
+        "title": title,
+        "date": date,
+        "tiles": audit_tiles(audit),
+        "figures": audit_figures,
+        "themes": THEMES,
+        "badges": BADGES,
+        "heading": {Answer.READY: "Ready", Answer.CARE: "Usable with care", Answer.NOT_ENOUGH: "Not enough"}[audit.verdict.answer],
+        "most": MOST_ROWS,
+        "part": PARTLY,
+        "law": LAW,
+    }
+    write_page(path, "audit.html.j2", words)
 
 
 def audit_tiles(audit: Audit) -> tuple[Tile, ...]:
@@ -118,7 +110,3 @@ def _gain_tile(audit: Audit) -> Tile:
         value=percent(one.gain),
         note=f"{100 * one.low:.1f} to {100 * one.high:.1f}\u202f% (95\u202f% bootstrap), one step ahead",
     )
-
-
-def _text(name: str) -> str:
-    return importlib.resources.files("tacit.evaluation").joinpath(name).read_text("utf-8")

@@ -90,6 +90,12 @@ class Rate:
         """95 % Wilson interval of the rate."""
         return wilson(self.successes, self.episodes)
 
+    def numbers(self) -> dict[str, float]:
+        """For results.json and the benchmarks: rate, low and high to four digits, successes and episodes."""
+        low, high = self.interval
+        rounded = {"rate": round(self.rate, 4), "low": round(low, 4), "high": round(high, 4)}
+        return rounded | {"successes": self.successes, "episodes": self.episodes}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:

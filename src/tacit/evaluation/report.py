@@ -7,16 +7,13 @@ The values live in `sections`, the drawings in `figures`, the words and the layo
 
 from __future__ import annotations
 
-import importlib.resources
-from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
-from tacit.atomic import atomic_write
 from tacit.evaluation import figures
 from tacit.evaluation.checks import ReportError
+from tacit.evaluation.page import Tile, grouped, interval, percent, significant, write_page
 from tacit.evaluation.scores import Kind, Results, Score
 from tacit.evaluation.sections import (
     Curve,
@@ -70,15 +67,6 @@ SECTIONS = {
 }  # from what a reader asks first to how it came about
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tile:
-    """One key number: what it is, the number, and what it must be read with. `value` is None when it was not measured."""
-
-    label: str
-    value: str | None = None
-    note: str = ""
-
-
 def render_report(path: Path, report: Report) -> None:
     """Write the report as one HTML file that opens without a network, runs no script and prints on A4.
 
@@ -89,13 +77,18 @@ def render_report(path: Path, report: Report) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(percent=percent, interval=interval, grouped=grouped, duration=duration, significant=significant)
-    page = environment.from_string(importlib.resources.files("tacit.evaluation").joinpath("report.html.j2").read_text("utf-8"))
     measured = {key: name for key, name in SECTIONS.items() if getattr(report, key) is not None}
     missing = [name for key, name in SECTIONS.items() if key not in measured]
-    html = page.render(report=report, measured=measured, missing=missing, tiles=key_tiles(report), figures=figures, Kind=Kind, np=np)
-    atomic_write(path, html)
+    words = {
+        "report": report,
+        "measured": measured,
+        "missing": missing,
+        "tiles": key_tiles(report),
+        "figures": figures,
+        "Kind": Kind,
+        "np": np,
+    }
+    write_page(path, "report.html.j2", words)
 
 
 def key_tiles(report: Report) -> tuple[Tile, ...]:
@@ -151,30 +144,3 @@ def speed_tile(training: Training | None) -> Tile:
         return Tile(label="Training speed")
     note = f"{significant(training.minutes)} minutes in all"
     return Tile(label="Training speed", value=f"{grouped(round(training.frames_per_second))} frames/s", note=note)
-
-
-def percent(rate: float) -> str:
-    return f"{100 * rate:.1f}".removesuffix(".0") + "\u202f%"
-
-
-def interval(bounds: tuple[float, float]) -> str:
-    return f"{100 * bounds[0]:.0f}–{100 * bounds[1]:.0f}\u202f%"
-
-
-def grouped(count: float) -> str:
-    """Thousands apart by a thin space, as ISO 80000-1 asks."""
-    return f"{count:,.0f}".replace(",", "\u202f")
-
-
-def significant(value: float) -> str:
-    """Three digits that mean something, without an exponent."""
-    value = float(value)
-    return grouped(value) if abs(value) >= 100 else np.format_float_positional(value, precision=3, unique=False, fractional=False, trim="-")
-
-
-def duration(seconds: float) -> str:
-    """A time in the largest unit that leaves at least one whole."""
-    for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
-        if seconds >= size:
-            return f"{significant(seconds / size)} {unit}"
-    return f"{significant(seconds)} seconds"

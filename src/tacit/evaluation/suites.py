@@ -25,7 +25,7 @@ from tacit.evaluation.evidence import EVIDENCE, Evidence
 from tacit.evaluation.filmstrips import Taped, filmstrips
 from tacit.evaluation.held_out import LabelProbe, predicted_paths, probe_labels, read_logs, shown_data
 from tacit.evaluation.machine import cpu_model, physical_cores, torch_threads
-from tacit.evaluation.outcome import Outcome, Rate, compare, rates
+from tacit.evaluation.outcome import Outcome, compare, rates
 from tacit.evaluation.protocol import Manifest, Policy, run
 from tacit.evaluation.scenery import Scenery, scenery
 from tacit.evaluation.sections import Probes, Timing, Values
@@ -222,19 +222,8 @@ def _tried(manifest: Manifest, policy: Policy, name: str, display: Display) -> _
 def _numbers(outcome: Outcome, look: Scenery) -> Numbers:
     """Rates of all scenes, and of the hard and the easy ones by their names."""
     found = rates(outcome)
-    parts = {_key(name): _rate(rate) for name, rate in ((look.hard, found.hard), (look.easy, found.easy)) if rate is not None}
-    return _rate(found.overall) | {"reached_ever": int(outcome.reached_ever.sum())} | parts
-
-
-def _rate(rate: Rate) -> Numbers:
-    low, high = rate.interval
-    return {
-        "rate": round(rate.rate, 4),
-        "low": round(low, 4),
-        "high": round(high, 4),
-        "successes": rate.successes,
-        "episodes": rate.episodes,
-    }
+    parts = {_key(name): rate.numbers() for name, rate in ((look.hard, found.hard), (look.easy, found.easy)) if rate is not None}
+    return found.overall.numbers() | {"reached_ever": int(outcome.reached_ever.sum())} | parts
 
 
 def _behind(planned: Outcome, floor: Outcome) -> Numbers:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tacit.evaluation.evidence import EVIDENCE, Evidence
-from tacit.evaluation.report import interval, percent
+from tacit.evaluation.page import interval, percent
 from tacit.evaluation.scores import Kind, Results, Score
 from tacit.evaluation.sections import Curve, HorizonError, Provenance, Report, Training
 from tacit.evaluation.suites import describes
