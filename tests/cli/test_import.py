@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tacit.cli import main
-from tacit.data import EpisodeStore
+from tacit.data import Episode, EpisodeStore, EpisodeWriter
+from tacit.signals import Role, Schema, Signal, mask_of
 
 MAPPING = """
 period = 1.0
@@ -87,6 +88,23 @@ def test_a_store_goes_out_to_lerobot_and_comes_back(here: Path, capsys: pytest.C
         difference = np.abs(one.signals["image"].astype(int) - other.signals["image"])
         assert difference.mean() < 3
     assert main(["train", "back", "--out", "again", "--size", "xs", "--steps", "4", "--threads", "1"]) == 0
+
+
+def test_masks_go_out_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    level = Signal(name="level", role=Role.OBSERVATION, shape=(2,))
+    schema = Schema(signals=(level, mask_of(level), Signal(name="valve", role=Role.ACTION)), period=0.5)
+    rng = np.random.default_rng(0)
+    valid = rng.random((13, 2)) > 0.3
+    signals = {"level": rng.normal(size=(13, 2)).astype("f4"), "level.valid": valid, "valve": rng.normal(size=12).astype("f4")}
+    with EpisodeWriter.create(tmp_path / "store", schema) as writer:
+        writer.add(Episode(signals=signals, time=0.5 * np.arange(13)))
+    assert main(["export", "store", "--out", "published"]) == 0
+    assert main(["import", "published", "--out", "back"]) == 0
+    back = EpisodeStore("back")
+    assert back.schema == schema
+    for name, values in signals.items():
+        np.testing.assert_array_equal(back[0].signals[name], values)
 
 
 def test_a_bad_take_is_an_exit_code_and_the_others_are_kept(

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tacit.data import Episode, EpisodeStore, StoreError
+from tacit.data import Episode, EpisodeError, EpisodeStore, EpisodeWriter, StoreError
 from tacit.data.formats import FORMATS
-from tacit.data.importing import LEDGER, Prepared, prepare, read_ledger, run
+from tacit.data.importing import LEDGER, Prepared, fill, parts_of, prepare, read_ledger, run
 from tacit.data.mapping import LogMapping, MappingError
 from tacit.data.streams import BadTake, Channel, Description, Piece, SourceError, Stream
 
@@ -145,6 +145,56 @@ def test_a_take_that_gave_nothing_is_tried_again(lists: Lists, tmp_path: Path) -
     assert [(d.take, d.episodes, d.fault) for d in done] == [("a", 1, None), ("b", 1, None), ("c", 1, None)]
 
 
+def test_an_import_that_was_stopped_before_its_first_episode_goes_on(lists: Lists, tmp_path: Path) -> None:
+    text = MAPPING.replace("max_steps = 10", "max_steps = 30")
+    lists.stop_at = "a"
+    with pytest.raises(KeyboardInterrupt):
+        run(prepared(tmp_path, text), tmp_path / "out")
+    assert len(EpisodeStore(tmp_path / "out")) == 0
+    lists.stop_at = None
+    assert [d.episodes for d in run(prepared(tmp_path, text), tmp_path / "out")] == [1, 1, 1]
+
+
+def test_what_a_stopped_take_has_given_is_its_own(lists: Lists, tmp_path: Path) -> None:
+    """A take that comes before it in the next run must not be taken for it."""
+    lists.takes, lists.stop_at = ("b", "c"), "b"
+    with pytest.raises(KeyboardInterrupt):
+        run(prepared(tmp_path), tmp_path / "out")
+    lists.takes, lists.stop_at = ("a", "b", "c"), None
+    assert [(d.take, d.episodes) for d in run(prepared(tmp_path), tmp_path / "out")] == [("a", 3), ("b", 3), ("c", 3)]
+    lists.takes = ("b", "a", "c")
+    run(prepared(tmp_path), tmp_path / "whole")
+    assert_same(tmp_path / "whole", tmp_path / "out")
+
+
+def test_a_stopped_take_that_is_gone_is_named(lists: Lists, tmp_path: Path) -> None:
+    lists.stop_at = "a"
+    with pytest.raises(KeyboardInterrupt):
+        run(prepared(tmp_path), tmp_path / "out")
+    lists.takes, lists.stop_at = ("b", "c"), None
+    with pytest.raises(StoreError, match="was stopped in take 'a', which the source no longer has"):
+        run(prepared(tmp_path), tmp_path / "out")
+
+
+def test_an_episode_that_the_store_refuses_is_not_counted(lists: Lists, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = EpisodeWriter.add
+
+    def refusing(self: EpisodeWriter, episode: Episode) -> int:
+        if len(self) == 1:
+            raise EpisodeError("signal 'level' row 3 is inf")
+        return real(self, episode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpisodeWriter, "add", refusing)
+        done = run(prepared(tmp_path), tmp_path / "out")
+    assert [(d.episodes, d.fault) for d in done] == [
+        (1, "signal 'level' row 3 is inf"),
+        (0, "signal 'level' row 3 is inf"),
+        (0, "signal 'level' row 3 is inf"),
+    ]
+    assert [d.episodes for d in run(prepared(tmp_path), tmp_path / "out")] == [1, 3, 3]
+
+
 def test_another_mapping_is_not_mixed_in(lists: Lists, tmp_path: Path) -> None:
     run(prepared(tmp_path), tmp_path / "out")
     with pytest.raises(StoreError, match="another import"):
@@ -196,7 +246,21 @@ def test_several_processes_make_the_same_store(tmp_path: Path) -> None:
     assert [d.take for d in alone if d.fault] == ["3.npz"]
     assert_same(tmp_path / "alone", tmp_path / "together")
     assert not (tmp_path / "together.parts").exists()
-    assert json.loads((tmp_path / "together" / LEDGER).read_text().splitlines()[0])["take"] == "0.npz"
+    assert json.loads((tmp_path / "together" / LEDGER).read_text().splitlines()[0]) == {"take": "0.npz", "begun": True}
+
+
+def test_another_number_of_processes_begins_parts_of_its_own(tmp_path: Path) -> None:
+    source = tmp_path / "takes"
+    source.mkdir()
+    for number in range(4):
+        rng = np.random.default_rng(number)
+        np.savez(source / f"{number}.npz", level=rng.normal(size=26), valve=rng.normal(size=26), time=PERIOD * np.arange(26))
+    ready = prepare(source, LogMapping.from_text(MAPPING.replace("lists", "npz")))
+    run(ready, tmp_path / "alone")
+    fill(ready, parts_of(tmp_path / "together") / "0-of-2", ready.found.takes[0:1], ready.episodes)
+    run(ready, tmp_path / "together", jobs=3)
+    assert_same(tmp_path / "alone", tmp_path / "together")
+    assert not parts_of(tmp_path / "together").exists()
 
 
 def test_every_format_is_registered_under_its_name() -> None:

@@ -358,6 +358,9 @@ def test_what_is_missing_is_masked_and_no_reason_to_fall_back() -> None:
         ({"image": image, "level": np.nan}, ([True], [False])),
         ({"image": None, "level": 0.25}, ([False], [True])),
         ({"image": image, "image.valid": False, "level": 0.25}, ([False], [True])),
+        ({"image": image, "level": np.nan, "level.valid": False}, ([True], [False])),
+        ({"image": None, "image.valid": True, "level": 0.25}, ([False], [True])),
+        ({"image": None, "level": None}, ([False], [False])),
     ):
         assert control.act(seen_now).verdict is Verdict.ACT
         assert world.masks[-1] == masks

@@ -47,7 +47,7 @@ class Import:
 
 def run(options: Import, terminal: Terminal) -> int:
     from tacit.data import EpisodeStore
-    from tacit.data.importing import prepare, read_ledger
+    from tacit.data.importing import parts_of, prepare, read_ledger
     from tacit.data.importing import run as import_all
 
     if options.draft is not None:
@@ -61,6 +61,8 @@ def run(options: Import, terminal: Terminal) -> int:
         return try_out(prepared, terminal)
 
     def state() -> Stopped:
+        if parts_of(out).exists():
+            return Stopped(f"what each process has finished is in {parts_of(out)}", terminal.command)
         done = f"{len(read_ledger(out)):,} of {len(prepared.found.takes):,} takes are in {out}" if out.exists() else "nothing was written"
         return Stopped(done, terminal.command)
 
@@ -135,7 +137,7 @@ def try_out(prepared: Prepared, terminal: Terminal) -> int:
     made = list(islice(prepared.episodes(take), TRIED + 1))
     episodes = [item for item in made if isinstance(item, Episode)][:TRIED]
     notes = [line for item in made if isinstance(item, AlignmentNotes) for line in item.words()]
-    more = " so far" if len(made) > TRIED else ""
+    more = " so far" if len(episodes) == TRIED and not any(isinstance(item, AlignmentNotes) for item in made) else ""
     terminal.say(f"tried take {take!r}{more}: {len(episodes)} episodes of {', '.join(f'{e.steps:,}' for e in episodes) or 'no'} actions")
     for line in notes:
         terminal.say(f"  {line}")

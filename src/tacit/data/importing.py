@@ -3,12 +3,13 @@
     prepare    look at the source, fit the mapping to it, estimate what the mapping asks to estimate, and say what will come out
     run        read, align and store one take after the other; several processes may each take a share and are merged in order
 
-Beside the episodes the store keeps `imported.jsonl`, one line per finished take. A run that was interrupted, killed even, goes on
-after the last finished take, and in a half-finished one after its last episode: alignment gives the same episodes every time.
+Beside the episodes the store keeps `imported.jsonl`, a line when a take is begun and one when it is finished. A run that was interrupted,
+killed even, goes on with the take that it was stopped in, after its last episode: alignment gives the same episodes every time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -168,22 +169,24 @@ def run(prepared: Prepared, out: Path, *, jobs: int = 1, progress: Progress | No
         SourceError: The source cannot be read at all; single bad takes are reported, and the others imported.
     """
     expected = prepared.estimate(out)
-    if expected is not None and not out.exists() and expected.nbytes * (2 if jobs > 1 else 1) > expected.free:
+    parts = parts_of(out)
+    if expected is not None and not out.exists() and not parts.exists() and expected.nbytes * (2 if jobs > 1 else 1) > expected.free:
         raise StoreError(
             f"{out} would take up to {expected.nbytes / 1e9:,.1f} GB{' twice' if jobs > 1 else ''}, and {expected.free / 1e9:,.1f} GB are "
             "free: make room, map fewer or smaller cameras, or lengthen the period"
         )
     takes = prepared.found.takes
     if jobs <= 1 or len(takes) == 1:
-        return fill(prepared, out, takes, prepared.episodes, progress)
+        done_takes = fill(prepared, out, takes, prepared.episodes, progress)
+        shutil.rmtree(parts, ignore_errors=True)  # of an earlier run with more jobs
+        return done_takes
     jobs = min(jobs, len(takes))
-    parts = out.with_name(out.name + ".parts")
     _run_parts(prepared, parts, jobs, progress)
     told: dict[str, TakeDone] = {}
     places: dict[str, tuple[EpisodeStore, range]] = {}
     for part in range(jobs):
-        store, first = EpisodeStore(parts / str(part)), 0
-        for done in read_ledger(parts / str(part)):
+        store, first = EpisodeStore(_part(parts, part, jobs)), 0
+        for done in read_ledger(_part(parts, part, jobs)):
             told[done.take] = done
             places[done.take] = store, range(first, first + done.episodes)
             first += done.episodes
@@ -197,6 +200,11 @@ def run(prepared: Prepared, out: Path, *, jobs: int = 1, progress: Progress | No
     done_takes = fill(prepared, out, takes, merged, progress, told)
     shutil.rmtree(parts)
     return done_takes
+
+
+def parts_of(out: Path) -> Path:
+    """Folder of the parts of a store that several processes are filling."""
+    return out.with_name(out.name + ".parts")
 
 
 def fill(
@@ -218,8 +226,8 @@ def fill(
         told: Notes of each take where `episodes_of` brings none.
     """
     takes = tuple(takes)
-    begin = EpisodeWriter.append(out) if (out / "store.json").exists() else None
-    with begin or EpisodeWriter.create(out, prepared.schema, source=prepared.origin()) as writer:
+    begun = (out / "store.json").exists()  # maybe without an episode so far, and then the writer is false
+    with EpisodeWriter.append(out) if begun else EpisodeWriter.create(out, prepared.schema, source=prepared.origin()) as writer:
         if dict(writer.source) != prepared.origin() or writer.schema != prepared.schema:
             raise StoreError(f"{out} holds another import or recording; choose another folder, or the mapping that it was made with")
         finished = {done.take: done for done in read_ledger(out)}
@@ -230,24 +238,32 @@ def fill(
         again = [take for take in takes if take in finished and finished[take].fault and not finished[take].episodes]
         results = {take: done for take, done in finished.items() if take not in again}
         shown = _Shown(prepared=prepared, of=len(takes), progress=progress)
-        for count, take in enumerate([take for take in takes if take not in finished] + again, start=len(results)):
+        left = [take for take in takes if take not in finished] + again
+        if kept and (stopped_in := _begun(out)) is not None:
+            if stopped_in not in left:
+                raise StoreError(
+                    f"{out} was stopped in take {stopped_in!r}, which the source no longer has; remove the folder and import again"
+                )
+            left.sort(key=lambda take: take != stopped_in)
+        for count, take in enumerate(left, start=len(results)):
             made, fault, notes = 0, None, told[take].notes if told else ()
+            _note(out, {"take": take, "begun": True})
             try:
                 for item in episodes_of(take):
                     if isinstance(item, AlignmentNotes):
                         notes = item.words()
                         continue
-                    made += 1
-                    if made > kept:
+                    if made >= kept:
                         writer.add(item)
+                    made += 1
                     shown.seconds += float(item.time[-1] - item.time[0])
                     shown.tell(count, len(writer))
             except (BadTake, EpisodeError) as error:
                 fault = str(error)
-            kept = max(0, kept - made)
-            results[take] = TakeDone(take=take, episodes=made, notes=tuple(notes), fault=fault)
+            results[take] = TakeDone(take=take, episodes=max(made, kept), notes=tuple(notes), fault=fault)
+            kept = 0
             writer.sync()
-            _note(out, results[take])
+            _note(out, asdict(results[take]))
             shown.tell(count + 1, len(writer))
     return tuple(results[take] for take in takes)
 
@@ -286,11 +302,21 @@ def read_ledger(out: Path) -> tuple[TakeDone, ...]:
     return tuple(latest.values())
 
 
-def _note(out: Path, done: TakeDone) -> None:
-    with (out / LEDGER).open("a", encoding="utf-8") as file:
-        if file.tell() and not (out / LEDGER).read_bytes().endswith(b"\n"):
-            file.write("\n")
-        file.write(json.dumps(asdict(done)) + "\n")
+def _begun(out: Path) -> str | None:
+    """The take that an earlier run was stopped in; None when it was stopped between two, or before it wrote anything."""
+    for line in reversed((out / LEDGER).read_text(encoding="utf-8").splitlines() if (out / LEDGER).exists() else []):
+        with contextlib.suppress(json.JSONDecodeError):
+            values = json.loads(line)
+            return str(values["take"]) if values.get("begun") else None
+    return None
+
+
+def _note(out: Path, values: Mapping[str, object]) -> None:
+    with (out / LEDGER).open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            file.write(b"" if file.read() == b"\n" else b"\n")
+        file.write(json.dumps(values).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -300,14 +326,19 @@ def _run_parts(prepared: Prepared, parts: Path, jobs: int, progress: Progress | 
     parts.mkdir(parents=True, exist_ok=True)
     total = len(prepared.found.takes)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        waiting: set[Future[None]] = {pool.submit(_fill_part, prepared, parts / str(k), k, jobs) for k in range(jobs)}
+        waiting: set[Future[None]] = {pool.submit(_fill_part, prepared, _part(parts, k, jobs), k, jobs) for k in range(jobs)}
         while waiting:
             done, waiting = wait(waiting, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
             for each in done:
                 each.result()
             if progress:
-                finished = sum(len(read_ledger(parts / str(k))) for k in range(jobs))
+                finished = sum(len(read_ledger(_part(parts, k, jobs))) for k in range(jobs))
                 progress(finished / total, f"{finished:,} of {total:,} takes in {jobs} processes")
+
+
+def _part(parts: Path, part: int, jobs: int) -> Path:
+    """Folder of a part; another number of jobs deals the takes out anew, and begins others."""
+    return parts / f"{part}-of-{jobs}"
 
 
 def _fill_part(prepared: Prepared, out: Path, part: int, jobs: int) -> None:

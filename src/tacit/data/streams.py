@@ -90,10 +90,11 @@ def scaled(images: NDArray[np.uint8], size: tuple[int, int] | None) -> NDArray[n
     if size is None or images.shape[1:3] == size:
         return images
     out = np.empty((len(images), *size, images.shape[3]), np.uint8)
+    whole = images.shape[3] == 3  # of four, Pillow takes the last for an opacity that weighs the others
     for image, target in zip(images, out, strict=True):
-        grey = images.shape[3] == 1
-        smaller = Image.fromarray(image[..., 0] if grey else image).resize(size[::-1], Image.Resampling.BOX)
-        target[...] = np.asarray(smaller)[..., None] if grey else np.asarray(smaller)
+        for part in [slice(None)] if whole else range(images.shape[3]):
+            picture = Image.fromarray(np.ascontiguousarray(image[..., part]))
+            target[..., part] = np.asarray(picture.resize(size[::-1], Image.Resampling.BOX))
     return out
 
 

@@ -113,6 +113,9 @@ class Controller:
             The decision.
         """
         batch = {name: None if value is None else np.asarray(value)[None] for name, value in observation.items()}
+        for name, mask in self._model.schema.masks.items():
+            if name in batch and batch[name] is None:
+                batch[mask.name] = np.zeros((1, *mask.shape), np.bool_)
         return self.act_batch(batch, None if applied is None else np.asarray(applied)[None])[0]
 
     def act_batch(self, observations: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> DecisionBatch:
@@ -303,13 +306,19 @@ def _with_masks(schema: Schema, given: Mapping[str, ArrayLike | None]) -> dict[s
     full = dict(given)
     batch = next((len(np.atleast_1d(np.asarray(v))) for v in given.values() if v is not None), 0)
     for name, mask in schema.masks.items():
-        signal = schema.by_name[name]
-        if name in full and full[name] is None:
-            full[name] = np.zeros((batch, *signal.shape), signal.dtype)
-            full.setdefault(mask.name, np.zeros((batch, *mask.shape), np.bool_))
-        if name in full and mask.name not in full:
-            value = np.asarray(full[name])
+        if name not in full:
+            continue
+        signal, value = schema.by_name[name], full[name]
+        if value is None:
+            value, there = np.zeros((batch, *signal.shape), signal.dtype), np.zeros((batch, *mask.shape), np.bool_)
+        else:
+            value = np.asarray(value)
+            if value.dtype.kind not in "buif":
+                raise ValueError(f"{name!r} has dtype {value.dtype} instead of {signal.dtype}; give nan where it is missing")
             finite = np.isfinite(value)
-            full[name] = np.where(finite, value, 0).astype(value.dtype)
-            full[mask.name] = np.ones((len(value), *mask.shape), np.bool_) if signal.is_image else finite
+            there = np.ones((len(value), *mask.shape), np.bool_) if signal.is_image else finite
+            value = np.where(finite, value, 0).astype(value.dtype)
+        told = full.get(mask.name)
+        full[name] = value
+        full[mask.name] = there if told is None else np.asarray(told) & there if np.shape(told) == there.shape else told
     return full

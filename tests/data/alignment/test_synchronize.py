@@ -92,6 +92,13 @@ def test_a_delay_that_cannot_be_told_is_refused_with_its_line() -> None:
         with_delays(LogMapping.from_text(text), CHANNELS, lambda: pieces(0.12, related=False))
 
 
+def test_what_is_known_of_the_reference_counts() -> None:
+    """The reference is late itself, by what the mapping says."""
+    text = MAPPING.replace("elements = [1, 2]", "elements = [1]").replace('source = "speed"', 'source = "speed"\ndelay = 0.05')
+    mapping, _ = with_delays(LogMapping.from_text(text), CHANNELS, lambda: pieces(0.12))
+    assert mapping.signals["heading"].delay == pytest.approx(0.17, abs=0.01)
+
+
 def test_nothing_is_read_when_nothing_is_asked() -> None:
     mapping = LogMapping.from_text(MAPPING.replace('delay = "estimate"', "delay = 0.05"))
 

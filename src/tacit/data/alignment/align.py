@@ -186,6 +186,9 @@ class Alignment:
                 return True
         if len(at):
             self._after, self._at_once = float(at[-1]), False
+        elif not self._at_once and math.isfinite(known := min(column.known for column in self._columns)):
+            # No sample so far can start the clock, and none that comes is earlier: what is older may be forgotten.
+            self._after = max(self._after, known - 2 * float(tolerance(np.array([known]), self._period)[0]))
         return False
 
     def _note_gap(self, until: float) -> None:

@@ -95,9 +95,11 @@ def mapped_signals(mapping: LogMapping, channels: Mapping[str, Channel]) -> tupl
             )
         found.append(_camera(mapping, name, rule, sources[0]) if cameras else _numbers(mapping, name, rule, sources))
     _require_unseen_labels(mapping, found)
+    own = {each.signal.name: each.signal for each in found}
     for each in found:
-        if (mask := mask_of(each.signal).name) in mapping.signals:
-            raise _fault(mapping, f"this name is kept for the mask of {each.signal.name!r}; call the signal something else", mask)
+        mask = mask_of(each.signal)
+        if mask.name in own and (each.mask is not None or own[mask.name] != mask):  # a log may bring the mask of what it holds
+            raise _fault(mapping, f"this name is kept for the mask of {each.signal.name!r}; call the signal something else", mask.name)
     return tuple(found)
 
 

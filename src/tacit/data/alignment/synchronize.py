@@ -35,6 +35,10 @@ def with_delays(
     assert mapping.clock is not None
     sought = {mapping.clock.reference: mapping.signals[mapping.clock.reference], **asked}
     found = activities({name: rule.source[0] for name, rule in sought.items()}, sought, pieces())
+    late, reference = mapping.signals[mapping.clock.reference], found.get(mapping.clock.reference)
+    if reference is not None:  # what the mapping says of its clock is known already
+        time = reference.time
+        found[mapping.clock.reference] = replace(reference, time=time - float(late.delay) - late.drift * (time - time[0]))
     signals, words = dict(mapping.signals), []
     for name, rule in asked.items():
         for needed in (mapping.clock.reference, name):
@@ -61,7 +65,7 @@ def activities(sources: Mapping[str, str], rules: Mapping[str, SignalMapping], p
             if channel in piece.streams and len(stream := piece.streams[channel]):
                 parts[name].append(chosen(stream, rules[name]))
         begins = [float(np.nanmin(part[0].time)) for part in parts.values() if part]
-        if len(begins) == len(parts) and piece.until - min(begins) > LOOK_SECONDS:
+        if begins and piece.until - min(begins) > LOOK_SECONDS:
             break
     found = {}
     for name, part in parts.items():
