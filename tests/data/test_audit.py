@@ -16,7 +16,7 @@ from tacit.data import Episode, EpisodeStore, EpisodeWriter, split
 from tacit.data.audit import Answer, Audit, Finding, Severity, audit
 from tacit.data.auditing import regression
 from tacit.data.auditing.likeness import Likeness, likeness
-from tacit.signals import Role, Schema, Signal
+from tacit.signals import Role, Schema, Signal, mask_of
 
 SMALL = {"count": 16, "steps": 150}
 KINDS = {
@@ -274,3 +274,35 @@ def episode(y: NDArray[np.float64], u: NDArray[np.float64]) -> Episode:
     return Episode(
         signals={name: np.ascontiguousarray(v) for name, v in signals.items()}, time=plants.PLANT.period * np.arange(len(y), dtype=float)
     )
+
+
+def test_one_long_episode_beside_short_ones_is_audited(tmp_path: Path) -> None:
+    long = plants.episodes("well excited", "steps", 17, count=1, steps=1500)
+    short = plants.episodes("well excited", "steps", 17, count=9, steps=4)
+    found = audit(plants.stored(tmp_path / "logs", [*short, *long]))
+    assert found.verdict.answer in (Answer.READY, Answer.CARE)
+
+
+@pytest.mark.parametrize("held_out", [-0.1, 10.0])
+def test_a_share_is_a_share(tmp_path: Path, held_out: float) -> None:
+    store = plants.stored(tmp_path / "logs", plants.episodes("well excited", "steps", 1, **SMALL))
+    with pytest.raises(ValueError, match="must be a share between 0 and 1"):
+        audit(store, held_out=held_out)
+
+
+def test_a_hung_camera_is_seen_under_commands_of_a_few_levels_and_a_mask_of_one_counts(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    level = Signal(name="x", role=Role.OBSERVATION, shape=(1,), dtype="float64")
+    camera = Signal(name="cam", role=Role.OBSERVATION, shape=(8, 8, 3), dtype="uint8")
+    schema = Schema(signals=(camera, level, mask_of(level), Signal(name="u", role=Role.ACTION, dtype="float64")), period=0.1)
+    frame = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    with EpisodeWriter.create(tmp_path / "logs", schema) as writer:
+        for _ in range(30):
+            u = rng.choice([-1.0, 0.0, 1.0], 60, p=[0.35, 0.3, 0.35])
+            x = np.concatenate([[0.0], np.cumsum(u)])[:, None] * 0.1 + rng.normal(0, 0.01, (61, 1))
+            signals = {"cam": np.repeat(frame[None], 61, 0), "x": x, "x.valid": rng.random((61, 1)) > 0.6, "u": u}
+            writer.add(Episode(signals=signals, time=0.1 * np.arange(61)))
+    found = audit(EpisodeStore(tmp_path / "logs"))
+    said = " ".join(f.sentence for f in stops(found))
+    assert "cam" in said
+    assert "x[0] is marked missing" in said

@@ -151,6 +151,8 @@ def audit(
     Raises:
         ValueError: The schema has no action or no observation, or no episode is readable.
     """
+    if not 0 <= held_out <= 1:
+        raise ValueError(f"held_out {held_out} must be a share between 0 and 1")
     logs = sample(store.without_labels(), seed=seed, progress=lambda share, words: progress(0.3 * share, f"reading: {words}"))
     progress(0.3, "excitation")
     excited = excitation(logs)
@@ -205,7 +207,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(v) for v in value]
     if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
+        return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, np.generic):
         return _plain(value.item())
     return value

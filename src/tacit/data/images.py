@@ -12,6 +12,8 @@ from PIL import Image
 
 from tacit.data.streams import BadTake
 
+PILLOW = ("JPEG", "PNG", "BMP", "PPM", "WEBP", "TIFF")  # whatever a file is called: others start programs, as EPS does Ghostscript
+
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
 EIGHT_BITS = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
@@ -40,7 +42,7 @@ class ImageFrames:
         if not self.files:
             raise BadTake(f"there is no image, so frame 0 is missing: {self._remedy}")
         try:
-            with Image.open(self.files[0]) as image:
+            with Image.open(self.files[0], formats=PILLOW) as image:
                 return image.height, image.width, 3
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise self._fault(0, error) from error
@@ -75,7 +77,7 @@ class ImageFrames:
             raise BadTake(f"frame {row} was asked for, and there are {len(self.files)} images; {self._remedy}")
         file, (height, width), (own_height, own_width, _) = self.files[row], size, self.shape
         try:
-            with Image.open(file) as image:
+            with Image.open(file, formats=PILLOW) as image:
                 if image.size != (own_width, own_height):
                     found = f"{image.width} x {image.height}, and the first image {own_width} x {own_height}"
                     raise BadTake(f"{file} (frame {row}) is {found}; scale them alike, or put them into folders of their own")

@@ -108,6 +108,10 @@ def _seconds(text: str) -> float:
     return int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3]) if clock else 0.0
 
 
+# Containers that hold their own data: a playlist leads to other files.
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg"
+
+
 def opened(path: Path, threads: int = 1) -> tuple[InputContainer, VideoStream]:
     """A video file, open, and the first video in it.
 
@@ -115,7 +119,8 @@ def opened(path: Path, threads: int = 1) -> tuple[InputContainer, VideoStream]:
         BadTake: It cannot be opened, or has no video.
     """
     try:
-        container = av.open(str(path), "r", options={"fflags": "+genpts"})
+        options = {"fflags": "+genpts", "format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+        container = av.open(str(path.absolute()), "r", options=options)  # FFmpeg takes "12:30/" in a relative path for a protocol
     except REFUSED as error:
         raise BadTake(f"{path} cannot be opened as a video, so frame 0 is missing: {reason_of(error)}; {REMEDY}") from error
     if not container.streams.video:

@@ -56,7 +56,7 @@ def write_video(
         raise ValueError(f"{path}: use a name that ends in one of: {', '.join(CONTAINERS)}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
-        with av.open(str(temporary), "w", format=CONTAINERS[path.suffix.lower()]) as container:
+        with av.open(str(temporary.absolute()), "w", format=CONTAINERS[path.suffix.lower()]) as container:
             count = _encode(container, frames, Fraction(fps).limit_denominator(1001), codec, crf, gop, pixels)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -99,6 +99,8 @@ def _encode(
             options = {} if crf is None or lossless else {"crf": str(crf)}
             stream = cast(VideoStream, container.add_stream(codec, rate=fps, options=options | QUIET.get(codec, {})))
             stream.height, stream.width, stream.pix_fmt, stream.gop_size = shape[0], shape[1], pixels, gop
+            if container.format.name == "avi":  # it cannot say in which order frames are shown
+                stream.codec_context.max_b_frames = 0
         elif image.shape != shape:
             raise ValueError(f"frame {count} is {image.shape}, the first one {shape}; all frames of a video have one size")
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")

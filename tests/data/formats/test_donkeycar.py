@@ -199,3 +199,15 @@ def test_nothing_to_read(tmp_path: Path) -> None:
     empty = make_tub(tmp_path / "empty", [])
     with pytest.raises(SourceError, match="no session can be read"):
         DONKEYCAR.describe(empty, {})
+
+
+def test_a_record_without_a_time_spoils_its_session_only(tmp_path: Path) -> None:
+    records = [record(index) for index in range(30)]
+    del records[20]["_timestamp_ms"]
+    tub = make_tub(tmp_path / "tub", records)
+    found = DONKEYCAR.describe(tub, {})
+    assert found.takes == SESSIONS
+    assert found.seconds == pytest.approx(0.05 * 14)
+    assert len(read(tub, SESSIONS[0], "lap")["lap"]) == 15
+    with pytest.raises(BadTake):
+        read(tub, SESSIONS[1], "lap")

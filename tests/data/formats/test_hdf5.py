@@ -439,3 +439,15 @@ def test_a_missing_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=r"pip install 'tacit\[formats\]'"):
         HDF5.describe(path, {})
+
+
+def test_lists_of_ends_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    ends = np.zeros(8, bool)
+    path = write(
+        tmp_path / "a.hdf5", {"observations": np.zeros((8, 2)), "actions": np.zeros((8, 1)), "terminals": ends, "timeouts": ends[:7]}
+    )
+    with pytest.raises(SourceError, match=r"a\.hdf5: terminals and timeouts have 8 and 7 rows; was its recording cut short"):
+        HDF5.describe(path, {"period": 0.1})
+    lone = write(tmp_path / "b.hdf5", {"observations": np.zeros((8, 2)), "actions": np.zeros((8, 1)), "ends": np.int64(8)})
+    with pytest.raises(SourceError, match=r"b\.hdf5"):
+        HDF5.describe(lone, {"period": 0.1, "layout": "custom", "episode_ends": "ends"})

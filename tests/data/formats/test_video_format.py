@@ -304,3 +304,26 @@ def test_unreadable_folders_are_not_recognised(tmp_path: Path) -> None:
     assert not VIDEO.recognises(tmp_path / "run.csv")
     (tmp_path / "link.mp4").symlink_to(tmp_path / "gone")
     assert not VIDEO.recognises(tmp_path / "link.mp4")
+
+
+def test_images_with_times_of_their_own_may_have_any_numbers(tmp_path: Path) -> None:
+    folder = tmp_path / "trip"
+    (folder / "image").mkdir(parents=True)
+    stamps = [1_700_000_000_000_000_000 + n * 50_000_000 + (n % 3) * 7 for n in range(6)]
+    for number, stamp in enumerate(stamps):
+        Image.fromarray(numbered(number)).save(folder / "image" / f"{stamp}.png")
+    table(folder / "log.csv")
+    (folder / "times.csv").write_text("time\n" + "".join(f"{0.05 * n}\n" for n in range(6)))
+    stream = read(folder, "trip", "image", times="times.csv", table="log.csv")["image"]
+    assert seen(stream, range(6)) == list(range(6))
+
+
+def test_the_row_that_is_no_date_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "trip"
+    folder.mkdir()
+    film(folder / "trip.mp4")
+    rows = [f"2024-05-01T12:00:{n:02d},{n}" for n in range(8)]
+    rows[3] = "garbage,3"
+    (folder / "trip.csv").write_text("time,speed\n" + "\n".join(rows) + "\n")
+    with pytest.raises((BadTake, SourceError), match=r"row 5, column 'time' is 'garbage'"):
+        read(folder, "trip", "speed")

@@ -645,3 +645,22 @@ def test_a_killed_recorder_loses_less_than_a_second_and_no_closed_episode(tmp_pa
         if wait > 0.3:
             assert 0 < episodes[2].steps <= last + 1
             assert str(found[0]).startswith(f"open-episode.journal was left by a recorder that was killed: {episodes[2].steps} steps")
+
+
+def test_a_step_that_was_refused_and_never_given_again_leaves_no_hole(tmp_path: Path) -> None:
+    """Also where the caller's clock runs faster than the wall's, as in a replay."""
+    schema = Schema(signals=(Signal(name="x", role=Role.OBSERVATION), Signal(name="u", role=Role.ACTION)), period=0.1)
+    recorder = Recorder(schema, tmp_path / "live")
+    recorder.begin({"x": 0.0}, time=0.0)
+    for k in (1, 2, 3, 4):
+        assert recorder.step(action={"u": float(k)}, then={"x": float(k)}, time=0.1 * k)
+    with pytest.raises(EpisodeError):
+        recorder.step(action={"u": 5.0}, then={"x": math.nan}, time=0.5)
+    for k in (6, 7, 8, 9):
+        recorder.step(action={"u": float(k)}, then={"x": float(k)}, time=0.1 * k)
+    recorder.end()
+    with pytest.warns(RecordingWarning) as said:
+        recorder.close()
+    assert any("refused and not given again" in str(warning.message) for warning in said)
+    for episode in EpisodeStore(tmp_path / "live"):
+        assert np.diff(episode.time).max() < 0.15, "an episode has no hole"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tacit.signals import Signal
 
 Floats = NDArray[np.float64]
+MOST_CELLS = 256  # that a long vector is brought to, by means of neighbours
 GRID = 8  # cells along each side of a pooled frame
 CHUNK = 32 * 2**20  # bytes of frames looked at together
 
@@ -62,7 +63,9 @@ class Pictures:
             actions: (T, A).
         """
         if not self.signal.is_image:
-            self.pooled.append(samples.reshape(len(samples), -1).astype(np.float64))
+            edges = np.linspace(0, self.signal.size, min(self.signal.size, MOST_CELLS) + 1).astype(int)
+            flat = samples.reshape(len(samples), -1)
+            self.pooled.append(np.add.reduceat(flat, edges[:-1], axis=1, dtype=np.float64) / np.diff(edges))
             return
         together = max(CHUNK // self.signal.nbytes, 1)
         self.pooled.append(np.concatenate([pooled(samples[i : i + together]) for i in range(0, len(samples), together)]))
@@ -81,7 +84,7 @@ class Pictures:
         same, actions = np.concatenate(self._same), np.concatenate(self._actions)
         spread = actions.std(axis=0)
         distance = (np.abs(actions - np.median(actions, axis=0)) / np.where(spread > 0, spread, 1.0)).max(axis=1)
-        large = (distance > np.median(distance)) if distance.max() > 0 else np.zeros(len(same), bool)
+        large = (distance >= np.median(distance)) & (distance > 0)
         frames = sum(len(p) for p in self.pooled)
         change = np.concatenate([np.abs(np.diff(p, axis=0)).mean(axis=1) for p in self.pooled])
         first = np.concatenate([np.arange(len(p) - 1) == 0 for p in self.pooled])
@@ -112,11 +115,7 @@ def pooled(frames: NDArray[np.generic]) -> Floats:
         frames = np.add.reduceat(frames, edges[:-1], axis=axis, dtype=np.float64 if axis == 2 else np.uint32)
         shape = [1] * frames.ndim
         shape[axis] = -1
-        if axis == 2:
-            frames = frames / np.diff(edges).reshape(shape)
-        else:
-            heights = np.diff(edges).reshape(shape)
-            frames = frames / heights
+        frames = frames / np.diff(edges).reshape(shape)
     grey: Floats = frames.mean(axis=3)
     return grey.reshape(len(grey), -1)
 

@@ -76,9 +76,10 @@ def feedback(logs: Logs, excited: Excitation, *, gain: float) -> tuple[ActionFee
     """
     moving = [i for i, action in enumerate(excited.actions) if not action.is_still]
     rows = logs.rows(LAGS, 1)
-    if not moving or len(rows) < 50:
+    groups = logs.groups_of(rows)
+    if not moving or len(rows) < 50 or len(np.unique(groups)) < 2:
         return ()
-    fold = regression.folds(logs.groups_of(rows))
+    fold = regression.folds(groups)
     target = regression.standardised(logs.a[rows][:, moving])
     own = np.concatenate([logs.a[rows - lag] for lag in range(1, LAGS + 1)], axis=1)
     seen = observed(logs, rows)

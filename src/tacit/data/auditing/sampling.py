@@ -26,7 +26,8 @@ MOST_BYTES = 4 * 2**30  # of camera frames that are read
 BLOCK = 400  # steps of one stretch at most
 MOST_ELEMENTS = 32  # a longer vector is brought to its principal components
 COMPONENTS = 16  # kept of a camera or a long vector
-FEW_EPISODES = 8  # with fewer, stretches of one episode stand in for episodes
+SHORT = 40  # steps: shorter episodes say little, and are never divided
+FEW_EPISODES = 8  # longer ones; with fewer, stretches of one episode stand in for episodes
 MEMORIES = (8.0, 32.0)  # steps, of the running means of the observations
 
 
@@ -174,7 +175,7 @@ def sample(store: EpisodeStore, *, seed: int, progress: Callable[[float, str], N
     shown = [_shown(camera, bounds) for camera in cameras]
     o = np.concatenate([np.concatenate([p[3] for p in parts]), *(values for _, values in shown)], axis=1)
     gap = np.full((1, parts[0][2].shape[1]), np.nan)
-    few = len({p[0] for p in parts}) < FEW_EPISODES
+    few = _are_few(lengths[np.unique([p[0] for p in parts])])
     return Logs(
         schema=schema,
         episodes=np.unique([p[0] for p in parts]).astype(np.int64),
@@ -199,7 +200,7 @@ def sample(store: EpisodeStore, *, seed: int, progress: Callable[[float, str], N
         missing=tuple(
             (element, float(1 - count / bounds[-1]))
             for name, counts in good.items()
-            for element, count in zip([name] if len(counts) == 1 else names(schema.by_name[name]), counts, strict=True)
+            for element, count in zip([name] if schema.by_name[name].is_image else names(schema.by_name[name]), counts, strict=True)
         ),
     )
 
@@ -222,7 +223,7 @@ def _shown(camera: Pictures, bounds: Ints) -> tuple[list[str], Floats]:
 
 def _blocks(healthy: Ints, lengths: Ints, seed: int) -> list[tuple[int, int, int]]:
     """Episode, first and last moment of every stretch, in the order in which they are read."""
-    most = BLOCK if len(healthy) >= FEW_EPISODES else int(np.clip(lengths[healthy].sum() / 20, 40, BLOCK))
+    most = int(np.clip(lengths[healthy].sum() / 20, SHORT, BLOCK)) if _are_few(lengths[healthy]) else BLOCK
     blocks = []
     for episode in healthy.tolist():
         steps = int(lengths[episode])
@@ -230,6 +231,10 @@ def _blocks(healthy: Ints, lengths: Ints, seed: int) -> list[tuple[int, int, int
         blocks += [(episode, start, stop) for start, stop in itertools.pairwise(edges)]
     order = np.random.default_rng(seed).permutation(len(blocks))
     return [blocks[i] for i in order.tolist()]
+
+
+def _are_few(lengths: Ints) -> bool:
+    return int((lengths >= SHORT).sum()) < FEW_EPISODES
 
 
 def _flat(samples: NDArray[np.generic]) -> Floats:

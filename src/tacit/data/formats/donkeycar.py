@@ -9,6 +9,7 @@ A record holds a frame and the command that was chosen on seeing it, at one time
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -101,11 +102,14 @@ class DonkeyCar:
         if not channels:
             faults = "; ".join(tub.faults.values()) or "they are empty, or their first images are broken"
             raise SourceError(f"{path}: no session can be read: {faults}")
-        times = [_times(records) for session, records in tub.sessions.items() if session not in tub.faults and records]
+        seconds = 0.0
+        for session, records in tub.sessions.items():
+            with contextlib.suppress(BadTake):  # reading it tells why
+                seconds += float(np.ptp(_times(records))) if records and session not in tub.faults else 0.0
         return Description(
             channels=tuple(channels),
             takes=tuple(tub.sessions),
-            seconds=float(sum(np.ptp(time) for time in times)),
+            seconds=seconds,
             options={},
         )
 
@@ -166,7 +170,9 @@ def _manifest(path: Path) -> tuple[dict[str, str], list[str], frozenset[int]]:
 
 def _tub(path: Path) -> Tub:
     _, files, _ = _manifest(path)
-    stamps = tuple((path / name).stat().st_mtime_ns if (path / name).is_file() else 0 for name in ("manifest.json", *files))
+    stamps = tuple(
+        file.stat().st_mtime_ns if file.is_file() else 0 for file in (path / Path(name).name for name in ("manifest.json", *files))
+    )
     return _read_tub(path, stamps)
 
 

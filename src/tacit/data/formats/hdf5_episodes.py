@@ -179,7 +179,11 @@ def _spans(file: Group, options: Hdf5Options, where: str) -> np.ndarray[tuple[in
             again = next(int(n) for n in first if (first == n).sum() > 1)
             raise SourceError(f"{where}: the rows of episode {again} in {index} are not together; sort the rows by episode")
     else:
-        ended = np.logical_or.reduce([_flags(file, name, where) for name in ENDS if name in file])
+        flags = [_flags(file, name, where) for name in ENDS if name in file]
+        if len({len(found) for found in flags}) > 1:
+            lengths = " and ".join(str(len(found)) for found in flags)
+            raise SourceError(f"{where}: {' and '.join(ENDS)} have {lengths} rows; was its recording cut short?")
+        ended = np.logical_or.reduce(flags)
         stops = np.flatnonzero(ended) + 1
         if len(ended) and not ended[-1]:
             stops = np.append(stops, len(ended))  # the recording ended in the middle of an episode
@@ -190,8 +194,8 @@ def _spans(file: Group, options: Hdf5Options, where: str) -> np.ndarray[tuple[in
 
 def _flags(file: Group, name: str, where: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     found = dataset(file, name)
-    if found is None or isinstance(found, str):
-        raise SourceError(f"{where}: dataset {name} {found or 'is missing'}")
+    if found is None or isinstance(found, str) or not found.shape:
+        raise SourceError(f"{where}: dataset {name} {found if isinstance(found, str) else 'is missing, or a single value'}")
     flags: np.ndarray[tuple[int], np.dtype[np.bool_]] = found[:].reshape(-1) != 0
     return flags
 

@@ -126,7 +126,7 @@ def whole_numbers(group: Group, name: str, where: str) -> Any:
     found = dataset(group, name)
     if found is None or isinstance(found, str):
         raise SourceError(f"{where}: dataset {name} {found or 'is missing'}")
-    if found.dtype.kind not in "iub" or found.size != len(found):
+    if found.dtype.kind not in "iub" or not found.shape or found.size != len(found):
         raise SourceError(f"{where}: dataset {name} must be a list of whole numbers, not {found.dtype} {found.shape}")
     return found[:].reshape(-1).astype("int64")
 
@@ -134,6 +134,8 @@ def whole_numbers(group: Group, name: str, where: str) -> Any:
 def _own(group: Group, name: str) -> Group | Dataset | str:
     """What is in a group itself; the reason, where it is only linked."""
     link = group.get(name, getlink=True)
+    if link is None:
+        return "cannot be found again under its name: the file is damaged"
     if isinstance(link, h5().ExternalLink):
         return f"is a link into another file ({link.filename}), which is not followed; copy it into this one"
     if not isinstance(link, h5().HardLink):

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from tacit.data.images import PILLOW
 from tacit.data.streams import BadTake, SourceError, scaled
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -140,7 +141,7 @@ class Pictures:
         if not isinstance(contents, bytes):
             raise BadTake(f"{where}: the picture is not in the Parquet file; export the dataset again with its pictures embedded")
         try:
-            with Image.open(io.BytesIO(contents)) as picture:
+            with Image.open(io.BytesIO(contents), formats=PILLOW) as picture:
                 if picture.mode[0] in "IF":
                     raise BadTake(
                         f"{where}: the picture has more than 8 bits per pixel (a depth map?); leave this camera out of the mapping"

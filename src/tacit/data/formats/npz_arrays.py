@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from tacit.data.streams import BadTake, SourceError
 
 # What numpy, zipfile and zlib raise at a damaged file; the last two are zipfile's words for a method or a password it does not know.
-_DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+_DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, tokenize.TokenError)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -139,6 +140,12 @@ class Log:
                 )
         return {name: slice(int(a), int(b)) for name, a, b in zip(names, starts, ends, strict=True)}
 
+    @functools.cached_property
+    def _stamps(self) -> NDArray[np.generic]:
+        """All timestamps, read once for all episodes of the file."""
+        assert self.time is not None
+        return np.asarray(self.arrays.array(self.time))
+
     def times(self, span: slice, options: NpzOptions) -> NDArray[np.float64]:
         """Timestamps of some rows in seconds, (N,).
 
@@ -147,7 +154,7 @@ class Log:
         """
         if self.time is None:
             return np.arange(span.stop - span.start) * float(options.period or math.nan)
-        times = np.asarray(self.arrays.array(self.time)[span])
+        times = self._stamps[span]
         if times.dtype.kind == "M":
             seconds: NDArray[np.float64] = times.astype("datetime64[ns]").astype(np.int64) / 1e9
             return np.where(np.isnat(times), np.nan, seconds)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tacit.data.formats.names import natural_order
 from tacit.data.formats.table_columns import Columns, columns_of
 from tacit.data.formats.table_describe import Look, episodes, look
 from tacit.data.formats.table_options import TableOptions
@@ -138,7 +139,7 @@ def _files(path: Path) -> list[Path]:
         if not path.exists():
             raise SourceError(f"{path} does not exist")
         return [path]
-    files = sorted(file for file in path.iterdir() if file.is_file() and is_table(file))
+    files = sorted((file for file in path.iterdir() if file.is_file() and is_table(file)), key=lambda file: natural_order(file.name))
     if not files:
         raise SourceError(f"{path}: has no .csv, .csv.gz, .tsv, .txt or .parquet file")
     return files

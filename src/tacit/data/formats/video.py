@@ -161,14 +161,16 @@ def _camera(name: str, camera: Path, take: TakeFiles, table_time: NDArray[np.flo
     frames: Frames
     if file is not None:
         own, listed = _times(take.folder / file, options)
-        frames = _frames(camera, listed)
+        frames = _frames(camera) if listed is None else _listed(camera, listed)
         if len(own) != len(frames):
             raise BadTake(
                 f"{take.folder / file} has {len(own)} rows and {camera} {len(frames)} frames, so frame {min(len(own), len(frames))} "
                 "has no partner; give one row per frame"
             )
         return Stream(time=own, values=frames, where=str(camera))
-    frames = _frames(camera, None)
+    frames = _frames(camera)
+    if isinstance(frames, ImageFrames):
+        _require_no_hole(images_in(camera))
     if options.fps is not None:
         own = np.arange(len(frames)) / options.fps
     elif isinstance(frames, VideoFrames):
@@ -200,14 +202,15 @@ def _times(file: Path, options: VideoOptions) -> tuple[NDArray[np.float64], list
     return time, None
 
 
-def _frames(camera: Path, listed: list[str] | None) -> Frames:
+def _frames(camera: Path) -> Frames:
+    return ImageFrames(images_in(camera)) if camera.is_dir() else VideoFrames(camera, threads=THREADS)
+
+
+def _listed(camera: Path, names: list[str]) -> Frames:
+    """The images that a table of times names, in its order; a video has its own."""
     if not camera.is_dir():
-        return VideoFrames(camera, threads=THREADS)
-    if listed is not None:
-        return ImageFrames([camera / Path(cell.replace("\\", "/")).name for cell in listed])
-    files = images_in(camera)
-    _require_no_hole(files)
-    return ImageFrames(files)
+        return _frames(camera)
+    return ImageFrames([camera / Path(name.replace("\\", "/")).name for name in names])
 
 
 def _require_no_hole(files: list[Path]) -> None:

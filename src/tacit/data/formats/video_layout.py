@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from tacit.data.formats.names import natural_order
 from tacit.data.formats.video_table import UNITS
 from tacit.data.images import IMAGES
 from tacit.data.streams import BadTake, SourceError
@@ -129,7 +130,7 @@ def takes_of(path: Path, options: VideoOptions) -> tuple[TakeFiles, ...]:
             cameras={ONLY_CAMERA: cameras[stem]} if stem in cameras else {},
             table=by_stem.get(stem),
         )
-        for stem in sorted({*by_stem, *cameras}, key=in_order)
+        for stem in sorted({*by_stem, *cameras}, key=natural_order)
     )
 
 
@@ -150,11 +151,6 @@ def images_in(folder: Path) -> list[Path]:
     return _files(folder, IMAGES)
 
 
-def in_order(name: str) -> list[tuple[int, str]]:
-    """Key to sort names so that 10 comes after 9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
 def times_file(take: str, camera: str, options: VideoOptions) -> str | None:
     """File name of the time stamps of a camera's frames, or None."""
     return None if options.times is None else options.times.replace("{take}", take).replace("{camera}", camera)
@@ -169,4 +165,4 @@ def _is_times(file: Path, options: VideoOptions) -> bool:
 
 def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
     found = (file for file in folder.iterdir() if file.suffix.lower() in endings and not file.name.startswith(".") and file.is_file())
-    return sorted(found, key=lambda file: in_order(file.name))
+    return sorted(found, key=lambda file: natural_order(file.name))

@@ -18,6 +18,7 @@ from tacit.data.streams import BadTake
 TIME_NAMES = ("time", "timestamp", "t", "ts", "stamp", "datetime", "date_time", "seconds", "time_s")
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 NOTHING = ("", "nan", "na", "n/a", "null", "none", "-nan", "#n/a")
+STAMPS = (pa.timestamp("ns"), pa.timestamp("ns", "UTC"))  # dates without and with a zone
 HEADER_ROWS = 1
 FIRST_BYTES = 1 << 20
 
@@ -165,7 +166,7 @@ class Table:
             return _float64(pc.cast(cells, pa.float64())) * scale
         except pa.ArrowException:
             pass
-        for kind in (pa.timestamp("ns"), pa.timestamp("ns", "UTC")):
+        for kind in STAMPS:
             try:
                 stamps = pc.cast(cells, kind)
             except pa.ArrowException:
@@ -205,16 +206,18 @@ def _float64(column: pa.ChunkedArray) -> NDArray[np.float64]:
     return np.asarray(pc.fill_null(column, math.nan).to_numpy(), np.float64)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _is_time(cell: str) -> bool:
+    for kind in (pa.float64(), *STAMPS):
+        try:
+            pc.cast(pa.scalar(cell), kind)
+        except pa.ArrowException:
+            continue
+        return True
+    return False
 
 
 def _first_bad(cells: pa.ChunkedArray) -> tuple[int, str]:
     for row, cell in enumerate(cells.to_pylist()):
-        if cell is not None and not _is_number(cell):
+        if cell is not None and not _is_time(cell):
             return row + HEADER_ROWS + 1, cell
     return HEADER_ROWS + 1, str(cells[0].as_py())

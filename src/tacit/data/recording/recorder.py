@@ -104,7 +104,7 @@ class Recorder:
         self._door = Door(schema, self._ring.columns)
         self._times = self._ring.columns[TIME]
         self._max_steps = max_steps or max(1, EPISODE_BYTES // record_type(schema).itemsize)
-        self._patience = schema.period / 2
+        self._period = schema.period
         self._epoch = clock.time() - clock.monotonic()
         self._is_open = False  # between begin and end, as the caller sees it
         self._is_cut = False  # nothing is recorded until there is room again
@@ -206,9 +206,10 @@ class Recorder:
             if self._refused is None:
                 self._refused = clock.monotonic()
             raise
-        self._last = now
+        gap, self._last = now - self._last, now
         if self._refused is not None:
-            if clock.monotonic() - self._refused > self._patience and not self._is_cut:
+            late = max(clock.monotonic() - self._refused, gap - self._period)  # of times that are given, only the gap tells
+            if late > self._period / 2 and not self._is_cut:
                 self._cut("a step was refused and not given again in time")
             self._refused = None
         if self._scribe.fault is not None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tacit.atomic import sync_folder
+from tacit.data.description import StoreError
 from tacit.data.recording.journal import OPEN, JournalFile, put_in_store
 from tacit.data.recording.ring import End, Ring
 from tacit.data.writer import SYNC_SECONDS, EpisodeWriter, StoreFull
@@ -118,7 +119,12 @@ class Scribe:
                     if ended is None:
                         return
                     if ended.journal is not None:
-                        put_in_store(ended.journal, self._writer)
+                        lost = put_in_store(ended.journal, self._writer).lost_bytes
+                        if lost:
+                            raise StoreError(
+                                f"{ended.journal} has changed on disk: {lost:,} bytes of an episode were not intact and are lost, the "
+                                "steps before them are in the store; check the disk, and make a new Recorder"
+                            )
                     ended.end.closed.set()
                 except queue.Empty:
                     pass
