@@ -94,7 +94,7 @@ def main(options: Options) -> None:
         if process.returncode:
             raise SystemExit(f"the import failed with {process.returncode}")
         store = EpisodeStore(out)
-        stored = int((store.lengths).sum()) + 1
+        stored = int(store.lengths.sum()) + len(store)
         numbers = {
             "input_gb": round(source.stat().st_size / 1e9, 2),
             "rows": rows,

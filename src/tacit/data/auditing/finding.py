@@ -24,7 +24,7 @@ class Finding:
     """One thing that a check found.
 
     Attributes:
-        theme: The check: `excitation`, `feedback`, `effects`, `predictability`, `clock`, `sensors`, `likeness`, `coverage` or `amount`.
+        theme: The check: `excitation`, `feedback`, `effects`, `predictability`, `clock`, `sensors`, `likeness` or `amount`.
         subject: The signal or pair of signals it is about; `actions`, `time` or `episodes` for all of them.
         severity: How much it stands in the way.
         sentence: What was seen and what to do, for a person.

@@ -93,8 +93,9 @@ class Logs:
         return int(self.bounds[-1]) - len(self.group)
 
     def shortest(self, share: float) -> int:
-        """Steps that all but `share` of the stretches have."""
-        return int(np.quantile(np.diff(self.bounds) - 1, share, method="lower"))
+        """Steps that the stretches have which hold all but `share` of the steps: a few short ones beside them decide nothing."""
+        steps = np.sort(np.diff(self.bounds) - 1)
+        return int(steps[np.searchsorted(np.cumsum(steps), share * steps.sum(), side="right").clip(max=len(steps) - 1)])
 
     def range_of(self, action: int) -> tuple[float, float, bool]:
         """Lowest and highest value of an action element, and whether the schema declares them; else those that were seen."""
