@@ -52,7 +52,7 @@ class Run:
 
     def arrival_cost(self, goal: Tensor) -> Cost:
         """Learned steps to the goal's latent (B, D) at the best moment of the horizon: for long horizons."""
-        return FirstArrival(distance=self.distance, goal=goal, stride=4, near=4.0)
+        return FirstArrival(distance=self.distance, goal=goal, stride=5, near=4.0)
 
     def latent_cost(self, goal: Tensor) -> Cost:
         """Squared latent distance to the goal's latent (B, D), summed over the horizon: the ablation."""

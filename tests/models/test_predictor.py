@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -20,12 +22,20 @@ def predictor(history: int, depth: int = 2) -> ResidualPredictor:
     return made.requires_grad_(False)
 
 
+@pytest.fixture(params=[True, False], ids=["training", "planning"])
+def _mode(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With and without gradients the rollout takes different ways through memory."""
+    with torch.set_grad_enabled(request.param):
+        yield
+
+
 def test_is_the_identity_before_training() -> None:
     history = torch.randn(B, 2, D)
     fresh = ResidualPredictor(S, C, A, PredictorConfig(history=2, width=16, depth=2))
     assert torch.equal(fresh(history, torch.randn(B, A)), history[:, -1])
 
 
+@pytest.mark.usefixtures("_mode")
 @pytest.mark.parametrize("history", [1, 2, 4])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_unroll_equals_forward_step_by_step(history: int, depth: int) -> None:
@@ -41,6 +51,7 @@ def test_unroll_equals_forward_step_by_step(history: int, depth: int) -> None:
             window = torch.cat((window[:, 1:], latent[:, None]), dim=1)
 
 
+@pytest.mark.usefixtures("_mode")
 @pytest.mark.parametrize("context", [0, C])
 def test_the_context_is_held_and_has_its_say(context: int) -> None:
     torch.manual_seed(0)
@@ -69,6 +80,7 @@ def test_unroll_takes_any_layout_in_memory_and_gives_gradients() -> None:
     assert not gradient.any(), "later actions, other candidates and other machines have no say"
 
 
+@pytest.mark.usefixtures("_mode")
 def test_unroll_in_bfloat16_keeps_the_latent_in_float32() -> None:
     model = predictor(2)
     past, actions = torch.randn(B, 2, D), torch.randn(B, K, H, A)

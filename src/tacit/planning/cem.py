@@ -107,7 +107,7 @@ class CEM:
             std = (config.initial_std * half_range).expand(shape)
             best: Candidates | None = None
             now, cut, iterations = started, False, 0
-            while iterations < config.iterations:
+            while True:
                 began = now
                 noise = std[:, None] * self._noise(shape, device)
                 proposals = mean[:, None] + noise
@@ -118,9 +118,11 @@ class CEM:
                 found = candidates.at(order[:, :1])
                 best = found if best is None else best.improved_by(found)
                 iterations += 1
+                if iterations == config.iterations:
+                    break
                 if deadline is not None:
                     now = _now(device)
-                    if cut := iterations < config.iterations and now + (now - began) > deadline:
+                    if cut := now + (now - began) > deadline:
                         break
                 mean, std = self._fitted(mean, std, candidates.at(order[:, : config.elites]), config.min_std * half_range)
         assert best is not None
