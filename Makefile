@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+WORLDS := $(VENV)/.worlds
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench
@@ -20,10 +21,14 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(WORLDS): $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,worlds]'
+	@touch $@
+
 demo: setup ## Record, train, plan and report on a small world, into demo/
 	$(BIN)/tacit demo --out demo
 
-test: setup ## Run the fast tests
+test: $(WORLDS) ## Run the fast tests, of the simulators too
 	$(BIN)/python -m pytest -m "not slow"
 
 check: setup ## Lint, format, types, and who may import whom
@@ -32,7 +37,7 @@ check: setup ## Lint, format, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## Run the slow tests and every benchmark; numbers go to benchmarks/results/
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,bench]'
+bench: $(WORLDS) ## Run the slow tests and every benchmark; numbers go to benchmarks/results/
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,worlds,bench]'
 	$(BIN)/python -m pytest -m slow || test $$? -eq 5
 	@set -e; for script in benchmarks/*.py; do test -e "$$script" || continue; echo "$$script"; $(BIN)/python "$$script"; done

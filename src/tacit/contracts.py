@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from tacit.signals import Schema
@@ -92,6 +93,7 @@ class Problem:
         action_limits: Limits that hold by construction.
         limits: Limits that are checked on the prediction.
         horizon: H, number of actions to plan.
+        proposals: Action sequences worth trying first, (B, P, H, A), physical units: what a policy or the logs would do. None for none.
     """
 
     history: Tensor
@@ -100,6 +102,7 @@ class Problem:
     action_limits: ActionLimits
     limits: tuple[Limit, ...] = ()
     horizon: int
+    proposals: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +134,14 @@ class Plan:
     margins: Tensor
     feasible: Tensor
     spent: Spent
+
+
+@runtime_checkable
+class Proposal(Protocol):
+    """Suggests action sequences without searching: fast, often right, and never trusted unverified."""
+
+    def __call__(self, history: Tensor, horizon: int, count: int, generator: torch.Generator) -> Tensor:
+        """Latest latents (B, h, D) -> `count` action sequences (B, P, H, A), physical units, the most likely one first."""
 
 
 @runtime_checkable

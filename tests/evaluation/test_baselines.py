@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,8 +54,8 @@ def test_doing_nothing_is_the_nearest_action_to_zero() -> None:
     assert policy.act(GOALS).tolist() == [[0.0, 0.0, 280.0]] * 3
 
 
-def towards(latent: Tensor, goal: Tensor) -> Tensor:
-    return 10 * (goal - latent)
+def towards(history: Tensor, goal: Tensor) -> Tensor:
+    return 10 * (goal - history[:, -1])
 
 
 def test_cloning_follows_its_head_inside_the_limits() -> None:
@@ -65,9 +66,28 @@ def test_cloning_follows_its_head_inside_the_limits() -> None:
     assert straight.overall.rate < 0.7, "straight on ends at the wall"
 
 
+def test_cloning_shows_its_head_what_came_before() -> None:
+    seen: list[Tensor] = []
+
+    def head(history: Tensor, goal: Tensor) -> Tensor:
+        seen.append(history)
+        return torch.zeros_like(goal)
+
+    model = OpenFloor()
+    model.history = 3
+    policy = CloningPolicy(model, head)
+    for _ in range(2):
+        run(replace(EASY, protocol=replace(EASY.protocol, budget=4)), policy)
+    assert [len(history) for history in seen] == [len(EASY.scenes)] * 8
+    for begun in (0, 4):
+        first, second = seen[begun : begun + 2]
+        assert torch.equal(first, first[:, :1].expand(-1, 3, -1)), "the first observation stands for those before it, in every episode"
+        assert torch.equal(second[:, :2], first[:, 1:])
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_diverged_head_is_refused(bad: float) -> None:
-    def head(latent: Tensor, goal: Tensor) -> Tensor:
+    def head(history: Tensor, goal: Tensor) -> Tensor:
         return torch.full_like(goal, bad)
 
     with pytest.raises(ValueError, match="its training diverged"):

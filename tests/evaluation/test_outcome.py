@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -27,6 +29,12 @@ def test_success_counts_at_the_end_only() -> None:
     assert outcome.distance_end[:3].tolist() == [1.0, 1.1, 3.0]
     assert outcome.success.tolist() == [True, False, False, False]
     assert outcome.reached_ever.tolist() == [True, True, False, True]
+
+
+def test_a_goal_that_must_be_held_is_held_to_the_end() -> None:
+    distance = [[5, 0.5, 0.5, 0.5], [5, 5, 0.5, 0.5], [5, 0.5, 5, 0.5], [0.5, 0.5, 0.5, 5]]
+    for hold, expected in ((0, [1, 1, 1, 1]), (1, [1, 1, 1, 0]), (2, [1, 1, 0, 0]), (3, [1, 0, 0, 0])):
+        assert replace(outcome_of(distance), hold=hold).success.tolist() == [bool(e) for e in expected], hold
 
 
 def test_rates_divide_hard_from_easy() -> None:

@@ -205,6 +205,40 @@ def test_enough_scenes_are_hard_and_no_more_than_asked(episodes: int, share: flo
     assert share * episodes - 1e-6 <= manifest.hard.sum() < share * episodes + 1
 
 
+def test_an_excursion_is_a_stretch_of_the_recorders_own_way() -> None:
+    """Between start and goal lie `offset` steps of at most `MAX_NORM`, in one layout, and an end that was not there from the beginning."""
+    manifest = draw_manifest(Protocol.standard("two_room", episodes=30, seed=1))
+    far = [np.hypot(*np.subtract(scene.goal, scene.start)) for scene in manifest.scenes]
+    assert min(far) > 4.5
+    assert max(far) <= 25 * 2.45 + 1e-4
+    assert 10 < np.mean(far) < 45
+    assert len({tuple(scene.layout.values()) for scene in manifest.scenes}) == 30
+    rooms = [Layout(**scene.layout) for scene in manifest.scenes]
+    assert manifest.hard.tolist() == [r.room(s.start) != r.room(s.goal) for r, s in zip(rooms, manifest.scenes, strict=True)]
+    assert draw_manifest(Protocol.standard("two_room", episodes=5, seed=1)).scenes == manifest.scenes[:5]
+
+
+def test_long_excursions_go_further() -> None:
+    def mean(protocol: Protocol) -> float:
+        return float(np.mean([np.hypot(*np.subtract(s.goal, s.start)) for s in draw_manifest(protocol).scenes]))
+
+    assert mean(Protocol.long("two_room", episodes=40)) > mean(Protocol.standard("two_room", episodes=40))
+
+
+def test_what_was_chosen_of_a_protocol_comes_back_from_its_file(tmp_path: Path) -> None:
+    for protocol in (Protocol.standard("two_room", episodes=2), Protocol.strict("two_room", episodes=2), SMALL):
+        manifest = draw_manifest(protocol)
+        manifest.save(tmp_path / "manifest.json")
+        assert Manifest.load(tmp_path / "manifest.json") == manifest
+    assert "offset" not in (tmp_path / "manifest.json").read_text(), "the file is what it was before there was a choice"
+
+
+def test_passing_through_is_enough_where_the_protocol_says_so() -> None:
+    scene = Scene(start=(10.0, 50.0), goal=(10.0, 30.0), layout={"wall": 32.0, "door": 24.0}, hard=False)
+    protocol = Protocol(world="two_room", episodes=1, budget=20, hold=0)
+    assert run(Manifest(protocol=protocol, scenes=(scene,)), Still((0.0, -2.4))).success.tolist() == [True]
+
+
 def test_more_episodes_keep_the_first_ones_and_other_seeds_share_none() -> None:
     few, many, other = (draw_manifest(replace(SMALL, episodes=n, seed=s)) for n, s in ((5, 3), (12, 3), (12, 4)))
     assert many.scenes[:5] == few.scenes
@@ -304,7 +338,20 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str, message: str)
         Manifest.load(tmp_path / "manifest.json")
 
 
-@pytest.mark.parametrize("bad", [{"episodes": 0}, {"budget": 0}, {"seed": -1}, {"hard_share": 1.1}, {"hard_share": np.nan}, {"world": "x"}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"episodes": 0},
+        {"budget": 0},
+        {"seed": -1},
+        {"hard_share": 1.1},
+        {"hard_share": np.nan},
+        {"world": "x"},
+        {"offset": 0},
+        {"hold": -1},
+        {"hold": 7},
+    ],
+)
 def test_a_bad_protocol_is_refused(bad: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"at least|between 0 and 1|no world"):
+    with pytest.raises(ValueError, match=r"at least|between 0 and|no world"):
         replace(SMALL, **bad)

@@ -38,8 +38,19 @@ def test_distance_in_bfloat16_answers_in_float32() -> None:
 
 def test_policy_answers_in_physical_units() -> None:
     torch.manual_seed(0)
-    policy = GoalPolicy(4, 2, CONFIG)
-    latent, goal = torch.randn(5, 4), torch.randn(5, 4)
-    standard = policy(latent, goal)
+    policy = GoalPolicy(4, 2, 3, CONFIG)
+    history, goal = torch.randn(5, 3, 4), torch.randn(5, 4)
+    (standard, spread), log_std = policy.distribution(history, goal), policy.standardized(history, goal)[1]
+    torch.testing.assert_close(spread, log_std.exp())
     policy.actions.set(torch.tensor([300.0, -1.0]), torch.tensor([20.0, 0.5]))
-    torch.testing.assert_close(policy(latent, goal), standard * torch.tensor([20.0, 0.5]) + torch.tensor([300.0, -1.0]))
+    torch.testing.assert_close(policy(history, goal), standard * torch.tensor([20.0, 0.5]) + torch.tensor([300.0, -1.0]))
+    torch.testing.assert_close(policy.distribution(history, goal)[1], spread * torch.tensor([20.0, 0.5]))
+
+
+def test_policy_sees_where_it_comes_from() -> None:
+    torch.manual_seed(0)
+    policy = GoalPolicy(4, 2, 2, CONFIG)
+    history, goal = torch.randn(5, 2, 4), torch.randn(5, 4)
+    other = history.clone()
+    other[:, 0] += 1.0
+    assert (policy(history, goal) != policy(other, goal)).all()

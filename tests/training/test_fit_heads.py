@@ -75,7 +75,7 @@ def test_policy_does_what_the_logs_did_on_the_way() -> None:
     next_to = truth == 1
     direction = torch.where((target - place) % PLACES == 1, 1.0, -1.0)
     with torch.no_grad():
-        decided = policy(here, goal)[:, 0]
+        decided = policy(here[:, None].expand(-1, 2, -1), goal)[:, 0]
     assert ((decided * direction)[next_to] > 0).all()
     assert (decided * direction)[next_to].mean() > 0.3
 
@@ -109,14 +109,16 @@ def marked_log() -> LatentLog:
 def test_fitting_never_crosses_episodes_and_never_uses_an_action_that_means_nothing(
     monkeypatch: pytest.MonkeyPatch, kind: type[torch.nn.Module]
 ) -> None:
-    original, seen = kind.forward, []
+    name = "standardized" if kind is GoalPolicy else "forward"
+    original, seen = getattr(kind, name), []
 
-    def forward(self: torch.nn.Module, latent: Tensor, goal: Tensor) -> Tensor:
+    def forward(self: torch.nn.Module, given: Tensor, goal: Tensor) -> Tensor:
+        latent = given[:, -1] if kind is GoalPolicy else given
         assert torch.equal(latent[:, 0], goal[:, 0]), "a goal of another episode"
         seen.append(goal[:, 1] - latent[:, 1])
-        return original(self, latent, goal)
+        return original(self, given, goal)
 
-    monkeypatch.setattr(kind, "forward", forward)
+    monkeypatch.setattr(kind, name, forward)
     log, config = marked_log(), training(20, near=0.2)
     if kind is GoalPolicy:
         head = fit_policy(log, HEAD, config, seed=0, bfloat16=False)

@@ -51,7 +51,7 @@ def parts(latent: int = 8) -> dict[str, Any]:
         ),
         "model": model,
         "distance": TemporalDistance(latent, HEAD),
-        "policy": GoalPolicy(latent, 2, HEAD),
+        "policy": GoalPolicy(latent, 2, 2, HEAD),
         "calibration": Calibration(
             one_step=(0.25, 0.5), prediction=(0.1,), stay=(0.2,), shuffled=(0.3,), distance_bias=(-1.5,), episodes=2
         ),
@@ -71,7 +71,7 @@ def test_everything_comes_back_bit_by_bit(run: Path) -> None:
     assert calibration == wrote["calibration"]
     assert model.schema == SCHEMA.without_labels()
     torch.manual_seed(1)
-    expected = {"distance": TemporalDistance(8, HEAD), "policy": GoalPolicy(8, 2, HEAD), "model": wrote["model"]}
+    expected = {"distance": TemporalDistance(8, HEAD), "policy": GoalPolicy(8, 2, 2, HEAD), "model": wrote["model"]}
     for name, module in {"model": model, "distance": distance, "policy": policy}.items():
         theirs = expected[name].state_dict()
         assert module.state_dict().keys() == theirs.keys()

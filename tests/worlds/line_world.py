@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacit.signals import Role, Schema, Signal
-from tacit.worlds import Scene
-from tacit.worlds.world import Env, Samples
+from tacit.worlds import Env, Recorder, Scene, Snapshot, blind
+from tacit.worlds.world import Samples
 
 
 class Line(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
@@ -66,12 +66,15 @@ class LineWorld:
         self.frame_of = frame_of
         self.made: list[Line] = []
 
-    def make(self) -> Env:
+    def make(self, *, camera: bool = True) -> Env:
         self.made.append(Line(self.frame_of))
         return self.made[-1]
 
     def wander(self, steps: int, rng: np.random.Generator) -> NDArray[np.float32]:
         return rng.uniform((-1, 0.5, 0.5), 1, (steps, 3)).astype(np.float32)
+
+    def recorder(self, steps: int, rng: np.random.Generator) -> Recorder:
+        return blind(self.wander(steps, rng))
 
     def scene(self, rng: np.random.Generator, *, hard: bool) -> Scene:
         start = float(rng.uniform(-5, 5))
@@ -85,3 +88,9 @@ class LineWorld:
 
     def distance(self, labels: Mapping[str, Any], scene: Scene) -> float:
         return abs(float(labels["x"]) - scene.goal[0])
+
+    def snapshot(self, env: Env) -> Snapshot:
+        return Snapshot(state=(env.unwrapped.x,))
+
+    def between(self, start: Snapshot, goal: Snapshot) -> Scene:
+        return Scene(start=start.state, goal=goal.state, layout={}, hard=False)

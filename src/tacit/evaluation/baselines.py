@@ -77,7 +77,7 @@ class CloningPolicy:
 
     Args:
         model: Encodes observation and goal.
-        goal_policy: Latents (B, D) and goals (B, D) -> physical actions (B, A); a `tacit.models.heads.GoalPolicy`.
+        goal_policy: Latents (B, h, D), oldest first, and goals (B, D) -> physical actions (B, A); a `tacit.models.heads.GoalPolicy`.
     """
 
     def __init__(self, model: WorldModel, goal_policy: Callable[[Tensor, Tensor], Tensor]) -> None:
@@ -87,6 +87,7 @@ class CloningPolicy:
 
     def reset(self, goals: Samples, seed: int) -> None:
         self._goals = self._encoded(goals)
+        self._history: Tensor | None = None
 
     def act(self, observations: Samples) -> NDArray[np.float32]:
         """Actions (B, A) inside the action limits.
@@ -95,7 +96,10 @@ class CloningPolicy:
             ValueError: The policy head gives a number that is not finite.
         """
         with torch.no_grad():
-            actions = self._goal_policy(self._encoded(observations), self._goals).float().cpu()
+            latest = self._encoded(observations)[:, None]
+            past = latest.expand(-1, self._model.history, -1) if self._history is None else self._history
+            self._history = torch.cat((past[:, 1:], latest), dim=1)
+            actions = self._goal_policy(self._history, self._goals).float().cpu()
         if not actions.isfinite().all():
             raise ValueError("the goal policy gives actions that are not finite: it was not trained, or its training diverged")
         return self._limits.project(actions[:, None, None], torch.zeros_like(actions))[:, 0, 0].numpy()

@@ -46,6 +46,7 @@ class Outcome:
         tolerance: Largest distance that counts as there.
         unit: Unit of the distances.
         seconds_per_action: Wall seconds the policy took per action, averaged over episodes that ran side by side.
+        hold: Moments at the end at which the distance must be within the tolerance; 0 when once is enough.
         traces: Episodes that were kept, in order.
     """
 
@@ -55,6 +56,7 @@ class Outcome:
     tolerance: float
     unit: str
     seconds_per_action: float
+    hold: int = 1
     traces: tuple[Trace, ...] = ()
 
     @property
@@ -64,8 +66,11 @@ class Outcome:
 
     @property
     def success(self) -> NDArray[np.bool_]:
-        """Within the tolerance after the last action, (N,). A distance that is not a number is no success."""
-        return self.distance_end <= self.tolerance
+        """Within the tolerance at the last `hold` moments, (N,). A distance that is not a number is no success."""
+        if self.hold == 0:
+            return self.reached_ever
+        farthest: NDArray[np.float64] = self.distance[:, -self.hold :].max(axis=1)
+        return farthest <= self.tolerance
 
     @property
     def reached_ever(self) -> NDArray[np.bool_]:

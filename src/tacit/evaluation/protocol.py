@@ -3,7 +3,8 @@
 A protocol draws a manifest: scenes that are written down with a digest before any policy runs, so that every policy meets the same
 ones. Scenes come from random streams that no recording uses, and no start is already solved. A policy sees observations and the
 observation of the goal; where it is, and whether it has arrived, is kept for the score. It succeeds when it is within the world's
-tolerance of the goal after its last action; passing through is not enough.
+tolerance of the goal after its last action, or for as many of the last moments as the protocol says; where the protocol follows the
+field's convention, having passed through is enough.
 
 Dimensions: N episodes, B episodes side by side, A action.
 """
@@ -25,10 +26,12 @@ from numpy.typing import ArrayLike, NDArray
 from tacit.atomic import atomic_write
 from tacit.evaluation.outcome import Outcome, Trace
 from tacit.signals import Schema
-from tacit.worlds import Purpose, Scene, World, stream, world
+from tacit.worlds import Env, Purpose, Scene, World, stream, world
 
 FORMAT = "tacit-manifest"
 VERSION = 1
+LEAD = 100  # an excursion starts at most so many steps after its episode's first moment
+DRAWS = 1000  # episodes tried for one excursion
 
 Samples = dict[str, NDArray[Any]]
 
@@ -46,7 +49,10 @@ class Protocol:
         episodes: N.
         budget: Actions per episode.
         seed: Seed of the scenes and of what policies draw, at least 0.
-        hard_share: Least share of the episodes with a hard scene, 0 to 1.
+        hard_share: Least share of the episodes with a hard scene, 0 to 1; of scenes that the world draws.
+        offset: Steps between start and goal, both moments of one episode that the world's recorder makes for this evaluation and nobody
+            trains on; None when the world draws start and goal apart from each other.
+        hold: Moments at the end at which the goal must be kept; 0 when having reached it once is enough.
 
     Raises:
         ValueError: A number is out of its domain, or there is no such world.
@@ -57,6 +63,8 @@ class Protocol:
     budget: int = 200
     seed: int = 0
     hard_share: float = 0.5
+    offset: int | None = None
+    hold: int = 1
 
     def __post_init__(self) -> None:
         world(self.world)
@@ -64,6 +72,23 @@ class Protocol:
             raise ValueError(f"protocol: episodes {self.episodes} and budget {self.budget} must be at least 1, seed {self.seed} at least 0")
         if not 0.0 <= self.hard_share <= 1.0:
             raise ValueError(f"protocol: hard_share {self.hard_share} must be a share between 0 and 1")
+        if (self.offset is not None and self.offset < 1) or not 0 <= self.hold <= self.budget:
+            raise ValueError(f"protocol: offset {self.offset} must be at least 1, and hold {self.hold} between 0 and the budget")
+
+    @classmethod
+    def standard(cls, world: str, *, episodes: int = 300, seed: int = 0) -> Protocol:
+        """Get to where the recorder was 25 steps later, within 50: the field's usual protocol. Passing through counts."""
+        return cls(world=world, episodes=episodes, seed=seed, budget=50, hard_share=0.0, offset=25, hold=0)
+
+    @classmethod
+    def long(cls, world: str, *, episodes: int = 300, seed: int = 0) -> Protocol:
+        """Get to where the recorder was 75 steps later, within 150. Passing through counts."""
+        return cls(world=world, episodes=episodes, seed=seed, budget=150, hard_share=0.0, offset=75, hold=0)
+
+    @classmethod
+    def strict(cls, world: str, *, episodes: int = 300, seed: int = 0) -> Protocol:
+        """Get to a goal of another episode in another region, within 200, and stay there for the last five moments."""
+        return cls(world=world, episodes=episodes, seed=seed, budget=200, hard_share=1.0, hold=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +142,19 @@ class Manifest:
 
     def _contents(self) -> dict[str, Any]:
         scenes = [scene.to_json() for scene in self.scenes]
-        return {"format": FORMAT, "version": VERSION, "protocol": asdict(self.protocol), "scenes": scenes}
+        protocol = asdict(self.protocol)
+        # Left out where they are what every protocol was before they could be chosen: its manifests and digests stay what they were.
+        for name, usual in (("offset", None), ("hold", 1)):
+            if protocol[name] == usual:
+                del protocol[name]
+        return {"format": FORMAT, "version": VERSION, "protocol": protocol, "scenes": scenes}
 
 
 def draw_manifest(protocol: Protocol) -> Manifest:
     """Draw the scenes of a protocol: the same for the same protocol, and the first N the same for more episodes."""
     arena = world(protocol.world)
+    if protocol.offset is not None:
+        return Manifest(protocol=protocol, scenes=_excursions(arena, protocol, protocol.offset))
     scenes: list[Scene] = []
     hard = 0
     for number in range(protocol.episodes):
@@ -131,6 +163,32 @@ def draw_manifest(protocol: Protocol) -> Manifest:
         hard += is_hard
         scenes.append(arena.scene(stream(Purpose.SCENES, protocol.seed, number), hard=is_hard))
     return Manifest(protocol=protocol, scenes=tuple(scenes))
+
+
+def _excursions(arena: World, protocol: Protocol, offset: int) -> tuple[Scene, ...]:
+    """Stretches of new recorder episodes, each with its end as the goal; one that ends within the tolerance of its start is drawn again."""
+    env = arena.make(camera=False)
+    try:
+        return tuple(_excursion(arena, env, stream(Purpose.SCENES, protocol.seed, n), offset) for n in range(protocol.episodes))
+    finally:
+        env.close()
+
+
+def _excursion(arena: World, env: Env, rng: np.random.Generator, offset: int) -> Scene:
+    for _ in range(DRAWS):
+        lead = int(rng.integers(LEAD + 1))
+        recorder = arena.recorder(lead + offset, rng)
+        observation, info = env.reset(seed=int(rng.integers(2**63)))
+        start, labels = None, info
+        for t in range(lead + offset):
+            if t == lead:
+                start, labels = arena.snapshot(env), info
+            observation, _, _, _, info = env.step(recorder(env, {**info, **observation}))
+        assert start is not None
+        scene = arena.between(start, arena.snapshot(env))
+        if arena.distance(labels, scene) > arena.tolerance:
+            return scene
+    raise RuntimeError(f"world {arena.name!r}: in {DRAWS} episodes its recorder never got anywhere within {offset} steps")
 
 
 class Policy(typing.Protocol):
@@ -203,6 +261,7 @@ def run(
         hard=manifest.hard,
         distance=distance,
         tolerance=arena.tolerance,
+        hold=protocol.hold,
         unit=arena.unit,
         seconds_per_action=seconds / distance[:, 1:].size,
         traces=tuple(traces[number] for number in sorted(traces)),

@@ -66,17 +66,35 @@ class TemporalDistance(nn.Module):
 class GoalPolicy(nn.Module):
     """Goal-conditioned inverse dynamics, `(z_t, z_g) -> a_t` (GC-IDM, arXiv 2605.08732): behaviour cloning from the logs.
 
+    It also sees how the latent has changed lately: one image does not show a velocity. A Gaussian per action element: its mean is the
+    policy, and its spread says how much the logs disagree on the way. Dimensions: h history.
+
     Args:
         latent: D.
         actions: A.
+        history: h, frames of latent history.
         config: Size.
     """
 
-    def __init__(self, latent: int, actions: int, config: HeadConfig) -> None:
+    LOG_STD = (-4.0, 1.0)  # range of the logarithm of the spread, in standardised actions
+
+    def __init__(self, latent: int, actions: int, history: int, config: HeadConfig) -> None:
         super().__init__()
         self.actions = Standardizer((actions,))
-        self.network = mlp((3 * latent, *(config.width,) * config.depth, actions))
+        self.network = mlp(((2 + history) * latent, *(config.width,) * config.depth, 2 * actions))
 
-    def forward(self, latent: Tensor, goal: Tensor) -> Tensor:
-        """Latents (..., D) and goals (..., D) -> physical actions (..., A)."""
-        return self.actions.undo(self.network(pair(latent, goal)).float())
+    def standardized(self, history: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (..., h, D), oldest first, and goals (..., D) -> mean and logarithm of the spread of standardised actions, (..., A)
+        each, float32."""
+        changes = (history[..., 1:, :] - history[..., :-1, :]).flatten(-2)
+        mean, log_std = self.network(torch.cat((pair(history[..., -1, :], goal), changes), dim=-1)).float().chunk(2, -1)
+        return mean, log_std.clamp(*self.LOG_STD)
+
+    def distribution(self, history: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (..., h, D) and goals (..., D) -> mean and standard deviation of physical actions, (..., A) each."""
+        mean, log_std = self.standardized(history, goal)
+        return self.actions.undo(mean), log_std.exp() * self.actions.std
+
+    def forward(self, history: Tensor, goal: Tensor) -> Tensor:
+        """Latents (..., h, D) and goals (..., D) -> mean physical actions (..., A)."""
+        return self.actions.undo(self.standardized(history, goal)[0])

@@ -101,7 +101,13 @@ def fit(
     )
     shown = display.phase("policy")
     policy = fit_policy(
-        log, recipe.head, recipe.policy, seed=seed, bfloat16=bfloat16, progress=lambda done, loss: shown(done, f"loss {loss:.3f}")
+        log,
+        recipe.head,
+        recipe.policy,
+        frames=model.history,
+        seed=seed,
+        bfloat16=bfloat16,
+        progress=lambda done, loss: shown(done, f"loss {loss:.3f}"),
     )
     calibration = calibrate(model, distance, watched, seed=seed)
     config = RunConfig(

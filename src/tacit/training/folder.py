@@ -33,7 +33,7 @@ from tacit.training.calibration import Calibration
 from tacit.training.checkpoint import CheckpointError, load_strictly, load_tensors, save_tensors, under, with_prefix
 from tacit.training.recipes import Recipe
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CONFIG, SCHEMA, MODEL, CALIBRATION, RESULTS = "config.json", "schema.json", "model.safetensors", "calibration.json", "results.json"
 
 _converter = cattrs.Converter(forbid_extra_keys=True)
@@ -128,7 +128,7 @@ def read_run(folder: Path) -> tuple[RunConfig, JEPA, TemporalDistance, GoalPolic
         schema = Schema.from_json(_read_json(folder / SCHEMA))
         model = JEPA(schema, config.recipe.jepa)
         distance = TemporalDistance(config.recipe.jepa.latent, config.recipe.head)
-        policy = GoalPolicy(config.recipe.jepa.latent, schema.action_size, config.recipe.head)
+        policy = GoalPolicy(config.recipe.jepa.latent, schema.action_size, model.history, config.recipe.head)
         tensors, meta = load_tensors(folder / MODEL)
         if meta.get("schema") != schema.digest():
             raise RunError(f"{folder / MODEL} belongs to another schema than {folder / SCHEMA}: the run's files are mixed up")

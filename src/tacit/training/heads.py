@@ -142,21 +142,29 @@ def fit_distance(
 
 
 def fit_policy(
-    log: LatentLog, head: HeadConfig, config: HeadTraining, *, seed: int, bfloat16: bool = True, progress: Progress | None = None
+    log: LatentLog,
+    head: HeadConfig,
+    config: HeadTraining,
+    *,
+    frames: int = 2,
+    seed: int,
+    bfloat16: bool = True,
+    progress: Progress | None = None,
 ) -> GoalPolicy:
-    """Clone what the logs did on the way to what they reached: `(z_t, z_g) -> a_t` for goals after t.
+    """Clone what the logs did on the way to what they reached: `(z_t, z_g) -> a_t`, with its spread, for goals after t.
 
     Args:
         log: Encoded training episodes.
         head: Size.
         config: Settings; distance-only ones are not used.
+        frames: h, latents of history that the policy sees.
         seed: Of initialisation and draws.
         bfloat16: Products in bfloat16 where the processor has instructions for it.
         progress: Told the share done and the loss.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        policy = GoalPolicy(log.latents.shape[1], log.actions.shape[1], head)
+        policy = GoalPolicy(log.latents.shape[1], log.actions.shape[1], frames, head)
     inside = torch.ones(len(log.actions), dtype=torch.bool)
     inside[log.first + log.steps] = False
     policy.actions.set(log.actions[inside].mean(0), log.actions[inside].std(0))
@@ -168,10 +176,13 @@ def fit_policy(
         # Squaring a uniform number prefers near goals, where the action still tells.
         span = 1 + (torch.rand(len(row), generator=rng).square() * (log.steps[pairs.episode] - pairs.t)).long()
         goal = log.latents[torch.minimum(row + span, log.first[pairs.episode] + log.steps[pairs.episode])]
+        history = log.history(pairs.episode, pairs.t, frames)
         with fast_products("cpu", bfloat16=bfloat16):
-            predicted = policy(log.latents[row], goal)
-        error: Tensor = (predicted - log.actions[row]) / policy.actions.std
-        return error.square().mean()
+            mean, log_std = policy.standardized(history, goal)
+        error = mean - (log.actions[row] - policy.actions.mean) / policy.actions.std
+        # The weight keeps the likelihood from giving up where it is hard to be right (beta-NLL, arXiv 2203.09168, beta = 0.5).
+        likelihood = log_std + 0.5 * (error / log_std.exp()).square()
+        return (log_std.detach().exp() * likelihood).mean()
 
     optimized(policy, config, loss, progress)
     return policy

@@ -4,9 +4,22 @@ from collections.abc import Mapping
 
 from tacit.worlds.record import FrozenCamera, record
 from tacit.worlds.two_room import Layout, TwoRoomWorld
-from tacit.worlds.world import Purpose, Scene, World, stream
+from tacit.worlds.world import Env, Purpose, Recorder, Scene, Snapshot, World, blind, stream
 
-__all__ = ["WORLDS", "FrozenCamera", "Purpose", "Scene", "World", "record", "stream", "world"]
+__all__ = [
+    "WORLDS",
+    "Env",
+    "FrozenCamera",
+    "Purpose",
+    "Recorder",
+    "Scene",
+    "Snapshot",
+    "World",
+    "blind",
+    "record",
+    "stream",
+    "world",
+]
 
 WORLDS: Mapping[str, World] = {
     "two_room": TwoRoomWorld(name="two_room"),

@@ -69,20 +69,21 @@ def record(
 
 
 def recorded(world: World, env: Env, steps: int, rng: np.random.Generator) -> Episode:
-    """One episode of the world's own policy: `steps` actions and the moments around them."""
+    """One episode of the world's recorder: `steps` actions and the moments around them."""
     schema = world.schema
-    actions = world.wander(steps, rng)
-    signals = by_signal(schema, actions)
+    actions = np.empty((steps, schema.action_size), np.float32)
     watched = [s for s in schema.signals if s.role is not Role.ACTION]
-    signals |= {s.name: np.empty((steps + 1, *s.shape), s.dtype) for s in watched}
+    signals: Samples = {s.name: np.empty((steps + 1, *s.shape), s.dtype) for s in watched}
+    recorder = world.recorder(steps, rng)
     observation, info = env.reset(seed=int(rng.integers(2**63)))
     for t in range(steps + 1):
         sample = {**info, **observation}
         for signal in watched:
             signals[signal.name][t] = sample[signal.name]
         if t < steps:
+            actions[t] = recorder(env, sample)
             observation, _, _, _, info = env.step(actions[t])
-    return Episode(signals=signals, time=schema.period * np.arange(steps + 1, dtype=np.float64))
+    return Episode(signals=signals | by_signal(schema, actions), time=schema.period * np.arange(steps + 1, dtype=np.float64))
 
 
 def by_signal(schema: Schema, actions: NDArray[np.float32]) -> Samples:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tacit.signals import Role, Schema, Signal
-from tacit.worlds.world import Env, Samples, Scene
+from tacit.worlds.world import Env, Recorder, Samples, Scene, Snapshot, blind
 
 SIZE = 64  # image side
 BORDER = 3.0  # thickness of the outer walls
@@ -280,11 +280,14 @@ class TwoRoomWorld:
     def unit(self) -> str:
         return "px"
 
-    def make(self) -> Env:
+    def make(self, *, camera: bool = True) -> Env:
         return TwoRoom(self.layout)
 
     def wander(self, steps: int, rng: np.random.Generator) -> NDArray[np.float32]:
         return wander(steps, rng)
+
+    def recorder(self, steps: int, rng: np.random.Generator) -> Recorder:
+        return blind(wander(steps, rng))
 
     def scene(self, rng: np.random.Generator, *, hard: bool) -> Scene:
         layout = self.layout or Layout.random(rng)
@@ -304,3 +307,12 @@ class TwoRoomWorld:
 
     def distance(self, labels: Mapping[str, Any], scene: Scene) -> float:
         return math.dist(labels["position"], scene.goal)
+
+    def snapshot(self, env: Env) -> Snapshot:
+        rooms = env.unwrapped
+        assert isinstance(rooms, TwoRoom)
+        return Snapshot(state=tuple(rooms.position.tolist()), layout=asdict(rooms.layout))
+
+    def between(self, start: Snapshot, goal: Snapshot) -> Scene:
+        layout = Layout(**start.layout)
+        return Scene(start=start.state, goal=goal.state, layout=start.layout, hard=layout.room(start.state) != layout.room(goal.state))

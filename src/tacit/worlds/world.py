@@ -6,8 +6,8 @@ schema under its name, and whose `info` has every label and disturbance. It neve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from enum import IntEnum
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -19,6 +19,7 @@ from tacit.signals import Schema
 
 Env: TypeAlias = gymnasium.Env[Any, Any]
 Samples: TypeAlias = dict[str, NDArray[Any]]
+Recorder: TypeAlias = Callable[[Env, Samples], NDArray[np.float32]]  # the environment and all it shows now -> action (A,), physical units
 
 
 class Purpose(IntEnum):
@@ -74,6 +75,25 @@ class Scene:
         return cls(start=start, goal=goal, layout=dict(values["layout"]), hard=bool(values["hard"]))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Everything that a simulation needs to go on from here.
+
+    Attributes:
+        state: In the world's own coordinates, as a scene's start and goal.
+        layout: What else the world needs to build the scene, by name.
+    """
+
+    state: tuple[float, ...]
+    layout: Mapping[str, float] = field(default_factory=dict)
+
+
+def blind(actions: NDArray[np.float32]) -> Recorder:
+    """A recorder's policy that plays actions (T, A) one after the other, whatever it is shown."""
+    left = iter(actions)
+    return lambda env, samples: next(left)
+
+
 @runtime_checkable
 class World(Protocol):
     """A simulator that logs can be recorded in and policies evaluated in."""
@@ -94,11 +114,20 @@ class World(Protocol):
     def unit(self) -> str:
         """Unit of `tolerance` and `distance`."""
 
-    def make(self) -> Env:
-        """A new environment, to be closed by the caller."""
+    def make(self, *, camera: bool = True) -> Env:
+        """A new environment, to be closed by the caller.
+
+        Args:
+            camera: False when nobody will look at the images: they may then be black, where drawing them takes time.
+        """
 
     def wander(self, steps: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """The recorder's policy: actions (steps, A) in physical units that know no goal and see nothing."""
+        """Actions (steps, A) in physical units that know no goal and see nothing: the floor of chance."""
+
+    def recorder(self, steps: int, rng: np.random.Generator) -> Recorder:
+        """What acts in one recorded episode of `steps` actions, drawn before the episode begins. It never knows a goal of an evaluation;
+        where blind actions show too little of a world, it may look at the simulator, as a person who steers a machine for its logs does.
+        """
 
     def scene(self, rng: np.random.Generator, *, hard: bool) -> Scene:
         """Draw a task whose start lies at least twice the tolerance from its goal."""
@@ -111,3 +140,9 @@ class World(Protocol):
 
     def distance(self, labels: Mapping[str, Any], scene: Scene) -> float:
         """Distance from the goal in `unit`, from an environment's `info` or an episode's labels at one moment."""
+
+    def snapshot(self, env: Env) -> Snapshot:
+        """Where the environment is now."""
+
+    def between(self, start: Snapshot, goal: Snapshot) -> Scene:
+        """The task of getting from one moment of an episode to another one of the same episode."""

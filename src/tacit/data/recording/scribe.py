@@ -22,7 +22,7 @@ from tacit.data.recording.journal import OPEN, JournalFile, put_in_store
 from tacit.data.recording.ring import End, Ring
 from tacit.data.writer import SYNC_SECONDS, EpisodeWriter, StoreFull
 
-FLUSH_SECONDS = 0.1
+FLUSH_SECONDS = 0.4
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
