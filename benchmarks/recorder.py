@@ -89,7 +89,7 @@ def samples(signals: tuple[Signal, ...]) -> list[tuple[dict[str, Any], dict[str,
 
 
 def record(store: Path, signals: tuple[Signal, ...], options: Options, steps: int, period: float, *, shared: bool) -> Cost:
-    """Record `steps` steps, one each `period` seconds, and time each; `shared` keeps the recorder's threads on the control thread's core."""
+    """Record `steps` steps, one each `period` seconds, and time each; `shared` keeps the recorder on the control thread's core."""
     everywhere = os.sched_getaffinity(0)
     own = {max(everywhere)}
     given = samples(signals)

@@ -298,3 +298,15 @@ def test_tensorboard_gets_the_scalars(here: Path) -> None:
     pytest.importorskip("tensorboard")
     assert main(["train", "data", "--out", "other", *TRAIN, "--tensorboard"]) == 0
     assert list((here / "other/tensorboard").glob("events.*"))
+
+
+def test_bench_tells_the_latency_beside_its_floor(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "plan", "run", "--calls", "3", "--json", "speed.json"]) == 0
+    shown = capsys.readouterr().out
+    assert "one plan" in shown
+    assert "floor" in shown
+    numbers = json.loads((here / "speed.json").read_text())
+    assert numbers["calls"] == 3
+    assert numbers["threads"] == 1
+    assert main(["bench", "plan", "run", "--calls", "0"]) == 1
+    assert "--calls 0 must be at least 1" in capsys.readouterr().err

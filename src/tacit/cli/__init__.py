@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from tacit.cli import audit, demo, evaluate, export, formats, import_logs, info, record, report, train
+from tacit.cli import audit, bench, demo, evaluate, export, formats, import_logs, info, record, report, train
 from tacit.cli.terminal import Stopped, Terminal
 
 DESCRIPTION = """World models for machines that must not guess.
@@ -33,6 +33,7 @@ Verb = (
     | Annotated[info.Info, tyro.conf.subcommand("info", prefix_name=False)]
     | Annotated[train.Train, tyro.conf.subcommand("train", prefix_name=False)]
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("eval", prefix_name=False)]
+    | Annotated[bench.Bench, tyro.conf.subcommand("bench", prefix_name=False)]
     | Annotated[report.ReportOptions, tyro.conf.subcommand("report", prefix_name=False)]
 )
 RUN: dict[type, Callable[[Any, Terminal], int]] = {
@@ -45,6 +46,7 @@ RUN: dict[type, Callable[[Any, Terminal], int]] = {
     info.Info: info.run,
     train.Train: train.run,
     evaluate.Evaluate: evaluate.run,
+    bench.Bench: bench.run,
     report.ReportOptions: report.run,
 }
 INTERRUPTED = 130  # what a shell says of a process that Ctrl-C ended
