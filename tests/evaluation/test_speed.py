@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from point_world import recipe, record
 
+from point_world import recipe, record
 from tacit import load
 from tacit.evaluation.speed import plan_speed
 from tacit.planning import PlanSettings
