@@ -8,12 +8,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tacit.contracts import Cost
+from tacit.contracts import Cost, Proposal
 from tacit.models.heads import GoalPolicy
 from tacit.models.heads import TemporalDistance as DistanceHead
 from tacit.models.jepa import JEPA
 from tacit.nn.precision import products_dtype
-from tacit.planning import Controller, FirstArrival, LatentDistance, Task, TemporalDistance, planner_for
+from tacit.planning import Controller, FirstArrival, ImaginedPolicy, LatentDistance, Task, TemporalDistance, planner_for
 from tacit.signals import Schema
 from tacit.training.calibration import Calibration
 from tacit.training.folder import RunConfig, read_run
@@ -58,6 +58,10 @@ class Run:
         """Squared latent distance to the goal's latent (B, D), summed over the horizon: the ablation."""
         return LatentDistance(goal=goal)
 
+    def proposals(self, goal: Tensor) -> Proposal:
+        """What the goal policy would do on the way to the goal's latent (B, D), as the model imagines it."""
+        return ImaginedPolicy(model=self.model, policy=self.policy.distribution, goal=goal)
+
     def controller(self, task: Task | str | Path, *, cost_for: CostFor | None = None, seed: int = 0) -> Controller:
         """Make a receding-horizon controller.
 
@@ -75,7 +79,9 @@ class Run:
             planner=planner_for(self.model, task.plan, seed=seed),
             cost_for=cost_for or self.arrival_cost,
             task=task,
+            proposals_for=self.proposals,
             calibration=self.calibration.one_step,
+            seed=seed,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -34,10 +34,13 @@ class Evaluate:
     """Scenes, half of them hard."""
     budget: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 200)")] = None
     """Actions per scene."""
+    protocol: Annotated[Literal["standard", "long", "strict"] | None, tyro.conf.arg(help_behavior_hint="(default: none)")] = None
+    """Scenes and budget of a named protocol, instead of scenes of which half are hard: standard and long are stretches of 25 and 75
+    steps of the recorder's own way, strict are goals in another region that must be kept."""
     seed: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 0)")] = None
     """Seed of the scenes and of the planner's samples."""
     manifest: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
-    """Scenes that were drawn before, instead of the four options above."""
+    """Scenes that were drawn before, instead of the five options above."""
     ablation_episodes: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: all)")] = None
     """Scenes for the ablation, the first ones."""
     data: Annotated[Path | None, tyro.conf.arg(metavar="DATA", help_behavior_hint="(default: where it was)")] = None
@@ -95,9 +98,15 @@ def manifest_of(options: Evaluate, trained: Run) -> Manifest:
     Raises:
         ValueError: A manifest and something that it decides are both given, or there is nothing that names a world.
     """
-    from tacit.evaluation.protocol import Manifest, Protocol, draw_manifest
+    from tacit.evaluation.protocol import NAMED, Manifest, Protocol, draw_manifest
 
-    own = {"world": options.world, "episodes": options.episodes, "budget": options.budget, "seed": options.seed}
+    own = {
+        "world": options.world,
+        "episodes": options.episodes,
+        "budget": options.budget,
+        "protocol": options.protocol,
+        "seed": options.seed,
+    }
     if options.manifest is not None:
         if given := [name for name, value in own.items() if value is not None]:
             raise ValueError(f"--{given[0]} is decided by the manifest {options.manifest}; leave out one of the two")
@@ -105,10 +114,14 @@ def manifest_of(options: Evaluate, trained: Run) -> Manifest:
     name = options.world or trained.config.source.get("world")
     if not isinstance(name, str):
         raise ValueError(f"{options.run} was not trained on a simulated world; say where to plan with --world")
+    if options.protocol is not None and options.budget is not None:
+        raise ValueError(f"--budget is decided by --protocol {options.protocol}; leave out one of the two")
     episodes, budget, seed = (
         default if given is None else given
         for given, default in ((options.episodes, EPISODES), (options.budget, BUDGET), (options.seed, SEED))
     )
+    if options.protocol is not None:
+        return draw_manifest(NAMED[options.protocol](name, episodes=episodes, seed=seed))
     return draw_manifest(Protocol(world=name, episodes=episodes, budget=budget, seed=seed))
 
 

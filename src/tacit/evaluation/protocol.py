@@ -91,6 +91,10 @@ class Protocol:
         return cls(world=world, episodes=episodes, seed=seed, budget=200, hard_share=1.0, hold=5)
 
 
+NAMED: Mapping[str, Callable[..., Protocol]] = {"standard": Protocol.standard, "long": Protocol.long, "strict": Protocol.strict}
+"""Protocols that have a name: (world, episodes=, seed=) -> protocol."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The scenes of a protocol, one per episode."""

@@ -6,6 +6,8 @@ from tacit.planning.costs import ActionEffort, FirstArrival, LatentDistance, Tem
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, Verdict
 from tacit.planning.history import one_step_error
 from tacit.planning.limits import BoxLimits, NormLimit, action_limits
+from tacit.planning.proposals import ImaginedPolicy
+from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
 from tacit.planning.task import ActionLimit, Fallback, Goal, PlanSettings, Task, TaskError
 
 __all__ = [
@@ -21,9 +23,12 @@ __all__ = [
     "Fallback",
     "FirstArrival",
     "Goal",
+    "ImaginedPolicy",
     "LatentDistance",
     "NormLimit",
     "PlanSettings",
+    "ProposeVerify",
+    "ProposeVerifyConfig",
     "Task",
     "TaskError",
     "TemporalDistance",

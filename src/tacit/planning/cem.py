@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tacit.contracts import Plan, Problem, Spent, WorldModel
 from tacit.planning.rollout import Candidates, scored
+from tacit.planning.search import Noise, first_guess, now, resting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,8 @@ class CEMConfig:
 class CEM:
     """Cross-entropy method over action sequences (Rubinstein and Kroese, 2004), for a batch of independent problems.
 
-    The mean of the Gaussian is itself the first candidate of every iteration. Candidates are moved inside the action limits before
+    The mean of the Gaussian is itself the first candidate of every iteration; a problem's proposals take the places of samples in the
+    first one. Candidates are moved inside the action limits before
     they are scored, so that what was scored is what is returned. The result is the best candidate of all iterations.
 
     The same seed and the same calls give the same plans.
@@ -79,8 +81,7 @@ class CEM:
         """
         self._model = model
         self._config = config
-        self._seed = seed
-        self._generator = torch.Generator().manual_seed(seed)
+        self._noise = Noise(seed)
 
     def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
         """Find a low-cost action sequence inside the limits; see `tacit.contracts.Planner`.
@@ -89,30 +90,30 @@ class CEM:
         deadline. `Plan.cost` contains what broken soft limits add.
 
         Raises:
-            ValueError: The warm start has another shape than (B, H, A), or the horizon is not positive.
+            ValueError: The warm start or the proposals have a wrong shape, or the horizon is not positive.
         """
         started = time.perf_counter()
         config, device = self._config, problem.history.device
         low, high = problem.action_limits.low, problem.action_limits.high
-        shape = (len(problem.history), problem.horizon, len(low))
-        if problem.horizon < 1:
-            raise ValueError(f"the horizon must be at least 1, not {problem.horizon}")
-        if warm_start is not None and warm_start.shape != shape:
-            raise ValueError(f"the warm start has shape {tuple(warm_start.shape)} instead of (B, H, A) = {shape}")
+        shape = (len(problem.history), config.candidates, problem.horizon, len(low))
 
         with torch.no_grad():
             half_range = (high - low) / 2
-            guess = (low + half_range).expand(shape) if warm_start is None else warm_start.to(device)
-            mean = problem.action_limits.project(guess[:, None], problem.previous)[:, 0]
-            std = (config.initial_std * half_range).expand(shape)
+            mean = first_guess(problem, warm_start)
+            std = (config.initial_std * half_range).expand(mean.shape)
             best: Candidates | None = None
-            now, cut, iterations = started, False, 0
+            current, cut, iterations = started, False, 0
             while True:
-                began = now
-                noise = std[:, None] * self._noise(shape, device)
+                began = current
+                noise = self._noise.smooth(shape, config.noise_correlation, device)
+                noise[:, 0] = 0
+                noise = std[:, None] * noise
                 proposals = mean[:, None] + noise
                 if local := int(config.local_share * config.candidates):
-                    proposals[:, -local:] = low + half_range + _resting(local, shape[1], device)[..., None] * noise[:, -local:]
+                    proposals[:, -local:] = low + half_range + resting(local, problem.horizon, device)[..., None] * noise[:, -local:]
+                if problem.proposals is not None and iterations == 0:
+                    given = problem.proposals[:, : config.candidates - 1]
+                    proposals[:, 1 : 1 + given.shape[1]] = given
                 candidates = scored(self._model, problem, proposals, config.soft_weight)
                 order = candidates.ranked()
                 found = candidates.at(order[:, :1])
@@ -121,28 +122,13 @@ class CEM:
                 if iterations == config.iterations:
                     break
                 if deadline is not None:
-                    now = _now(device)
-                    if cut := now + (now - began) > deadline:
+                    current = now(device)
+                    if cut := current + (current - began) > deadline:
                         break
                 mean, std = self._fitted(mean, std, candidates.at(order[:, : config.elites]), config.min_std * half_range)
         assert best is not None
-        spent = Spent(seconds=_now(device) - started, iterations=iterations, candidates=iterations * config.candidates, cut_by_deadline=cut)
+        spent = Spent(seconds=now(device) - started, iterations=iterations, candidates=iterations * config.candidates, cut_by_deadline=cut)
         return best.as_plan(spent)
-
-    def _noise(self, shape: tuple[int, int, int], device: torch.device) -> Tensor:
-        """Standard normal noise (B, K, H, A), correlated along H as an AR(1) process; 0 for the first candidate, the mean."""
-        batch, horizon, size = shape
-        if self._generator.device != device:
-            self._generator = torch.Generator(device).manual_seed(self._seed)
-        noise = torch.randn((batch, self._config.candidates, horizon, size), generator=self._generator, device=device)
-        if rho := self._config.noise_correlation:
-            steps = torch.arange(horizon, device=device, dtype=torch.float32)
-            # Cholesky factor of the correlation rho^|i-j|: how the noise of step j still acts in step i.
-            factor = (rho ** (steps[:, None] - steps)).tril()
-            factor[:, 1:] *= (1 - rho**2) ** 0.5
-            noise = factor @ noise
-        noise[:, 0] = 0
-        return noise
 
     def _fitted(self, mean: Tensor, std: Tensor, elites: Candidates, min_std: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (B, H, A) of the elites with a finite cost, blended with the old; the old where there is none."""
@@ -157,16 +143,3 @@ class CEM:
             torch.where(fitted, torch.lerp(new_mean, mean, keep), mean),
             torch.where(fitted, torch.lerp(new_std, std, keep).maximum(min_std), std),
         )
-
-
-def _resting(count: int, horizon: int, device: torch.device) -> Tensor:
-    """1 while a candidate moves and 0 once it rests, (count, H): from never moving to moving all the time, more of them short."""
-    moving = torch.linspace(0.0, 1.0, count, device=device).square() * horizon
-    return (torch.arange(horizon, device=device) < moving[:, None].round()).float()
-
-
-def _now(device: torch.device) -> float:
-    """The clock, after all work that was given to the device is done."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-    return time.perf_counter()

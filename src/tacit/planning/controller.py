@@ -15,28 +15,40 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from tacit.contracts import Cost, Limit, Plan, Planner, Problem, WorldModel
+from tacit.contracts import Cost, Limit, Plan, Planner, Problem, Proposal, WorldModel
 from tacit.planning.cem import CEM, CEMConfig
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, Verdict
 from tacit.planning.history import LatentHistory
 from tacit.planning.limits import action_limits
-from tacit.planning.task import Fallback, PlanSettings, Task
+from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
+from tacit.planning.search import Noise
+from tacit.planning.task import Fallback, PlanSettings, Task, TaskError
 from tacit.signals import Role, Schema
 
 _FALLBACK_WORDS = {Fallback.HOLD: "holding the last action", Fallback.ZERO: "applying zero"}
 
 
 def planner_for(model: WorldModel, settings: PlanSettings, *, seed: int = 0) -> Planner:
-    """The planner that a task names, with a tenth of the candidates as elites."""
+    """The planner that a task names, with about a tenth of the candidates as elites."""
+    elites = max(1, settings.candidates // 10)
+    if settings.planner == "propose-verify":
+        refining = ProposeVerifyConfig(
+            candidates=settings.candidates,
+            elites=elites,
+            iterations=settings.iterations,
+            initial_std=settings.initial_std,
+            noise_correlation=settings.noise_correlation,
+        )
+        return ProposeVerify(model, refining, seed=seed)
     config = CEMConfig(
         candidates=settings.candidates,
-        elites=max(1, settings.candidates // 10),
+        elites=elites,
         iterations=settings.iterations,
         initial_std=settings.initial_std,
         noise_correlation=settings.noise_correlation,
         local_share=settings.local_share,
     )
-    return {"cem": CEM}[settings.planner](model, config, seed=seed)
+    return CEM(model, config, seed=seed)
 
 
 @final
@@ -54,8 +66,10 @@ class Controller:
         planner: Planner,
         cost_for: Callable[[Tensor], Cost],
         task: Task,
+        proposals_for: Callable[[Tensor], Proposal] | None = None,
         limits: tuple[Limit, ...] = (),
         calibration: ArrayLike | None = None,
+        seed: int = 0,
     ) -> None:
         """Check the task against the model and encode its goal.
 
@@ -64,11 +78,13 @@ class Controller:
             planner: Searches through the same model.
             cost_for: Makes the cost from the latents of the goals, (B, D).
             task: Goal, action limits, planner settings and fallback.
+            proposals_for: Makes what suggests actions from the latents of the goals, (B, D), as many as the task says; None for nothing.
             limits: Limits that are checked on the prediction.
             calibration: Errors of one-step predictions on held-out logs (`one_step_error`), in any order.
+            seed: Of the noise of proposals.
 
         Raises:
-            TaskError: The task does not fit the model's schema.
+            TaskError: The task does not fit the model's schema, or asks for proposals that nobody makes.
             ValueError: The goal leaves out an observation, or the calibration is empty or not finite.
         """
         self._model = model
@@ -77,6 +93,11 @@ class Controller:
         self._task = task
         self._action_limits = action_limits(model.schema, task)
         self._limits = limits
+        self._proposals_for = proposals_for
+        if task.plan.proposals and proposals_for is None:
+            raise TaskError("there is nobody to make proposals: leave them out, or use a controller of a run", "plan", "proposals")
+        self._noise = Noise(seed)
+        self._proposal: Proposal | None = None
         self._calibration = None if calibration is None else np.sort(np.asarray(calibration, dtype=np.float64), axis=None)
         if self._calibration is not None and not (self._calibration.size and np.isfinite(self._calibration).all()):
             raise ValueError("the calibration needs at least one error, and finite ones only")
@@ -189,7 +210,9 @@ class Controller:
             raise ValueError("there is no goal: give the task one, or reset(goal=...) one per machine")
         if len(self._goal) not in (1, batch):
             raise ValueError(f"there are {len(self._goal)} goals for {batch} machines")
-        self._cost = self._cost_for(self._goal.expand(batch, -1))
+        goal = self._goal.expand(batch, -1)
+        self._cost = self._cost_for(goal)
+        self._proposal = self._proposals_for(goal) if self._proposals_for is not None and self._task.plan.proposals else None
         self._history = LatentHistory(self._model, latent)
         self._action_limits = self._action_limits.to(latent.device)
         zero = torch.zeros(batch, self._model.schema.action_size, device=latent.device)
@@ -215,6 +238,9 @@ class Controller:
             action_limits=self._action_limits,
             limits=self._limits,
             horizon=settings.horizon,
+            proposals=None
+            if self._proposal is None
+            else self._proposal(history.latents, settings.horizon, settings.proposals, self._noise.generator(history.latents.device)),
         )
         deadline = None if settings.deadline_ms is None else started + settings.deadline_ms / 1e3
         return self._planner.plan(problem, self._warm_start(), deadline)

@@ -51,6 +51,16 @@ class Candidates:
             margins=self.margins[rows, index],
         )
 
+    def beside(self, other: Candidates) -> Candidates:
+        """These candidates and then the others, along K."""
+        return Candidates(
+            actions=torch.cat((self.actions, other.actions), 1),
+            trajectory=torch.cat((self.trajectory, other.trajectory), 1),
+            cost=torch.cat((self.cost, other.cost), 1),
+            violation=torch.cat((self.violation, other.violation), 1),
+            margins=torch.cat((self.margins, other.margins), 1),
+        )
+
     def improved_by(self, other: Candidates) -> Candidates:
         """The better one of two single candidates (K = 1) per batch element; these ones where neither is."""
         better = (other.violation < self.violation) | ((other.violation == self.violation) & (other.cost < self.cost))

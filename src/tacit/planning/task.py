@@ -21,7 +21,7 @@ from PIL import Image
 from tacit.located import EntryError, Source, read_toml, text_of
 from tacit.signals import Role, Schema, Signal
 
-PLANNERS = ("cem",)
+PLANNERS = ("cem", "propose-verify")
 """Names that `[plan] planner` may have."""
 
 
@@ -98,6 +98,7 @@ class PlanSettings:
         initial_std: Spread of the first samples, as a fraction of half the action range.
         noise_correlation: Correlation of the samples' noise from one action to the next, 0 to below 1; near 1 they go far.
         local_share: Share of the candidates that move for a while and then rest, whatever the last plan was, 0 to below 1.
+        proposals: Suggestions of the goal policy that are tried first, 0 to below the number of candidates.
 
     The defaults refine short plans, for goals in sight. One wide throw of long, smooth candidates finds a way round walls instead.
     """
@@ -111,11 +112,12 @@ class PlanSettings:
     initial_std: float = 0.5
     noise_correlation: float = 0.0
     local_share: float = 0.0
+    proposals: int = 0
 
     def __post_init__(self) -> None:
         if self.planner not in PLANNERS:
             raise TaskError(f"{self.planner!r} is not a planner; use one of: {', '.join(PLANNERS)}", "planner")
-        for name, least in (("horizon", 1), ("replan_every", 1), ("candidates", 2), ("iterations", 1)):
+        for name, least in (("horizon", 1), ("replan_every", 1), ("candidates", 2), ("iterations", 1), ("proposals", 0)):
             value = getattr(self, name)
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise TaskError(f"must be a whole number of at least {least}, not {value!r}", name)
@@ -126,6 +128,10 @@ class PlanSettings:
         for name in ("noise_correlation", "local_share"):
             if not 0 <= _number(getattr(self, name), name) < 1:
                 raise TaskError("must be at least 0 and below 1", name)
+        if self.proposals >= self.candidates:
+            raise TaskError(f"{self.proposals} leaves no candidate but proposals: there are {self.candidates} candidates", "proposals")
+        if self.planner != "cem" and self.local_share:
+            raise TaskError(f"planner {self.planner!r} has no such setting: half of its own samples come to rest", "local_share")
         if self.replan_every > self.horizon:
             raise TaskError(f"{self.replan_every} is more actions than the horizon of {self.horizon} plans", "replan_every")
 

@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 
+from tacit.worlds.cube import CubeWorld
+from tacit.worlds.point_maze import PointMazeWorld
+from tacit.worlds.push_t import PushTWorld
+from tacit.worlds.reacher import ReacherWorld
 from tacit.worlds.record import FrozenCamera, record
 from tacit.worlds.two_room import Layout, TwoRoomWorld
 from tacit.worlds.world import Env, Purpose, Recorder, Scene, Snapshot, World, blind, stream
@@ -24,6 +28,10 @@ __all__ = [
 WORLDS: Mapping[str, World] = {
     "two_room": TwoRoomWorld(name="two_room"),
     "two_room_fixed": TwoRoomWorld(name="two_room_fixed", layout=Layout()),
+    "reacher": ReacherWorld(name="reacher"),
+    "point_maze": PointMazeWorld(name="point_maze"),
+    "push_t": PushTWorld(name="push_t"),
+    "cube": CubeWorld(name="cube"),
 }
 
 

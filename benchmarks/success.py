@@ -1,0 +1,242 @@
+"""Success on a world: record, train several seeds, and let every policy try the same scenes of three protocols.
+
+    python benchmarks/success.py WORLD [--seeds 0 1 2] [--minutes 20] [--episodes 300] [--protocols standard long strict] [--work DIR]
+
+The protocols: `standard`, to where the recorder was 25 steps later, within 50; `long`, 75 steps and 150; `strict`, to a goal of another
+episode in another region within 200, kept for the last five moments. Policies: the planner, its inverse model alone, the cross-entropy
+method on latent distance, random actions, and none. What was finished in DIR is not done again, so a run that was stopped goes on. Numbers
+go to docs/results/WORLD.json after every policy, and with them a table and a plot.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+
+from tacit.atomic import atomic_write
+from tacit.data import EpisodeStore
+from tacit.evaluation.baselines import CloningPolicy, NoOpPolicy, PlannedPolicy, RandomPolicy
+from tacit.evaluation.intervals import wilson
+from tacit.evaluation.machine import cpu_model
+from tacit.evaluation.outcome import Outcome, compare, rates
+from tacit.evaluation.protocol import NAMED, Manifest, Policy, Protocol, draw_manifest, run
+from tacit.evaluation.suites import planning_for
+from tacit.planning import PlanSettings, Task
+from tacit.run import Run, load
+from tacit.training.fit import fit
+from tacit.training.recipes import Size, for_minutes
+from tacit.worlds import record, world
+
+matplotlib.use("Agg")
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+PROTOCOLS = NAMED
+PLANNER, INVERSE, LATENT, RANDOM, NOTHING = "planner", "inverse model alone", "CEM on latent distance", "random", "no action"
+COLOURS = {PLANNER: "#1f4e79", INVERSE: "#6b9ac4", LATENT: "#97a97c", RANDOM: "#c9ada7", NOTHING: "#d9d9d9"}
+CEM = PlanSettings(horizon=25, candidates=128, iterations=3, initial_std=1.0, noise_correlation=0.8, replan_every=2)
+
+Numbers = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logs:
+    """What is recorded of a world."""
+
+    episodes: int
+    steps: int = 100
+
+
+LOGS: Mapping[str, Logs] = {
+    "two_room": Logs(episodes=3000),
+    "reacher": Logs(episodes=2000),
+    "point_maze": Logs(episodes=2000, steps=200),
+    "push_t": Logs(episodes=2000),
+    "cube": Logs(episodes=1000, steps=200),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is measured.
+
+    Attributes:
+        world: Where.
+        seeds: Of training; scenes are of seed 1000 for all of them.
+        minutes: Of training.
+        size: Of the model.
+        episodes: Scenes per protocol.
+        protocols: Which ones.
+        work: Where logs and runs are kept.
+    """
+
+    world: tyro.conf.Positional[str]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    minutes: float = 20.0
+    size: Size = "s"
+    episodes: int = 300
+    protocols: tuple[str, ...] = tuple(PROTOCOLS)
+    work: Path = Path("data/success")
+
+
+def recorded(options: Options, numbers: Numbers) -> EpisodeStore:
+    """The logs, recorded now or before."""
+    logs, path = LOGS[options.world], options.work / options.world
+    began = time.perf_counter()
+    store = record(world(options.world), path, episodes=logs.episodes, steps=logs.steps, seed=0)
+    if (seconds := time.perf_counter() - began) > 5 or "recording" not in numbers:
+        numbers["recording"] = {"episodes": logs.episodes, "steps": logs.steps, "frames": int(store.lengths.sum()) + len(store)}
+        numbers["recording"] |= {"seconds": round(seconds, 1)}
+    return store
+
+
+def trained(options: Options, store: EpisodeStore, seed: int) -> Run:
+    """The run of a seed, trained now or before."""
+    out = options.work / f"{options.world}-{options.size}-{options.minutes:g}-{seed}"
+    if not (out / "config.json").is_file():
+        resume = (out / "checkpoints").is_dir()
+        fit(store, out, for_minutes(options.size, options.minutes), seed=seed, resume=resume)
+    return load(out)
+
+
+def policies(trained: Run, protocol: Protocol) -> dict[str, Callable[[], Policy]]:
+    """Everybody who tries, the planner first."""
+    arena, settings = world(protocol.world), planning_for(protocol)
+    return {
+        PLANNER: lambda: PlannedPolicy(trained.controller(Task(plan=settings))),
+        INVERSE: lambda: CloningPolicy(trained.model, trained.policy),
+        LATENT: lambda: PlannedPolicy(trained.controller(Task(plan=CEM), cost_for=trained.latent_cost)),
+        RANDOM: lambda: RandomPolicy(arena),
+        NOTHING: lambda: NoOpPolicy(arena.schema),
+    }
+
+
+def tried(manifest: Manifest, made: Mapping[str, Callable[[], Policy]], found: Numbers, save: Callable[[], None]) -> None:
+    """Let each policy try that has not yet; all but the planner are compared with it, scene by scene."""
+    outcomes: dict[str, Outcome] = {}
+    for name, policy in made.items():
+        if name in found:
+            continue
+        if name != PLANNER and PLANNER not in outcomes and PLANNER in found:
+            outcomes[PLANNER] = outcome_of(manifest, found[PLANNER]["solved"])
+        began = time.perf_counter()
+        outcomes[name] = run(manifest, policy())
+        numbers: Numbers = rates(outcomes[name]).overall.numbers() | {"seconds": round(time.perf_counter() - began, 1)}
+        numbers["seconds_per_action"] = round(outcomes[name].seconds_per_action, 6)
+        if name == PLANNER:
+            numbers["solved"] = np.flatnonzero(outcomes[name].success).tolist()
+        else:
+            against = compare(outcomes[PLANNER], outcomes[name])
+            low, high = against.interval
+            numbers["planner_ahead"] = {"difference": round(against.difference, 4), "low": round(low, 4), "high": round(high, 4)}
+        found[name] = numbers
+        save()
+        Console().print(f"  {name}: {numbers['rate']:.1%} ({numbers['low']:.1%} to {numbers['high']:.1%}), {numbers['seconds']:.0f} s")
+
+
+def outcome_of(manifest: Manifest, solved: list[int]) -> Outcome:
+    """An outcome that is known by the scenes that were solved only."""
+    distance = np.ones((len(manifest.scenes), 1))
+    distance[solved] = 0.0
+    return Outcome(digest=manifest.digest, hard=manifest.hard, distance=distance, tolerance=0.5, unit="", seconds_per_action=0.0, hold=0)
+
+
+def pooled(results: Numbers, protocol: str, name: str) -> tuple[int, int, list[float]] | None:
+    """Successes and episodes over all seeds, and the rate of each seed."""
+    cells = [s["protocols"][protocol][name] for s in results["seeds"].values() if name in s["protocols"].get(protocol, {})]
+    if not cells:
+        return None
+    return sum(c["successes"] for c in cells), sum(c["episodes"] for c in cells), [c["rate"] for c in cells]
+
+
+def table(results: Numbers) -> str:
+    """Success in percent as a table of Markdown, all seeds together."""
+    recording, seeds = results["recording"], results["seeds"]
+    lines = [
+        f"# {results['world']}",
+        "",
+        f"{recording['episodes']:,} recorded episodes of {recording['steps']} steps ({recording['seconds']:.0f} s); {results['minutes']:g} "
+        f"minutes of training at size `{results['size']}`, training seeds {', '.join(seeds)}; {results['episodes']} scenes per protocol. "
+        f"Success in percent with 95 % intervals over all seeds, and each seed in brackets. {results['cpu']}.",
+        "",
+        "| | " + " | ".join(PROTOCOLS) + " |",
+        "|---" * (1 + len(PROTOCOLS)) + "|",
+    ]
+    for name in COLOURS:
+        cells = []
+        for protocol in PROTOCOLS:
+            if (found := pooled(results, protocol, name)) is None:
+                cells.append("not measured")
+                continue
+            successes, episodes, each = found
+            low, high = wilson(successes, episodes)
+            single = ", ".join(f"{100 * rate:.1f}" for rate in each)
+            cells.append(f"{100 * successes / episodes:.1f} ({100 * low:.1f}–{100 * high:.1f}) [{single}]")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", f"![success]({results['world']}.svg)", ""])
+
+
+def draw(results: Numbers, path: Path) -> None:
+    """The same as bars."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 3.2), layout="constrained")
+    width = 0.8 / len(COLOURS)
+    for i, (name, colour) in enumerate(COLOURS.items()):
+        for j, protocol in enumerate(PROTOCOLS):
+            if (found := pooled(results, protocol, name)) is None:
+                continue
+            successes, episodes, _ = found
+            rate, (low, high) = successes / episodes, wilson(successes, episodes)
+            where = j - 0.4 + (i + 0.5) * width
+            axes.bar(where, 100 * rate, width * 0.92, color=colour, label=name if j == 0 else None)
+            axes.plot([where, where], [100 * low, 100 * high], color="black", linewidth=1)
+    axes.set(xticks=range(len(PROTOCOLS)), xticklabels=list(PROTOCOLS), ylim=(0, 104), ylabel="success, %")
+    axes.set_title(results["world"], loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.1))
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def main(options: Options) -> None:
+    torch.set_num_threads(1)
+    path = RESULTS / f"{options.world}.json"
+    setting = {"world": options.world, "minutes": options.minutes, "size": options.size, "episodes": options.episodes}
+    results: Numbers = json.loads(path.read_text()) if path.is_file() else {}
+    if {name: results.get(name) for name in setting} != setting:
+        results = setting | {"seeds": {}}
+    results["cpu"] = cpu_model()
+
+    def save() -> None:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, json.dumps(results, indent=1) + "\n")
+
+    store = recorded(options, results)
+    for seed in options.seeds:
+        model = trained(options, store, seed)
+        cell = results["seeds"].setdefault(str(seed), {"protocols": {}})
+        for name in options.protocols:
+            manifest = draw_manifest(PROTOCOLS[name](options.world, episodes=options.episodes, seed=1000))
+            Console().print(f"{options.world}, seed {seed}, {name} {manifest.digest[:12]}")
+            found = cell["protocols"].setdefault(name, {"digest": manifest.digest})
+            if found["digest"] != manifest.digest:
+                found = cell["protocols"][name] = {"digest": manifest.digest}
+            tried(manifest, policies(model, manifest.protocol), found, save)
+    save()
+    atomic_write(RESULTS / f"{options.world}.md", table(results))
+    draw(results, RESULTS / f"{options.world}.svg")
+    Console().print(table(results), markup=False)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

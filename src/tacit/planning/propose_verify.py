@@ -1,0 +1,132 @@
+"""Propose and verify: a policy's suggestions, tried in imagination beside a few of the search's own, and refined.
+
+A policy cloned from the logs knows ways that no blind search finds in time, and is wrong now and then; a world model can tell. The search
+keeps several ways alive: each of the best candidates is refined around itself, not around the mean of all of them, which may lead into the
+wall between two good ways. Dimensions: B batch, K candidates, P proposals, E elites, C children, H horizon, A action.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from tacit.contracts import Plan, Problem, Spent, WorldModel
+from tacit.planning.rollout import Candidates, scored
+from tacit.planning.search import Noise, first_guess, now, resting
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposeVerifyConfig:
+    """Settings of the search.
+
+    Attributes:
+        candidates: K, action sequences per iteration.
+        elites: E, how many of them are refined.
+        iterations: Iterations when no deadline cuts them; the first one verifies, the others refine.
+        initial_std: Standard deviation of the search's own samples, as a fraction of half the range of each action element.
+        refine_std: The same of the first refinement; each later one is half of that.
+        noise_correlation: Correlation of the noise of one step with that of the next, in [0, 1).
+        soft_weight: Cost of a shortfall of 1 in a soft limit's margin.
+
+    Raises:
+        ValueError: A setting is out of its domain.
+    """
+
+    candidates: int = 96
+    elites: int = 8
+    iterations: int = 2
+    initial_std: float = 0.8
+    refine_std: float = 0.15
+    noise_correlation: float = 0.8
+    soft_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.elites <= self.candidates:
+            raise ValueError(f"elites must be between 1 and the {self.candidates} candidates, not {self.elites}")
+        if self.iterations < 1:
+            raise ValueError(f"iterations must be at least 1, not {self.iterations}")
+        if not (self.initial_std > 0 and self.refine_std > 0):
+            raise ValueError(f"initial_std and refine_std must be positive, not {self.initial_std} and {self.refine_std}")
+        if not 0 <= self.noise_correlation < 1:
+            raise ValueError("noise_correlation must be at least 0 and below 1")
+        if not self.soft_weight >= 0:
+            raise ValueError(f"soft_weight must not be negative, but is {self.soft_weight}")
+
+
+@final
+class ProposeVerify:
+    """Verifies a problem's proposals, the last plan and samples of its own, and refines the best, for a batch of independent problems.
+
+    The first candidate is the last plan. Proposals come next, all of them if they are fewer than K; half of what is left are samples
+    around the last plan and half move for a while and then rest. Without proposals all candidates are samples: a wide search. The
+    result is the best candidate of all iterations. The same seed and the same calls give the same plans.
+    """
+
+    def __init__(self, model: WorldModel, config: ProposeVerifyConfig, *, seed: int = 0) -> None:
+        """Args:
+        model: Predicts what actions do.
+        config: Settings of the search.
+        seed: Seed of the noise.
+        """
+        self._model = model
+        self._config = config
+        self._noise = Noise(seed)
+
+    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
+        """Find a low-cost action sequence inside the limits; see `tacit.contracts.Planner`.
+
+        The first iteration is always made. A further one is started only when, at the duration of the one before, it ends before the
+        deadline. `Plan.cost` contains what broken soft limits add.
+
+        Raises:
+            ValueError: The warm start or the proposals have a wrong shape, or the horizon is not positive.
+        """
+        started = time.perf_counter()
+        config, device = self._config, problem.history.device
+        with torch.no_grad():
+            trials = self._first(problem, first_guess(problem, warm_start))
+            tried, cut, current = 0, False, started
+            kept: Candidates | None = None
+            for iteration in range(config.iterations):
+                began = current
+                candidates = scored(self._model, problem, trials, config.soft_weight)
+                tried += trials.shape[1]
+                pool = candidates if kept is None else kept.beside(candidates)
+                kept = pool.at(pool.ranked()[:, : config.elites])
+                if iteration + 1 == config.iterations:
+                    break
+                if deadline is not None:
+                    current = now(device)
+                    if cut := current + (current - began) > deadline:
+                        break
+                trials = self._children(problem, kept.actions, config.refine_std * 0.5**iteration)
+        assert kept is not None
+        best = kept.at(torch.zeros(len(problem.history), 1, dtype=torch.int64, device=device))
+        return best.as_plan(Spent(seconds=now(device) - started, iterations=iteration + 1, candidates=tried, cut_by_deadline=cut))
+
+    def _first(self, problem: Problem, last: Tensor) -> Tensor:
+        """What is verified first, (B, K, H, A)."""
+        config, limits = self._config, problem.action_limits
+        parts = [last[:, None]]
+        if problem.proposals is not None:
+            parts.append(problem.proposals[:, : config.candidates - 1].to(last))
+        left = config.candidates - sum(part.shape[1] for part in parts)
+        if left:
+            half_range = (limits.high - limits.low) / 2
+            shape = (len(last), left, *last.shape[1:])
+            noise = config.initial_std * half_range * self._noise.smooth(shape, config.noise_correlation, last.device)
+            still = left // 2
+            parts.append(last[:, None] + noise[:, still:])
+            parts.append(limits.low + half_range + resting(still, problem.horizon, last.device)[..., None] * noise[:, :still])
+        return torch.cat(parts, dim=1)
+
+    def _children(self, problem: Problem, elites: Tensor, std: float) -> Tensor:
+        """Smooth variations of the elites (B, E, H, A), as many for each, (B, about K, H, A)."""
+        limits, (batch, count, horizon, size) = problem.action_limits, elites.shape
+        each = max(1, self._config.candidates // count)
+        noise = self._noise.smooth((batch, count * each, horizon, size), self._config.noise_correlation, elites.device)
+        return elites.repeat_interleave(each, dim=1) + std * (limits.high - limits.low) / 2 * noise

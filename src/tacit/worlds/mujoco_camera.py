@@ -1,0 +1,141 @@
+"""Pictures of a MuJoCo simulation without a screen: one setting, on a raw pair of model and data.
+
+Software rendering is what most machines have, so everything that costs time and shows nothing that matters is off: shadows,
+reflections and multisampling. They stay off throughout, because an image must not depend on who asked for it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes.util
+import importlib
+import itertools
+import os
+import sys
+import weakref
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Frame = NDArray[np.uint8]
+
+OPEN: list[Any] = []  # renderers of this process that have not been closed
+
+
+def headless(package: str) -> Any:
+    """Import `mujoco`, or a package that imports it, such that it renders without a screen.
+
+    MuJoCo chooses its graphics library from the environment variable MUJOCO_GL when it is first imported. Where the variable is unset,
+    and only then, it becomes `egl`, or `osmesa` where there is no EGL.
+
+    Args:
+        package: Name of the module, for example `mujoco` or `dm_control.suite.reacher`.
+
+    Returns:
+        The module.
+
+    Raises:
+        ImportError: The package is not installed; the message names the extra.
+        RuntimeError: MUJOCO_GL is empty, or this machine has no library that renders without a screen.
+    """
+    if "mujoco" not in sys.modules and sys.platform.startswith("linux"):
+        choose_graphics()
+    try:
+        module = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        missing = (error.name or package).split(".")[0]
+        raise ImportError(f"this world needs the package {missing}: pip install 'tacit[worlds]'") from error
+    close_first()
+    return module
+
+
+def choose_graphics() -> None:
+    """Set MUJOCO_GL where it is unset.
+
+    Raises:
+        RuntimeError: The variable is empty, or there is neither EGL nor OSMesa.
+    """
+    chosen = os.environ.get("MUJOCO_GL")
+    if chosen == "":
+        raise RuntimeError("the environment variable MUJOCO_GL is empty: unset it, or set it to egl or osmesa")
+    if chosen is None:
+        found = [name for name, library in (("egl", "EGL"), ("osmesa", "OSMesa")) if ctypes.util.find_library(library)]
+        if not found:
+            raise RuntimeError("nothing renders without a screen here: install EGL or OSMesa (Debian: libegl1 or libosmesa6)")
+        os.environ["MUJOCO_GL"] = found[0]
+
+
+def switch_effects_off(model: Any) -> None:
+    """Switch shadows, reflections and multisampling off in a `mujoco.MjModel`, before anything is rendered of it."""
+    model.vis.quality.shadowsize = 0
+    model.vis.quality.offsamples = 0
+    model.light_castshadow[:] = 0
+    model.mat_reflectance[:] = 0.0
+
+
+def close(renderer: Any) -> None:
+    """Close a `mujoco.Renderer` that is still open."""
+    if renderer in OPEN:
+        OPEN.remove(renderer)
+        renderer.close()
+
+
+def close_all() -> None:
+    """Close every open `mujoco.Renderer`."""
+    for renderer in OPEN.copy():
+        close(renderer)
+
+
+def close_first() -> None:
+    """At exit, close renderers before anything else. MuJoCo and dm_control end the display that all of them draw on as their last act; a
+    renderer that closes later complains.
+    """
+    atexit.unregister(close_all)
+    atexit.register(close_all)
+
+
+@final
+class Camera:
+    """What one camera of a model sees.
+
+    Nothing is opened before the first image; the graphics context closes with `close`, or else with the camera's end. Environments
+    may share a model and its camera, because a context takes time and memory; all images must then be taken in one thread.
+
+    Args:
+        model: A `mujoco.MjModel`; its effects are switched off.
+        view: A `mujoco.MjvCamera`, or the number or the name of a camera of the model.
+        size: Side of the square image, pixels.
+        fineness: Each pixel is the mean of `fineness` squared ones of a finer drawing; 1 draws the image directly. What moves by less than
+            a pixel shows only in a finer drawing, and it costs less than multisampling.
+    """
+
+    def __init__(self, model: Any, view: Any, *, size: int = 64, fineness: int = 1) -> None:
+        switch_effects_off(model)
+        self._model, self._view, self._size, self._fineness = model, view, size, fineness
+        self._renderer: Any = None
+        self._closing: weakref.finalize[[Any], Camera] | None = None
+
+    def image(self, data: Any) -> Frame:
+        """What the camera shows of a `mujoco.MjData` whose kinematics are up to date (`mj_forward`), (size, size, 3) RGB."""
+        if self._renderer is None:
+            side = self._size * self._fineness
+            self._renderer = headless("mujoco").Renderer(self._model, side, side)
+            OPEN.append(self._renderer)
+            self._closing = weakref.finalize(self, close, self._renderer)
+            close_first()
+        self._renderer.update_scene(data, self._view)
+        drawing: Frame = self._renderer.render()
+        if self._fineness == 1:
+            return drawing
+        parts = range(self._fineness)
+        total = np.full((self._size, self._size, 3), self._fineness**2 // 2, np.uint16)  # rounds to the nearest
+        for i, j in itertools.product(parts, parts):
+            total += drawing[i :: self._fineness, j :: self._fineness]
+        return (total // self._fineness**2).astype(np.uint8)
+
+    def close(self) -> None:
+        """Free the graphics context; a later image opens a new one."""
+        if self._closing is not None:
+            self._closing()
+        self._renderer = self._closing = None
