@@ -8,7 +8,7 @@ from typing import TypeAlias
 import pytest
 
 from tacit.contracts import Planner, WorldModel
-from tacit.planning import CEM, CEMConfig
+from tacit.planning import CEM, CEMConfig, ProposeVerify, ProposeVerifyConfig
 
 MakePlanner: TypeAlias = Callable[..., Planner]
 
@@ -17,7 +17,12 @@ def make_cem(model: WorldModel, *, effort: int = 3, candidates: int = 128, seed:
     return CEM(model, CEMConfig(candidates=candidates, elites=candidates // 10, iterations=effort, min_std=0.0), seed=seed)
 
 
-PLANNERS: dict[str, MakePlanner] = {"cem": make_cem}
+def make_propose_verify(model: WorldModel, *, effort: int = 3, candidates: int = 128, seed: int = 0) -> Planner:
+    config = ProposeVerifyConfig(candidates=candidates, elites=4, iterations=effort, refine_std=0.3, shrink=0.85, noise_correlation=0.0)
+    return ProposeVerify(model, config, seed=seed)
+
+
+PLANNERS: dict[str, MakePlanner] = {"cem": make_cem, "propose-verify": make_propose_verify}
 
 
 @pytest.fixture(params=PLANNERS.values(), ids=PLANNERS.keys())

@@ -430,3 +430,35 @@ def test_an_episode_keeps_its_machines_and_needs_a_goal() -> None:
 def test_every_planner_of_a_task_can_be_built() -> None:
     for name in PLANNERS:
         assert isinstance(planner_for(LinearWorld(), PlanSettings(planner=name, candidates=5)), Planner)
+
+
+def test_proposals_are_made_for_every_plan_and_tried() -> None:
+    """A proposal that knows the way is followed by a search that could not find it."""
+    asked: list[tuple[int, int]] = []
+
+    def suggests(goal: Tensor) -> Callable[..., Tensor]:
+        def proposal(history: Tensor, horizon: int, count: int, generator: torch.Generator) -> Tensor:
+            asked.append((horizon, count))
+            return (goal - history[:, -1])[:, None, None].mul(10).clamp(-1, 1).expand(-1, count, horizon, -1)
+
+        return proposal
+
+    task = replace(reach(0.7, -0.3), plan=PlanSettings(planner="propose-verify", horizon=1, candidates=4, iterations=1, proposals=2))
+    world = LinearWorld()
+    driver = Controller(
+        model=world,
+        planner=planner_for(world, task.plan),
+        cost_for=lambda goal: LatentDistance(goal=goal),
+        task=task,
+        proposals_for=suggests,
+    )
+    state = np.zeros(2)
+    for _ in range(9):
+        state = state + 0.1 * driver.act({"state": state}).action
+    assert np.abs(state - (0.7, -0.3)).max() < 1e-5
+    assert asked == [(1, 2)] * 9
+
+
+def test_proposals_that_nobody_makes_are_refused() -> None:
+    with pytest.raises(TaskError, match="nobody to make proposals"):
+        controller(LinearWorld(), replace(reach(1.0, 1.0), plan=PlanSettings(proposals=3)))

@@ -28,7 +28,8 @@ class ProposeVerifyConfig:
         elites: E, how many of them are refined.
         iterations: Iterations when no deadline cuts them; the first one verifies, the others refine.
         initial_std: Standard deviation of the search's own samples, as a fraction of half the range of each action element.
-        refine_std: The same of the first refinement; each later one is half of that.
+        refine_std: The same of the first refinement.
+        shrink: What is left of it at each later one, above 0 and at most 1.
         noise_correlation: Correlation of the noise of one step with that of the next, in [0, 1).
         soft_weight: Cost of a shortfall of 1 in a soft limit's margin.
 
@@ -41,6 +42,7 @@ class ProposeVerifyConfig:
     iterations: int = 2
     initial_std: float = 0.8
     refine_std: float = 0.15
+    shrink: float = 0.5
     noise_correlation: float = 0.8
     soft_weight: float = 1.0
 
@@ -51,6 +53,8 @@ class ProposeVerifyConfig:
             raise ValueError(f"iterations must be at least 1, not {self.iterations}")
         if not (self.initial_std > 0 and self.refine_std > 0):
             raise ValueError(f"initial_std and refine_std must be positive, not {self.initial_std} and {self.refine_std}")
+        if not 0 < self.shrink <= 1:
+            raise ValueError(f"shrink must be above 0 and at most 1, but is {self.shrink}")
         if not 0 <= self.noise_correlation < 1:
             raise ValueError("noise_correlation must be at least 0 and below 1")
         if not self.soft_weight >= 0:
@@ -103,7 +107,7 @@ class ProposeVerify:
                     current = now(device)
                     if cut := current + (current - began) > deadline:
                         break
-                trials = self._children(problem, kept.actions, config.refine_std * 0.5**iteration)
+                trials = self._children(problem, kept.actions, config.refine_std * config.shrink**iteration)
         assert kept is not None
         best = kept.at(torch.zeros(len(problem.history), 1, dtype=torch.int64, device=device))
         return best.as_plan(Spent(seconds=now(device) - started, iterations=iteration + 1, candidates=tried, cut_by_deadline=cut))
