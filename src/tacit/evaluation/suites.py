@@ -38,7 +38,16 @@ from tacit.worlds import world
 # One wide throw of long, smooth candidates: what finds a door that the learned distance does not see.
 PLAN = PlanSettings(horizon=40, candidates=128, iterations=1, replan_every=4, initial_std=1.2, noise_correlation=0.95, local_share=0.3)
 # A few suggestions of the goal policy, verified in imagination and refined: for goals that the logs know a way to.
-REACH = PlanSettings(horizon=25, candidates=96, iterations=2, replan_every=2)
+REACH = PlanSettings(
+    planner="propose-verify",
+    horizon=25,
+    candidates=64,
+    iterations=2,
+    proposals=32,
+    replan_every=2,
+    initial_std=0.8,
+    noise_correlation=0.9,
+)
 MANIFEST, REPORT = "manifest.json", "report.html"
 REPLANS, WARM_UP = 200, 10  # calls whose latency is kept, and calls before them
 SECTIONS = ("floors", "ablation", "probe", "plan", "protocol", "machine", "model")  # of results.json, besides the success rates
