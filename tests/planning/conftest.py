@@ -8,7 +8,18 @@ from typing import TypeAlias
 import pytest
 
 from tacit.contracts import Planner, WorldModel
-from tacit.planning import CEM, CEMConfig, ProposeVerify, ProposeVerifyConfig
+from tacit.planning import (
+    CEM,
+    ICEM,
+    MPPI,
+    CEMConfig,
+    GradientConfig,
+    GradientPlanner,
+    ICEMConfig,
+    MPPIConfig,
+    ProposeVerify,
+    ProposeVerifyConfig,
+)
 
 MakePlanner: TypeAlias = Callable[..., Planner]
 
@@ -17,12 +28,31 @@ def make_cem(model: WorldModel, *, effort: int = 3, candidates: int = 128, seed:
     return CEM(model, CEMConfig(candidates=candidates, elites=candidates // 10, iterations=effort, min_std=0.0), seed=seed)
 
 
+def make_icem(model: WorldModel, *, effort: int = 3, candidates: int = 128, seed: int = 0) -> Planner:
+    config = ICEMConfig(candidates=candidates, elites=candidates // 20, iterations=effort, min_std=0.0, noise_exponent=0.5, decay=1.02)
+    return ICEM(model, config, seed=seed)
+
+
+def make_mppi(model: WorldModel, *, effort: int = 3, candidates: int = 128, seed: int = 0) -> Planner:
+    return MPPI(model, MPPIConfig(candidates=candidates, iterations=effort), seed=seed)
+
+
+def make_gradient(model: WorldModel, *, effort: int = 3, candidates: int = 128, seed: int = 0) -> Planner:
+    return GradientPlanner(model, GradientConfig(candidates=candidates, iterations=effort), seed=seed)
+
+
 def make_propose_verify(model: WorldModel, *, effort: int = 3, candidates: int = 128, seed: int = 0) -> Planner:
     config = ProposeVerifyConfig(candidates=candidates, elites=4, iterations=effort, refine_std=0.3, shrink=0.85, noise_correlation=0.0)
     return ProposeVerify(model, config, seed=seed)
 
 
-PLANNERS: dict[str, MakePlanner] = {"cem": make_cem, "propose-verify": make_propose_verify}
+PLANNERS: dict[str, MakePlanner] = {
+    "cem": make_cem,
+    "icem": make_icem,
+    "mppi": make_mppi,
+    "gradient": make_gradient,
+    "propose-verify": make_propose_verify,
+}
 
 
 @pytest.fixture(params=PLANNERS.values(), ids=PLANNERS.keys())

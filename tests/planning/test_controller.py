@@ -459,6 +459,39 @@ def test_proposals_are_made_for_every_plan_and_tried() -> None:
     assert asked == [(1, 2)] * 9
 
 
+def test_proposals_that_are_not_finite_are_not_tried_and_of_another_shape_are_refused(make_planner: MakePlanner) -> None:
+    task = replace(reach(0.7, -0.3), plan=PlanSettings(horizon=6, proposals=3))
+
+    def drive(proposed: Tensor) -> Controller:
+        world = LinearWorld()
+        return controller(world, task, make_planner(world), proposals_for=lambda goal: lambda *asked: proposed)
+
+    decision = drive(torch.full((1, 3, 6, 2), NAN)).act(seen(0, 0))
+    assert decision.verdict is Verdict.ACT
+    assert decision.action[0] > 0
+    with pytest.raises(ValueError, match=r"proposals have shape \(1, 3, 5, 2\)"):
+        drive(torch.zeros(1, 3, 5, 2)).act(seen(0, 0))
+
+
+def test_the_noise_of_proposals_is_of_the_seed_and_goes_on() -> None:
+    def drawn(seed: int) -> Tensor:
+        draws: list[Tensor] = []
+
+        def proposal(history: Tensor, horizon: int, count: int, generator: torch.Generator) -> Tensor:
+            draws.append(torch.randn(1, count, horizon, 2, generator=generator))
+            return draws[-1]
+
+        task = replace(reach(0.7, -0.3), plan=PlanSettings(horizon=6, proposals=3))
+        driver = controller(LinearWorld(), task, proposals_for=lambda goal: proposal, seed=seed)
+        for _ in range(2):
+            driver.act(seen(0, 0))
+        return torch.cat(draws)
+
+    assert torch.equal(drawn(0), drawn(0))
+    assert not torch.equal(drawn(0), drawn(1))
+    assert not torch.equal(*drawn(0).split(1))
+
+
 def test_proposals_that_nobody_makes_are_refused() -> None:
     with pytest.raises(TaskError, match="nobody to make proposals"):
         controller(LinearWorld(), replace(reach(1.0, 1.0), plan=PlanSettings(proposals=3)))

@@ -112,11 +112,13 @@ class OnlyAtFirst:
 
 def test_what_was_feasible_is_not_given_up_for_what_is_cheaper(make_planner: MakePlanner) -> None:
     world = double_integrator()
-    asked = problem(starts(3), quadratic(3), horizon=HORIZON)
-    first = make_planner(world, effort=1).plan(asked)
-    plan = make_planner(world, effort=4).plan(replace(asked, limits=(OnlyAtFirst(),)))
-    assert torch.equal(plan.actions, first.actions)
-    assert torch.equal(plan.cost, first.cost)
+    history = starts(3)
+    plan = make_planner(world, effort=4).plan(problem(history, quadratic(3), horizon=HORIZON, limits=(OnlyAtFirst(),)))
+    first, later = world.rolled[0], torch.cat(world.rolled[1:], 1)
+    cost = quadratic(3)(world.rollout(history, first), first)
+    assert torch.equal(plan.actions, first[torch.arange(3), cost.argmin(1)])
+    torch.testing.assert_close(plan.cost, cost.amin(1))
+    assert (quadratic(3)(world.rollout(history, later), later).amin(1) < plan.cost).all(), "nothing is cheaper: the test shows nothing"
     assert plan.feasible.all()
     assert (plan.margins == 1).all()
 
@@ -288,13 +290,14 @@ class Clock:
 @pytest.mark.parametrize(("deadline", "iterations"), [(-5.0, 1), (0.0, 1), (0.019, 1), (0.021, 2), (0.059, 5), (0.2, 8)])
 def test_ends_before_the_deadline(make_planner: MakePlanner, monkeypatch: pytest.MonkeyPatch, deadline: float, iterations: int) -> None:
     """Rollouts take 10 ms each: none is begun that would end after the deadline, except the first."""
-    clock = Clock(monkeypatch)
+    world = Clock(monkeypatch).slow(0.01)
     asked = problem(torch.zeros(1, 1, 2), LatentDistance(goal=torch.ones(1, 2)))
-    plan = make_planner(clock.slow(0.01), effort=8).plan(asked, deadline=100.0 + deadline)
+    plan = make_planner(world, effort=8).plan(asked, deadline=100.0 + deadline)
     assert plan.spent.iterations == iterations
     assert plan.spent.cut_by_deadline == (iterations < 8)
-    assert plan.spent.seconds == pytest.approx(0.01 * iterations)
-    assert plan.spent.candidates >= iterations
+    assert plan.spent.seconds == pytest.approx(0.01 * len(world.rolled))
+    assert plan.spent.seconds < max(deadline, 0.011)
+    assert plan.spent.candidates == sum(actions.shape[1] for actions in world.rolled)
     assert plan.feasible.all()
 
 
@@ -313,3 +316,54 @@ def test_no_gradient_is_kept(make_planner: MakePlanner) -> None:
     world = LinearWorld(effect=torch.eye(2).requires_grad_())
     plan = make_planner(world).plan(problem(torch.zeros(1, 1, 2), LatentDistance(goal=torch.ones(1, 2))))
     assert not plan.cost.requires_grad
+
+
+@pytest.mark.parametrize("count", [1, 5, 127, 200])
+def test_proposals_are_tried_right_after_the_first_guess(make_planner: MakePlanner, count: int) -> None:
+    """As many as there is room for, in the first iteration, each machine its own; a proposal beyond the limits is moved inside."""
+    world, last = LinearWorld(), torch.full((2, 8, 2), -0.25)
+    given = torch.linspace(0.1, 1.2, 2 * count).view(2, count, 1, 1).expand(2, count, 8, 2)
+    asked = replace(problem(torch.zeros(2, 1, 2), LatentDistance(goal=torch.ones(2, 2))), proposals=given)
+    make_planner(world).plan(asked, warm_start=last)
+    first = world.rolled[0]
+    assert first.shape[1] == 128
+    assert torch.equal(first[:, 0], last)
+    assert torch.equal(first[:, 1 : 1 + count], given[:, :127].clamp(max=1.0))
+
+
+def test_never_worse_than_a_proposal(make_planner: MakePlanner) -> None:
+    world, history = double_integrator(), starts(4)
+    asked = problem(history, quadratic(4), horizon=HORIZON)
+    good = make_planner(world, effort=25).plan(asked)
+    plan = make_planner(world, effort=1, seed=9).plan(replace(asked, proposals=good.actions[:, None]))
+    assert (plan.cost <= good.cost * 1.00001).all()
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_proposal_that_is_not_finite_is_never_tried(make_planner: MakePlanner, bad: float) -> None:
+    """Mended, the first machine's proposal would be perfect; the second machine's is whole."""
+    goal = LatentDistance(goal=torch.tensor([[0.7, 0.7], [0.7, 0.7]]))
+    given = torch.full((2, 1, 8, 2), 0.7)
+    given[0, 0, 3, 1] = bad
+    world = LinearWorld()
+    plan = make_planner(world).plan(replace(problem(torch.zeros(2, 1, 2), goal), proposals=given))
+    tried = (world.rolled[0] == 0.7).any(-1).any(-1).any(-1)
+    assert tried.tolist() == [False, True]
+    assert plan.feasible.all()
+
+
+def test_proposals_of_another_shape_are_refused(make_planner: MakePlanner) -> None:
+    asked = problem(torch.zeros(1, 1, 2), LatentDistance(goal=torch.ones(1, 2)))
+    for shape in ((1, 3, 7, 2), (2, 3, 8, 2), (1, 3, 8, 1), (1, 8, 2)):
+        with pytest.raises(ValueError, match=r"proposals have shape .* instead of \(B, P, H, A\) = \(1, P, 8, 2\)"):
+            make_planner(LinearWorld()).plan(replace(asked, proposals=torch.zeros(shape)))
+
+
+def test_one_step_and_an_element_without_a_choice(make_planner: MakePlanner) -> None:
+    """Low is high for one element; the horizon is one action."""
+    limits = BoxLimits(low=torch.tensor([-1.0, 0.3]), high=torch.tensor([1.0, 0.3]))
+    asked = replace(problem(torch.zeros(2, 1, 2), LatentDistance(goal=torch.ones(2, 2)), horizon=1), action_limits=limits)
+    plan = make_planner(LinearWorld(), effort=4, candidates=20).plan(asked)
+    assert plan.actions.shape == (2, 1, 2)
+    assert (plan.actions[..., 1] == limits.low[1]).all()
+    assert (plan.actions[..., 0] > 0.3).all()

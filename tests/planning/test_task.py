@@ -264,3 +264,20 @@ def test_lines_of_many_keys(pieces: list[str]) -> None:
 def test_search_settings_out_of_their_domain_are_named(name: str, value: float) -> None:
     with pytest.raises(TaskError, match=name):
         PlanSettings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("planner", "name"),
+    [
+        ("icem", "noise_correlation"),
+        ("icem", "local_share"),
+        ("mppi", "local_share"),
+        ("gradient", "local_share"),
+        ("propose-verify", "local_share"),
+    ],
+)
+def test_a_setting_that_a_planner_lacks_is_refused_with_its_name(planner: str, name: str, folder: Path) -> None:
+    task = TASK.replace('"cem"', f'"{planner}"').replace("candidates = 64", f"{name} = 0.3")
+    assert f"task.toml:18: plan.{name}: planner '{planner}' has no such setting" in refusal(task, folder)
+    assert PlanSettings(planner=planner).planner == planner
+    assert PlanSettings(planner=planner, **{name: 0.0}) == PlanSettings(planner=planner)  # type: ignore[arg-type]

@@ -1,17 +1,23 @@
 """Planning: tasks, costs, limits, planners and the controller that uses them."""
 
 from tacit.planning.cem import CEM, CEMConfig
-from tacit.planning.controller import Controller, planner_for
+from tacit.planning.controller import Controller
 from tacit.planning.costs import ActionEffort, FirstArrival, LatentDistance, TemporalDistance, TerminalLatentDistance, WeightedSum
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, Verdict
+from tacit.planning.gradient import GradientConfig, GradientPlanner
 from tacit.planning.history import one_step_error
+from tacit.planning.icem import ICEM, ICEMConfig
 from tacit.planning.limits import BoxLimits, NormLimit, action_limits
-from tacit.planning.proposals import ImaginedPolicy
+from tacit.planning.mppi import MPPI, MPPIConfig
+from tacit.planning.planners import planner_for
+from tacit.planning.proposals import ImaginedPolicy, Retrieval
 from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
 from tacit.planning.task import ActionLimit, Fallback, Goal, PlanSettings, Task, TaskError
 
 __all__ = [
     "CEM",
+    "ICEM",
+    "MPPI",
     "ActionEffort",
     "ActionLimit",
     "BoxLimits",
@@ -23,12 +29,17 @@ __all__ = [
     "Fallback",
     "FirstArrival",
     "Goal",
+    "GradientConfig",
+    "GradientPlanner",
+    "ICEMConfig",
     "ImaginedPolicy",
     "LatentDistance",
+    "MPPIConfig",
     "NormLimit",
     "PlanSettings",
     "ProposeVerify",
     "ProposeVerifyConfig",
+    "Retrieval",
     "Task",
     "TaskError",
     "TemporalDistance",

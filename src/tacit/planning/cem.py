@@ -5,16 +5,15 @@ Dimensions: B batch, K candidates, E elites, H horizon, A action, D latent.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
-from tacit.contracts import Plan, Problem, Spent, WorldModel
+from tacit.contracts import Plan, Problem, WorldModel
 from tacit.planning.rollout import Candidates, scored
-from tacit.planning.search import Noise, first_guess, now, resting
+from tacit.planning.search import Noise, Rounds, first_guess, fitted, resting, with_proposals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +65,9 @@ class CEMConfig:
 class CEM:
     """Cross-entropy method over action sequences (Rubinstein and Kroese, 2004), for a batch of independent problems.
 
-    The mean of the Gaussian is itself the first candidate of every iteration; a problem's proposals take the places of samples in the
-    first one. Candidates are moved inside the action limits before
-    they are scored, so that what was scored is what is returned. The result is the best candidate of all iterations.
+    The mean of the Gaussian is itself the first candidate of every iteration; in the first one, a problem's proposals take the places of
+    samples (`with_proposals`). Candidates are moved inside the action limits before they are scored, so that what was scored is what
+    is returned. The result is the best candidate of all iterations.
 
     The same seed and the same calls give the same plans.
     """
@@ -92,54 +91,27 @@ class CEM:
         Raises:
             ValueError: The warm start or the proposals have a wrong shape, or the horizon is not positive.
         """
-        started = time.perf_counter()
-        config, device = self._config, problem.history.device
-        low, high = problem.action_limits.low, problem.action_limits.high
-        shape = (len(problem.history), config.candidates, problem.horizon, len(low))
-
+        config, limits, device = self._config, problem.action_limits, problem.history.device
+        rounds = Rounds(config.iterations, deadline, device)
         with torch.no_grad():
-            half_range = (high - low) / 2
+            half_range = (limits.high - limits.low) / 2
             mean = first_guess(problem, warm_start)
             std = (config.initial_std * half_range).expand(mean.shape)
             best: Candidates | None = None
-            current, cut, iterations = started, False, 0
             while True:
-                began = current
-                noise = self._noise.smooth(shape, config.noise_correlation, device)
+                noise = self._noise.smooth((len(mean), config.candidates, *mean.shape[1:]), config.noise_correlation, device)
                 noise[:, 0] = 0
                 noise = std[:, None] * noise
-                proposals = mean[:, None] + noise
+                samples = mean[:, None] + noise
                 if local := int(config.local_share * config.candidates):
-                    proposals[:, -local:] = low + half_range + resting(local, problem.horizon, device)[..., None] * noise[:, -local:]
-                if problem.proposals is not None and iterations == 0:
-                    given = problem.proposals[:, : config.candidates - 1]
-                    proposals[:, 1 : 1 + given.shape[1]] = given
-                candidates = scored(self._model, problem, proposals, config.soft_weight)
+                    samples[:, -local:] = limits.low + half_range + resting(local, problem.horizon, device)[..., None] * noise[:, -local:]
+                if best is None:
+                    samples = with_proposals(samples, problem.proposals)
+                candidates = scored(self._model, problem, samples, config.soft_weight)
                 order = candidates.ranked()
                 found = candidates.at(order[:, :1])
                 best = found if best is None else best.improved_by(found)
-                iterations += 1
-                if iterations == config.iterations:
-                    break
-                if deadline is not None:
-                    current = now(device)
-                    if cut := current + (current - began) > deadline:
-                        break
-                mean, std = self._fitted(mean, std, candidates.at(order[:, : config.elites]), config.min_std * half_range)
-        assert best is not None
-        spent = Spent(seconds=now(device) - started, iterations=iterations, candidates=iterations * config.candidates, cut_by_deadline=cut)
-        return best.as_plan(spent)
-
-    def _fitted(self, mean: Tensor, std: Tensor, elites: Candidates, min_std: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (B, H, A) of the elites with a finite cost, blended with the old; the old where there is none."""
-        keep = self._config.momentum
-        weight = elites.cost.isfinite().float()[..., None, None]
-        count = weight.sum(1)
-        share = weight / count.clamp(min=1)[:, None]
-        new_mean = (share * elites.actions).sum(1)
-        new_std = (share * (elites.actions - new_mean[:, None]).square()).sum(1).sqrt()
-        fitted = count > 0
-        return (
-            torch.where(fitted, torch.lerp(new_mean, mean, keep), mean),
-            torch.where(fitted, torch.lerp(new_std, std, keep).maximum(min_std), std),
-        )
+                if not rounds.another(config.candidates):
+                    return best.as_plan(rounds.spent())
+                elites = candidates.at(order[:, : config.elites])
+                mean, std = fitted(elites, mean, std, config.momentum, config.min_std * half_range)

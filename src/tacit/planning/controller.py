@@ -16,39 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tacit.contracts import Cost, Limit, Plan, Planner, Problem, Proposal, WorldModel
-from tacit.planning.cem import CEM, CEMConfig
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, Verdict
 from tacit.planning.history import LatentHistory
 from tacit.planning.limits import action_limits
-from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
 from tacit.planning.search import Noise
-from tacit.planning.task import Fallback, PlanSettings, Task, TaskError
+from tacit.planning.task import Fallback, Task, TaskError
 from tacit.signals import Role, Schema
 
 _FALLBACK_WORDS = {Fallback.HOLD: "holding the last action", Fallback.ZERO: "applying zero"}
-
-
-def planner_for(model: WorldModel, settings: PlanSettings, *, seed: int = 0) -> Planner:
-    """The planner that a task names, with about a tenth of the candidates as elites."""
-    elites = max(1, settings.candidates // 10)
-    if settings.planner == "propose-verify":
-        refining = ProposeVerifyConfig(
-            candidates=settings.candidates,
-            elites=elites,
-            iterations=settings.iterations,
-            initial_std=settings.initial_std,
-            noise_correlation=settings.noise_correlation,
-        )
-        return ProposeVerify(model, refining, seed=seed)
-    config = CEMConfig(
-        candidates=settings.candidates,
-        elites=elites,
-        iterations=settings.iterations,
-        initial_std=settings.initial_std,
-        noise_correlation=settings.noise_correlation,
-        local_share=settings.local_share,
-    )
-    return CEM(model, config, seed=seed)
 
 
 @final
@@ -142,7 +117,8 @@ class Controller:
     def act_batch(self, observations: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> DecisionBatch:
         """Decide for every machine.
 
-        A number that is not finite never raises: its machine falls back, and the others go on.
+        A number that is not finite never raises: its machine falls back, and the others go on. A proposal with such a number is not
+        tried.
 
         Args:
             observations: One sample per machine of every observation signal, (B, *shape); missing ones as in `act`.
@@ -152,7 +128,8 @@ class Controller:
             A decision per machine.
 
         Raises:
-            ValueError: A name, shape or dtype is wrong, the number of machines changed within an episode, or there is no goal.
+            ValueError: A name, shape or dtype is wrong, that of the proposals too, the number of machines changed within an episode,
+                or there is no goal.
         """
         started = time.perf_counter()
         samples = _samples(self._model.schema, observations)
@@ -231,6 +208,9 @@ class Controller:
 
     def _planned(self, history: LatentHistory, started: float) -> Plan:
         settings = self._task.plan
+        proposals = None
+        if self._proposal is not None:
+            proposals = self._proposal(history.latents, settings.horizon, settings.proposals, self._noise.generator(history.latents.device))
         problem = Problem(
             history=history.latents,
             previous=self._previous,
@@ -238,9 +218,7 @@ class Controller:
             action_limits=self._action_limits,
             limits=self._limits,
             horizon=settings.horizon,
-            proposals=None
-            if self._proposal is None
-            else self._proposal(history.latents, settings.horizon, settings.proposals, self._noise.generator(history.latents.device)),
+            proposals=proposals,
         )
         deadline = None if settings.deadline_ms is None else started + settings.deadline_ms / 1e3
         return self._planner.plan(problem, self._warm_start(), deadline)

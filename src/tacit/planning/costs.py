@@ -93,9 +93,10 @@ class FirstArrival:
         first = self.distance(trajectory[:, :, 0], self.goal[:, None])
         is_near = first.amin(-1) < self.near
         cost = steps.amin(-1)
-        if near := is_near.nonzero()[:, 0].tolist():
+        near = is_near.nonzero()[:, 0]
+        if len(near):
             soon = self.distance(trajectory[near, :, : self.settle : 2], self.goal[near, None, None]).mean(-1)
-            cost[near] = soon
+            cost = cost.index_copy(0, near, soon)  # not in place: the gradient of `amin` needs what it returned
         return cost
 
 

@@ -7,16 +7,15 @@ wall between two good ways. Dimensions: B batch, K candidates, P proposals, E el
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
-from tacit.contracts import Plan, Problem, Spent, WorldModel
+from tacit.contracts import Plan, Problem, WorldModel
 from tacit.planning.rollout import Candidates, scored
-from tacit.planning.search import Noise, first_guess, now, resting
+from tacit.planning.search import Noise, Rounds, first_guess, resting, usable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +64,10 @@ class ProposeVerifyConfig:
 class ProposeVerify:
     """Verifies a problem's proposals, the last plan and samples of its own, and refines the best, for a batch of independent problems.
 
-    The first candidate is the last plan. Proposals come next, all of them if they are fewer than K; half of what is left are samples
-    around the last plan and half move for a while and then rest. Without proposals all candidates are samples: a wide search. The
-    result is the best candidate of all iterations. The same seed and the same calls give the same plans.
+    The first candidate is the last plan. Proposals come next, all of them if they are fewer than K; in the place of one with a number
+    that is not finite comes the last plan again. Half of what is left are samples around the last plan, and half move for a while and
+    then rest. Without proposals all candidates are samples: a wide search. The result is the best candidate of all iterations. The same
+    seed and the same calls give the same plans.
     """
 
     def __init__(self, model: WorldModel, config: ProposeVerifyConfig, *, seed: int = 0) -> None:
@@ -89,35 +89,27 @@ class ProposeVerify:
         Raises:
             ValueError: The warm start or the proposals have a wrong shape, or the horizon is not positive.
         """
-        started = time.perf_counter()
-        config, device = self._config, problem.history.device
+        config = self._config
+        rounds = Rounds(config.iterations, deadline, problem.history.device)
+        std = config.refine_std
         with torch.no_grad():
             trials = self._first(problem, first_guess(problem, warm_start))
-            tried, cut, current = 0, False, started
-            kept: Candidates | None = None
-            for iteration in range(config.iterations):
-                began = current
+            elites: Candidates | None = None
+            while True:
                 candidates = scored(self._model, problem, trials, config.soft_weight)
-                tried += trials.shape[1]
-                pool = candidates if kept is None else kept.beside(candidates)
-                kept = pool.at(pool.ranked()[:, : config.elites])
-                if iteration + 1 == config.iterations:
-                    break
-                if deadline is not None:
-                    current = now(device)
-                    if cut := current + (current - began) > deadline:
-                        break
-                trials = self._children(problem, kept.actions, config.refine_std * config.shrink**iteration)
-        assert kept is not None
-        best = kept.at(torch.zeros(len(problem.history), 1, dtype=torch.int64, device=device))
-        return best.as_plan(Spent(seconds=now(device) - started, iterations=iteration + 1, candidates=tried, cut_by_deadline=cut))
+                pool = candidates if elites is None else elites.beside(candidates)
+                elites = pool.at(pool.ranked()[:, : config.elites])
+                if not rounds.another(trials.shape[1]):
+                    return elites.part(0, 1).as_plan(rounds.spent())
+                trials = self._children(problem, elites, std)
+                std *= config.shrink
 
     def _first(self, problem: Problem, last: Tensor) -> Tensor:
         """What is verified first, (B, K, H, A)."""
         config, limits = self._config, problem.action_limits
         parts = [last[:, None]]
         if problem.proposals is not None:
-            parts.append(problem.proposals[:, : config.candidates - 1].to(last))
+            parts.append(usable(problem.proposals[:, : config.candidates - 1].to(last), last[:, None]))
         left = config.candidates - sum(part.shape[1] for part in parts)
         if left:
             half_range = (limits.high - limits.low) / 2
@@ -128,9 +120,10 @@ class ProposeVerify:
             parts.append(limits.low + half_range + resting(still, problem.horizon, last.device)[..., None] * noise[:, :still])
         return torch.cat(parts, dim=1)
 
-    def _children(self, problem: Problem, elites: Tensor, std: float) -> Tensor:
-        """Smooth variations of the elites (B, E, H, A), as many for each, (B, about K, H, A)."""
-        limits, (batch, count, horizon, size) = problem.action_limits, elites.shape
+    def _children(self, problem: Problem, elites: Candidates, std: float) -> Tensor:
+        """Smooth variations of the elites, as many for each, (B, about K, H, A); of the best instead of one without a finite cost."""
+        limits, (batch, count, horizon, size) = problem.action_limits, elites.actions.shape
+        centres = torch.where(elites.cost.isfinite()[..., None, None], elites.actions, elites.actions[:, :1])
         each = max(1, self._config.candidates // count)
-        noise = self._noise.smooth((batch, count * each, horizon, size), self._config.noise_correlation, elites.device)
-        return elites.repeat_interleave(each, dim=1) + std * (limits.high - limits.low) / 2 * noise
+        noise = self._noise.smooth((batch, count * each, horizon, size), self._config.noise_correlation, centres.device)
+        return centres.repeat_interleave(each, dim=1) + std * (limits.high - limits.low) / 2 * noise

@@ -51,6 +51,20 @@ class Candidates:
             margins=self.margins[rows, index],
         )
 
+    def part(self, start: int, end: int | None = None) -> Candidates:
+        """The candidates from `start` to before `end`, in their order."""
+        return Candidates(
+            actions=self.actions[:, start:end],
+            trajectory=self.trajectory[:, start:end],
+            cost=self.cost[:, start:end],
+            violation=self.violation[:, start:end],
+            margins=self.margins[:, start:end],
+        )
+
+    def best(self) -> Candidates:
+        """The best one per batch element (K = 1)."""
+        return self.at(self.ranked()[:, :1])
+
     def beside(self, other: Candidates) -> Candidates:
         """These candidates and then the others, along K."""
         return Candidates(
@@ -59,6 +73,16 @@ class Candidates:
             cost=torch.cat((self.cost, other.cost), 1),
             violation=torch.cat((self.violation, other.violation), 1),
             margins=torch.cat((self.margins, other.margins), 1),
+        )
+
+    def detached(self) -> Candidates:
+        """The same numbers, cut off from the graph that computed them."""
+        return Candidates(
+            actions=self.actions.detach(),
+            trajectory=self.trajectory.detach(),
+            cost=self.cost.detach(),
+            violation=self.violation.detach(),
+            margins=self.margins.detach(),
         )
 
     def improved_by(self, other: Candidates) -> Candidates:
@@ -96,7 +120,21 @@ def scored(model: WorldModel, problem: Problem, proposals: Tensor, soft_weight: 
     Returns:
         The candidates, in the order of the proposals.
     """
-    actions = problem.action_limits.project(proposals, problem.previous)
+    return judged(model, problem, problem.action_limits.project(proposals, problem.previous), soft_weight)
+
+
+def judged(model: WorldModel, problem: Problem, actions: Tensor, soft_weight: float) -> Candidates:
+    """Roll actions out and score them as they are: what `scored` does after moving them inside the limits.
+
+    Args:
+        model: Predicts what actions do.
+        problem: Costs and limits.
+        actions: Action sequences (B, K, H, A), physical units, inside the action limits.
+        soft_weight: Cost of a shortfall of 1 in a soft limit's margin.
+
+    Returns:
+        The candidates, in the order of the actions; differentiable where gradients are enabled.
+    """
     trajectory = model.rollout(problem.history, actions)
     cost = problem.cost(trajectory, actions).float()
     violation = torch.zeros_like(cost)

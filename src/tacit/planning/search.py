@@ -11,7 +11,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from tacit.contracts import Problem
+from tacit.contracts import Problem, Spent
+from tacit.planning.rollout import Candidates
 
 
 @final
@@ -28,9 +29,13 @@ class Noise:
             self._generator = torch.Generator(device).manual_seed(self._seed)
         return self._generator
 
+    def white(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
+        """Independent standard normal numbers."""
+        return torch.randn(shape, generator=self.generator(device), device=device)
+
     def smooth(self, shape: tuple[int, int, int, int], correlation: float, device: torch.device) -> Tensor:
         """Noise (B, K, H, A), correlated along H as an AR(1) process with `correlation` from one step to the next, in [0, 1)."""
-        noise = torch.randn(shape, generator=self.generator(device), device=device)
+        noise = self.white(shape, device)
         if correlation:
             steps = torch.arange(shape[2], device=device, dtype=torch.float32)
             # Cholesky factor of the correlation rho^|i-j|: how the noise of step j still acts in step i.
@@ -38,6 +43,25 @@ class Noise:
             factor[:, 1:] *= (1 - correlation**2) ** 0.5
             noise = factor @ noise
         return noise
+
+    def coloured(self, shape: tuple[int, int, int, int], exponent: float, device: torch.device) -> Tensor:
+        """Noise (B, K, H, A) whose power falls with frequency^-exponent along H (Timmer and König, 1995), periodic in H.
+
+        An exponent of 0 is white noise, 1 pink, 2 red; more is smoother. The mean over H has the power of the lowest frequency.
+        """
+        batch, count, horizon, size = shape
+        bins = horizon // 2 + 1
+        amplitude = torch.arange(bins, device=device, dtype=torch.float32).clamp(min=1) ** (-exponent / 2)
+        # The mean, and the highest frequency of an even H, have no imaginary part: all of their power is in the real one.
+        is_real = torch.zeros(bins, dtype=torch.bool, device=device)
+        is_real[:: horizon // 2 if horizon > 1 and horizon % 2 == 0 else bins] = True
+        real, imaginary = self.white((2, batch, count, bins, size), device)
+        real = torch.where(is_real[:, None], 2**0.5 * real, real)
+        imaginary = torch.where(is_real[:, None], 0.0, imaginary)
+        noise = torch.fft.irfft(torch.complex(real, imaginary) * amplitude[:, None], n=horizon, dim=-2)
+        variance = (torch.where(is_real, 2.0, 4.0) * amplitude.square()).sum() / horizon**2
+        coloured: Tensor = noise / variance.sqrt()
+        return coloured
 
 
 def now(device: torch.device) -> float:
@@ -69,3 +93,96 @@ def first_guess(problem: Problem, warm_start: Tensor | None) -> Tensor:
         raise ValueError(f"the proposals have shape {tuple(given.shape)} instead of (B, P, H, A) = ({shape[0]}, P, {shape[1]}, {shape[2]})")
     guess = (low + (high - low) / 2).expand(shape) if warm_start is None else warm_start.to(problem.history.device)
     return problem.action_limits.project(guess[:, None], problem.previous)[:, 0]
+
+
+def with_proposals(samples: Tensor, proposals: Tensor | None) -> Tensor:
+    """Put a problem's proposals in the place of samples, right after the first one.
+
+    Args:
+        samples: Candidates (B, K, H, A); the first one, which the others were drawn around, always stays.
+        proposals: (B, P, H, A), or None. Of K or more the first K - 1 are taken. One with a number that is not finite is never tried: the
+            sample keeps its place.
+
+    Returns:
+        Candidates (B, K, H, A); without proposals the samples themselves.
+    """
+    if proposals is None:
+        return samples
+    given = proposals[:, : samples.shape[1] - 1].to(samples)
+    end = 1 + given.shape[1]
+    return torch.cat((samples[:, :1], usable(given, samples[:, 1:end]), samples[:, end:]), dim=1)
+
+
+def usable(proposals: Tensor, instead: Tensor) -> Tensor:
+    """Proposals (B, P, H, A), and what stands in, broadcast to that shape, for each that has a number that is not finite."""
+    return torch.where(proposals.isfinite().all(-1).all(-1)[..., None, None], proposals, instead)
+
+
+def fitted(elites: Candidates, mean: Tensor, std: Tensor, momentum: float, min_std: Tensor) -> tuple[Tensor, Tensor]:
+    """Fit the Gaussian of a cross-entropy method.
+
+    Args:
+        elites: Those with a finite cost are fitted to.
+        mean: The old mean, (B, H, A); it stays where no elite has a finite cost.
+        std: The old standard deviation, (B, H, A), likewise.
+        momentum: Share of the old values that stays.
+        min_std: Least standard deviation, (A,).
+
+    Returns:
+        The new mean and standard deviation, (B, H, A) each.
+    """
+    weight = elites.cost.isfinite().float()[..., None, None]
+    count = weight.sum(1)
+    share = weight / count.clamp(min=1)[:, None]
+    new_mean = (share * elites.actions).sum(1)
+    new_std = (share * (elites.actions - new_mean[:, None]).square()).sum(1).sqrt()
+    is_fitted = count > 0
+    return (
+        torch.where(is_fitted, torch.lerp(new_mean, mean, momentum), mean),
+        torch.where(is_fitted, torch.lerp(new_std, std, momentum).maximum(min_std), std),
+    )
+
+
+@final
+class Rounds:
+    """Counts the rounds of a search; ends it after so many, or when another one would end after the deadline."""
+
+    def __init__(self, limit: int, deadline: float | None, device: torch.device) -> None:
+        """Begin the first round now.
+
+        Args:
+            limit: Rounds when no deadline cuts them.
+            deadline: `time.perf_counter()` value, or None.
+            device: Whose work belongs to a round.
+        """
+        self._limit, self._deadline, self._device = limit, deadline, device
+        self._started = self._began = self._ended = time.perf_counter()
+        self._ended_rounds = self._candidates = 0
+        self._cut = False
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no round follows the present one, whatever the deadline."""
+        return self._ended_rounds + 1 == self._limit
+
+    def another(self, candidates: int) -> bool:
+        """End a round that tried so many candidates per batch element; whether there is another one."""
+        self._ended_rounds += 1
+        self._candidates += candidates
+        if self._deadline is not None:
+            self._began, self._ended = self._ended, now(self._device)
+        return self._ended_rounds < self._limit and self.has_time()
+
+    def has_time(self) -> bool:
+        """Whether what takes as long as the last round would end before the deadline; where not, the search counts as cut by it."""
+        self._cut = self._deadline is not None and self._ended + (self._ended - self._began) > self._deadline
+        return not self._cut
+
+    def spent(self, further: int = 0) -> Spent:
+        """What the search took until now, with `further` candidates that were tried outside its rounds."""
+        return Spent(
+            seconds=now(self._device) - self._started,
+            iterations=self._ended_rounds,
+            candidates=self._candidates + further,
+            cut_by_deadline=self._cut,
+        )

@@ -21,8 +21,16 @@ from PIL import Image
 from tacit.located import EntryError, Source, read_toml, text_of
 from tacit.signals import Role, Schema, Signal
 
-PLANNERS = ("cem", "propose-verify")
+PLANNERS = ("cem", "icem", "mppi", "gradient", "propose-verify")
 """Names that `[plan] planner` may have."""
+# Settings that not every planner has, and what it does instead.
+_LACKS = {
+    ("icem", "noise_correlation"): "its noise is coloured, which is smooth by itself",
+    ("icem", "local_share"): "it fits all of its candidates",
+    ("mppi", "local_share"): "it weighs all of its candidates",
+    ("gradient", "local_share"): "it improves all of its candidates",
+    ("propose-verify", "local_share"): "half of its own samples come to rest",
+}
 
 
 class TaskError(EntryError):
@@ -96,8 +104,8 @@ class PlanSettings:
         candidates: Action sequences tried per iteration.
         iterations: Refinements per plan.
         initial_std: Spread of the first samples, as a fraction of half the action range.
-        noise_correlation: Correlation of the samples' noise from one action to the next, 0 to below 1; near 1 they go far.
-        local_share: Share of the candidates that move for a while and then rest, whatever the last plan was, 0 to below 1.
+        noise_correlation: Correlation of the samples' noise from one action to the next, 0 to below 1; near 1 they go far. Not of iCEM.
+        local_share: Share of the candidates that move for a while and then rest, whatever the last plan was, 0 to below 1. Of CEM only.
         proposals: Suggestions of the goal policy that are tried first, 0 to below the number of candidates.
 
     The defaults refine short plans, for goals in sight. One wide throw of long, smooth candidates finds a way round walls instead.
@@ -130,8 +138,9 @@ class PlanSettings:
                 raise TaskError("must be at least 0 and below 1", name)
         if self.proposals >= self.candidates:
             raise TaskError(f"{self.proposals} leaves no candidate but proposals: there are {self.candidates} candidates", "proposals")
-        if self.planner != "cem" and self.local_share:
-            raise TaskError(f"planner {self.planner!r} has no such setting: half of its own samples come to rest", "local_share")
+        for name in ("noise_correlation", "local_share"):
+            if getattr(self, name) and (why := _LACKS.get((self.planner, name))):
+                raise TaskError(f"planner {self.planner!r} has no such setting: {why}", name)
         if self.replan_every > self.horizon:
             raise TaskError(f"{self.replan_every} is more actions than the horizon of {self.horizon} plans", "replan_every")
 
