@@ -19,18 +19,32 @@ def _seed() -> None:
 
 
 def test_equals_a_loop_over_starts_and_spans() -> None:
-    decoder = torch.nn.Linear(2 * D, A)
+    decoder = torch.nn.Linear(3 * D, A)
     latents, actions = torch.randn(B, L, D), torch.randn(B, L - 1, A)
+    steps = latents[:, 1:] - latents[:, :-1]
+    typical = steps.square().mean().sqrt() + 1e-4
     expected = []
     for span in (1, 3):
-        changes = torch.stack([latents[:, t + span] - latents[:, t] for t in range(L - span)], dim=1)
-        size = changes.square().mean().sqrt()
+        changes = torch.stack([latents[:, t + span] - latents[:, t] for t in range(1, L - span)], dim=1)
+        size = changes.square().mean().sqrt() + 1e-4
         errors = []
-        for t in range(L - span):
+        for t in range(1, L - span):
             target = sum(actions[:, t + i] for i in range(span)) / math.sqrt(span)
-            errors.append((decoder(torch.cat((latents[:, t], changes[:, t] / (size + 1e-4)), dim=-1)) - target).square())
+            inputs = torch.cat((latents[:, t], steps[:, t - 1] / typical, changes[:, t - 1] / size), dim=-1)
+            errors.append((decoder(inputs) - target).square())
         expected.append(torch.stack(errors).mean())
     torch.testing.assert_close(inverse_loss(decoder, latents, actions, (1, 3)), torch.stack(expected).mean())
+
+
+def test_a_force_is_read_from_how_the_speed_changed() -> None:
+    """Where the action is an acceleration, two moments alone say nothing of it."""
+    actions = torch.randn(200, L - 1, A)
+    speed = torch.randn(200, 1, A) + torch.nn.functional.pad(actions.cumsum(1), (0, 0, 1, 0))
+    place = torch.nn.functional.pad(speed[:, 1:].cumsum(1), (0, D - A, 1, 0))
+    steps = place[:, 1:] - place[:, :-1]
+    before, after = steps.square().mean().sqrt() + 1e-4, (place[:, 2:] - place[:, 1:-1]).square().mean().sqrt() + 1e-4
+    loss = inverse_loss(lambda x: x[..., 2 * D : 2 * D + A] * after - x[..., D : D + A] * before, place, actions, (1,))
+    assert float(loss) == pytest.approx(0.0, abs=1e-8)
 
 
 def scene(scale: float) -> Tensor:
@@ -41,7 +55,7 @@ def scene(scale: float) -> Tensor:
 
 
 def test_the_size_of_the_change_does_not_matter() -> None:
-    change_only = torch.nn.Linear(2 * D, A)
+    change_only = torch.nn.Linear(3 * D, A)
     with torch.no_grad():
         change_only.weight[:, :D] = 0
     actions = torch.randn(B, L - 1, A)
@@ -52,12 +66,13 @@ def test_the_size_of_the_change_does_not_matter() -> None:
 def test_the_size_is_no_way_out_for_the_gradient() -> None:
     """The size is a constant to the gradient: latents cannot lower the loss by the batch's overall scale alone."""
     latents = scene(0.1).requires_grad_()
-    decoder = torch.nn.Linear(2 * D, A)
+    decoder = torch.nn.Linear(3 * D, A)
     actions = torch.randn(B, L - 1, A)
     (ours,) = torch.autograd.grad(inverse_loss(decoder, latents, actions, (1,)), latents)
-    size = (latents[:, 1:] - latents[:, :-1]).detach().square().mean().sqrt() + 1e-4
-    inputs = torch.cat((latents[:, :-1], (latents[:, 1:] - latents[:, :-1]) / size), dim=-1)
-    (reference,) = torch.autograd.grad((decoder(inputs) - actions).square().mean(), latents)
+    step = latents[:, 1:] - latents[:, :-1]
+    before, after = (change.detach().square().mean().sqrt() + 1e-4 for change in (step, step[:, 1:]))
+    inputs = torch.cat((latents[:, 1:-1], step[:, :-1] / before, step[:, 1:] / after), dim=-1)
+    (reference,) = torch.autograd.grad((decoder(inputs) - actions[:, 1:]).square().mean(), latents)
     torch.testing.assert_close(ours, reference)
 
 
@@ -71,18 +86,21 @@ def test_perfect_decoding_costs_nothing() -> None:
     """Latents that add up the actions, and a decoder that reads the change."""
     actions = torch.randn(B, L - 1, A)
     latents = torch.nn.functional.pad(actions.cumsum(1), (0, D - A, 1, 0))
-    size = (latents[:, 1:] - latents[:, :-1]).detach().square().mean().sqrt() + 1e-4
-    loss = inverse_loss(lambda x: x[..., D : D + A] * size, latents, actions, (1,))
+    size = (latents[:, 2:] - latents[:, 1:-1]).detach().square().mean().sqrt() + 1e-4
+    loss = inverse_loss(lambda x: x[..., 2 * D : 2 * D + A] * size, latents, actions, (1,))
     assert float(loss) == pytest.approx(0.0, abs=1e-10)
 
 
 def test_two_processes_share_the_size_of_the_whole_batch() -> None:
     latents = torch.cat((scene(1.0), scene(0.1)))
     actions = torch.randn(2 * B, L - 1, A)
-    decoder = torch.nn.Linear(2 * D, A)
-    squares: list[Tensor] = []
+    decoder = torch.nn.Linear(3 * D, A)
+    seen: list[list[Tensor]] = [[], []]
     halves = list(zip(latents.split(B), actions.split(B), strict=True))
+    for squares, (z, a) in zip(seen, halves, strict=True):
+        inverse_loss(decoder, z, a, (1,), all_reduce=lambda x, squares=squares: squares.append(x) or x, world_size=2)
+    parts = []
     for z, a in halves:
-        inverse_loss(decoder, z, a, (1,), all_reduce=lambda x: squares.append(x) or x, world_size=2)
-    parts = [inverse_loss(decoder, z, a, (1,), all_reduce=lambda x: squares[0] + squares[1], world_size=2) for z, a in halves]
+        sums = iter([one + two for one, two in zip(*seen, strict=True)])
+        parts.append(inverse_loss(decoder, z, a, (1,), all_reduce=lambda x, sums=sums: next(sums), world_size=2))
     torch.testing.assert_close(torch.stack(parts).mean(), inverse_loss(decoder, latents, actions, (1,)))

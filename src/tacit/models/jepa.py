@@ -5,7 +5,7 @@
 
     loss =     |ẑ - z|² over rollouts              the future must be predictable
            + λ SIGReg(z) + κ |cov(z) - I|²         ... and must not collapse
-           + μ |a - inverse(z, z')|²               ... and must keep what actions change
+           + μ |a - inverse(z⁻, z, z')|²           ... and must keep what actions change
            + ν InfoNCE(c, c')                      ... in a scene that must be recognised at another moment
 
 ν joins late: a scene is recognised within a few hundred steps, and an encoder that has spent its features on that is slow to find what
@@ -54,7 +54,7 @@ class JEPAConfig:
         inverse_weight: μ.
         contrast_weight: ν, once it has joined.
         contrast_from: Share of the training after which ν rises from 0; it is there after another `CONTRAST_RISE`.
-        inverse_spans: Steps between the two latents that the inverse model sees.
+        inverse_spans: Steps between the last two latents that the inverse model sees; it sees the one before them, too.
     """
 
     state: int = 16
@@ -66,7 +66,7 @@ class JEPAConfig:
     sigreg_weight: float = 0.3
     covariance_weight: float = 1.0
     inverse_weight: float = 5.0
-    inverse_spans: tuple[int, ...] = (1, 3)
+    inverse_spans: tuple[int, ...] = (1, 2)
     contrast_weight: float = 1.0
     contrast_from: float = 0.2
 
@@ -107,7 +107,7 @@ class JEPA(nn.Module):
         self.latent_size, self.history = config.latent, config.predictor.history
         self.encoder = ObservationEncoder(self.schema, config.latent, config.encoder)
         self.predictor = ResidualPredictor(config.state, config.context, self.schema.action_size, config.predictor)
-        self.inverse = mlp((2 * config.state, 256, self.schema.action_size))
+        self.inverse = mlp((3 * config.state, 256, self.schema.action_size))
         self.actions = Standardizer((self.schema.action_size,))
 
     def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
