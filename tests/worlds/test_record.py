@@ -25,7 +25,7 @@ def assert_same(first: EpisodeStore, second: EpisodeStore) -> None:
 def test_time_runs_observation_action_observation(tmp_path: Path) -> None:
     store = record(world("two_room_fixed"), tmp_path / "store", episodes=3, steps=30, seed=5)
     assert store.schema == SCHEMA
-    assert store.source == {"world": "two_room_fixed", "policy": "wander", "steps": 30, "seed": 5}
+    assert store.source == {"world": "two_room_fixed", "policy": "recorder", "steps": 30, "seed": 5}
     assert store.lengths.tolist() == [30, 30, 30]
     for episode in store:
         position, move = episode.signals["position"], episode.signals["move"]

@@ -19,7 +19,7 @@ class Record:
     """
 
     world: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WORLD")]
-    """World to record: two_room, two_room_fixed."""
+    """World to record: two_room, two_room_fixed, reacher, point_maze, push_t, cube."""
     out: Path
     """Folder of the store."""
     episodes: int = 2000

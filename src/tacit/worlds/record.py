@@ -49,7 +49,7 @@ def record(
     """
     if episodes < 1 or steps < 1 or seed < 0:
         raise ValueError(f"record: episodes {episodes} and steps {steps} must be at least 1, and seed {seed} at least 0")
-    source = {"world": world.name, "policy": "wander", "steps": steps, "seed": seed}
+    source = {"world": world.name, "policy": "recorder", "steps": steps, "seed": seed}
     path = Path(path)
     has_begun = (path / "store.json").exists()
     with EpisodeWriter.append(path) if has_begun else EpisodeWriter.create(path, world.schema, source=source) as writer:
