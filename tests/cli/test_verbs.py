@@ -186,6 +186,20 @@ def test_eval_writes_everything_that_was_measured(here: Path, capsys: pytest.Cap
     assert "95 % interval" in capsys.readouterr().out
 
 
+def test_eval_by_a_named_protocol(here: Path) -> None:
+    assert main(["eval", "run", "--protocol", "standard", "--episodes", "2", "--threads", "1"]) == 0
+    results = read_results(here / "run")
+    assert {name: results["protocol"][name] for name in ("budget", "offset", "hold", "episodes")} == {
+        "budget": 50,
+        "offset": 25,
+        "hold": 0,
+        "episodes": 2,
+    }
+    assert results["plan"]["settings"]["planner"] == "propose-verify"
+    assert results["protocol"]["digest"] == Manifest.load("run/manifest.json").digest
+    assert main(["report", "run"]) == 0
+
+
 def test_eval_with_a_manifest_gives_the_same_numbers(here: Path) -> None:
     before = read_results(here / "run")
     assert main(["eval", "run", "--manifest", "run/manifest.json", "--threads", "1"]) == 0
@@ -220,6 +234,7 @@ def test_an_interrupted_evaluation_changes_no_number(
     [
         (["nowhere"], "no such run"),
         (["run", "--episodes", "0"], "must be at least 1"),
+        (["run", "--protocol", "long", "--budget", "3"], "--budget is decided by --protocol long"),
         (["run", "--manifest", "run/config.json"], "is not a manifest"),
         (["run", "--ablation-episodes", "9", *EVAL], "must be between 1 and the 4 episodes"),
         (["run", "--json", "nowhere/x.json"], "no such folder for --json"),
