@@ -30,7 +30,7 @@ from tacit.evaluation.intervals import wilson
 from tacit.evaluation.machine import cpu_model
 from tacit.evaluation.outcome import Outcome, compare, rates
 from tacit.evaluation.protocol import NAMED, Manifest, Policy, Protocol, draw_manifest, run
-from tacit.evaluation.suites import planning_for
+from tacit.evaluation.suites import cost_for, planning_for
 from tacit.planning import PlanSettings, Task
 from tacit.run import Run, load
 from tacit.training.fit import fit
@@ -112,7 +112,7 @@ def policies(trained: Run, protocol: Protocol) -> dict[str, Callable[[], Policy]
     """Everybody who tries, the planner first."""
     arena, settings = world(protocol.world), planning_for(protocol)
     return {
-        PLANNER: lambda: PlannedPolicy(trained.controller(Task(plan=settings))),
+        PLANNER: lambda: PlannedPolicy(trained.controller(Task(plan=settings), cost_for=cost_for(trained, protocol))),
         INVERSE: lambda: CloningPolicy(trained.model, trained.policy),
         LATENT: lambda: PlannedPolicy(trained.controller(Task(plan=CEM), cost_for=trained.latent_cost)),
         RANDOM: lambda: RandomPolicy(arena),

@@ -70,7 +70,7 @@ def test_decisions_follow_from_the_seed(run: Run, task: Task) -> None:
     assert not np.array_equal(actions(1), actions(2))
 
 
-@pytest.mark.parametrize("cost", ["temporal_cost", "latent_cost"])
+@pytest.mark.parametrize("cost", ["temporal_cost", "reaching_cost", "latent_cost"])
 def test_costs_are_lower_nearer_to_the_goal(run: Run, cost: str) -> None:
     goal, far, near = (run.model.encode({"sensors": torch.tensor(sensed(p))[None, None]})[0] for p in (THERE, HERE, THERE + 0.2))
     scored: Cost = getattr(run, cost)(goal)
@@ -81,12 +81,31 @@ def test_costs_are_lower_nearer_to_the_goal(run: Run, cost: str) -> None:
     assert values[0, 1] < values[0, 0]
 
 
-@pytest.mark.parametrize("cost", ["temporal_cost", "latent_cost"])
+@pytest.mark.parametrize("cost", ["temporal_cost", "reaching_cost", "latent_cost"])
 def test_the_controller_brings_the_point_to_its_goal(run: Run, task: Task, cost: str) -> None:
     controller, pose = run.controller(task, cost_for=getattr(run, cost)), HERE.copy()
     for _ in range(8):
         pose = np.clip(pose + controller.act({"sensors": sensed(pose)}).action, -2, 2)
     assert np.linalg.norm(HERE - THERE) > 1.5
+    assert np.linalg.norm(pose - THERE) < 0.5
+
+
+def test_proposals_are_what_the_policy_would_do_in_imagination(run: Run) -> None:
+    here, goal = (run.model.encode({"sensors": torch.tensor(sensed(p))[None, None]}) for p in (HERE, THERE))
+    history = here.expand(-1, run.model.history, -1)
+    actions = run.proposals(goal[:, 0])(history, 5, 4, torch.Generator().manual_seed(0))
+    assert actions.shape == (1, 4, 5, 2)
+    torch.testing.assert_close(actions[:, 0, 0], run.policy(history, goal[:, 0]))
+    first = run.model.rollout(history, actions[:, :1])
+    window = torch.cat((history[:, 1:], first[:, 0, :1]), dim=1)
+    torch.testing.assert_close(actions[:, 0, 1], run.policy(window, goal[:, 0]))
+
+
+def test_a_task_can_ask_for_proposals(run: Run, task: Task) -> None:
+    plan = PlanSettings(planner="propose-verify", horizon=4, candidates=8, iterations=1, proposals=4)
+    controller, pose = run.controller(replace(task, plan=plan)), HERE.copy()
+    for _ in range(10):
+        pose = np.clip(pose + controller.act({"sensors": sensed(pose)}).action, -2, 2)
     assert np.linalg.norm(pose - THERE) < 0.5
 
 

@@ -13,7 +13,16 @@ from tacit.models.heads import GoalPolicy
 from tacit.models.heads import TemporalDistance as DistanceHead
 from tacit.models.jepa import JEPA
 from tacit.nn.precision import products_dtype
-from tacit.planning import Controller, FirstArrival, ImaginedPolicy, LatentDistance, Task, TemporalDistance, planner_for
+from tacit.planning import (
+    Controller,
+    FirstArrival,
+    ImaginedPolicy,
+    LatentDistance,
+    Task,
+    TemporalDistance,
+    WeightedSum,
+    planner_for,
+)
 from tacit.signals import Schema
 from tacit.training.calibration import Calibration
 from tacit.training.folder import RunConfig, read_run
@@ -53,6 +62,12 @@ class Run:
     def arrival_cost(self, goal: Tensor) -> Cost:
         """Learned steps to the goal's latent (B, D) at the best moment of the horizon: for long horizons."""
         return FirstArrival(distance=self.distance, goal=goal, stride=5, near=4.0)
+
+    def reaching_cost(self, goal: Tensor) -> Cost:
+        """Squared latent distance to the goal's latent (B, D) and a tenth of the learned steps, summed over the horizon: for goals that the
+        logs know a way to. The steps show the way from afar, and the latents tell the last bit better."""
+        far = TemporalDistance(distance=self.distance, goal=goal, stride=5)
+        return WeightedSum(terms=((1.0, LatentDistance(goal=goal)), (0.1, far)))
 
     def latent_cost(self, goal: Tensor) -> Cost:
         """Squared latent distance to the goal's latent (B, D), summed over the horizon: the ablation."""

@@ -44,7 +44,6 @@ REACH = PlanSettings(
     candidates=64,
     iterations=2,
     proposals=32,
-    replan_every=2,
     initial_std=0.8,
     noise_correlation=0.9,
 )
@@ -102,7 +101,7 @@ def evaluate(
 
     settings = planning_for(protocol)
     timing = replanning_times(trained, manifest, display)
-    planned = _tried(manifest, _planner(trained, trained.arrival_cost, settings, protocol.seed), "plan", display)
+    planned = _tried(manifest, _planner(trained, cost_for(trained, protocol), settings, protocol.seed), "plan", display)
     flat = _tried(first, _planner(trained, trained.latent_cost, settings, protocol.seed), "plan on latent distance", display)
     floors = {
         "random": _tried(manifest, RandomPolicy(arena), "random actions", display),
@@ -179,6 +178,11 @@ def planning_for(protocol: Protocol) -> PlanSettings:
     return PLAN if protocol.offset is None and protocol.world.startswith("two_room") else REACH
 
 
+def cost_for(trained: Run, protocol: Protocol) -> CostFor:
+    """What a run minimises in the scenes of a protocol."""
+    return trained.arrival_cost if planning_for(protocol) == PLAN else trained.reaching_cost
+
+
 def plan_numbers(timing: Timing, settings: PlanSettings) -> Numbers:
     """Latencies as results.json keeps them."""
     found: Numbers = {"threads": timing.threads, "calls": len(timing.plan_ms), "settings": asdict(settings)}
@@ -226,8 +230,8 @@ def _forget_numbers(folder: Path) -> None:
         atomic_write(folder / RESULTS, json.dumps(kept, indent=2, allow_nan=False) + "\n")
 
 
-def _planner(trained: Run, cost_for: CostFor, settings: PlanSettings, seed: int) -> PlannedPolicy:
-    return PlannedPolicy(trained.controller(Task(plan=settings), cost_for=cost_for, seed=seed))
+def _planner(trained: Run, cost: CostFor, settings: PlanSettings, seed: int) -> PlannedPolicy:
+    return PlannedPolicy(trained.controller(Task(plan=settings), cost_for=cost, seed=seed))
 
 
 def _tried(manifest: Manifest, policy: Policy, name: str, display: Display) -> _Trial:

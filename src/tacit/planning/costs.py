@@ -55,15 +55,18 @@ class TemporalDistance:
         distance: Steps to go from latents (..., D) to goals (..., D), broadcast against each other, as (...).
         goal: Latent of the goal, (B, D).
         terminal_weight: How often the last step counts on top of its place in the sum.
+        stride: Looks at every so many moments, counted back from the last one, each of which then stands for that many.
     """
 
     distance: Callable[[Tensor, Tensor], Tensor]
     goal: Tensor
     terminal_weight: float = 0.0
+    stride: int = 1
 
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
-        steps = self.distance(trajectory, self.goal[:, None, None])
-        return steps.sum(-1) + self.terminal_weight * steps[..., -1]
+        looks = trajectory[:, :, (trajectory.shape[2] - 1) % self.stride :: self.stride]
+        steps = self.distance(looks, self.goal[:, None, None])
+        return self.stride * steps.sum(-1) + self.terminal_weight * steps[..., -1]
 
 
 @final
