@@ -1,6 +1,6 @@
 """Success on a world: record, train several seeds, and let every policy try the same scenes of three protocols.
 
-    python benchmarks/success.py WORLD [--seeds 0 1 2] [--minutes 20] [--episodes 300] [--protocols standard long strict] [--work DIR]
+    python benchmarks/tables/success.py WORLD [--seeds 0 1 2] [--minutes 20] [--episodes 300] [--protocols standard long strict] [--work DIR]
 
 The protocols: `standard`, to where the recorder was 25 steps later, within 50; `long`, 75 steps and 150; `strict`, to a goal of another
 episode in another region within 200, kept for the last five moments. Policies: the planner, its inverse model alone, the cross-entropy
@@ -39,7 +39,7 @@ from tacit.worlds import record, world
 
 matplotlib.use("Agg")
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results"
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
 PROTOCOLS = NAMED
 PLANNER, INVERSE, LATENT, RANDOM, NOTHING = "planner", "inverse model alone", "CEM on latent distance", "random", "no action"
 COLOURS = {PLANNER: "#1f4e79", INVERSE: "#6b9ac4", LATENT: "#97a97c", RANDOM: "#c9ada7", NOTHING: "#d9d9d9"}
