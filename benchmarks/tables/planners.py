@@ -84,8 +84,8 @@ def table(results: Numbers) -> str:
     lines = [
         f"# {results['world']}: what buys what",
         "",
-        f"Protocol `{results['protocol']}`, {results['episodes']} scenes (seed {results['seed']}), one training seed. Success in percent with "
-        f"95 % intervals, and milliseconds of policy per action with 100 machines side by side on one thread. {results['cpu']}.",
+        f"Protocol `{results['protocol']}`, {results['episodes']} scenes (seed {results['seed']}), one training seed. Success in percent "
+        f"with 95 % intervals, and milliseconds of policy per action with 100 machines side by side on one thread. {results['cpu']}.",
         "",
         "| | success | ms per action |",
         "|---|---|---|",
