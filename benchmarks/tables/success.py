@@ -91,11 +91,13 @@ class Options:
 def recorded(options: Options, numbers: Numbers) -> EpisodeStore:
     """The logs, recorded now or before."""
     logs, path = LOGS[options.world], options.work / options.world
+    before = len(EpisodeStore(path)) if (path / "store.json").is_file() else 0
     began = time.perf_counter()
     store = record(world(options.world), path, episodes=logs.episodes, steps=logs.steps, seed=0)
-    if (seconds := time.perf_counter() - began) > 5 or "recording" not in numbers:
-        numbers["recording"] = {"episodes": logs.episodes, "steps": logs.steps, "frames": int(store.lengths.sum()) + len(store)}
-        numbers["recording"] |= {"seconds": round(seconds, 1)}
+    frames = int(store.lengths.sum()) + len(store)
+    known = numbers.get("recording", {}).get("seconds")
+    seconds = round(time.perf_counter() - began, 1) if before == 0 else known  # None when it was recorded by somebody else
+    numbers["recording"] = {"episodes": logs.episodes, "steps": logs.steps, "frames": frames, "seconds": seconds}
     return store
 
 
@@ -161,10 +163,11 @@ def pooled(results: Numbers, protocol: str, name: str) -> tuple[int, int, list[f
 def table(results: Numbers) -> str:
     """Success in percent as a table of Markdown, all seeds together."""
     recording, seeds = results["recording"], results["seeds"]
+    took = "" if recording["seconds"] is None else f" ({recording['seconds']:.0f} s)"
     lines = [
         f"# {results['world']}",
         "",
-        f"{recording['episodes']:,} recorded episodes of {recording['steps']} steps ({recording['seconds']:.0f} s); {results['minutes']:g} "
+        f"{recording['episodes']:,} recorded episodes of {recording['steps']} steps{took}; {results['minutes']:g} "
         f"minutes of training at size `{results['size']}`, training seeds {', '.join(seeds)}; {results['episodes']} scenes per protocol. "
         f"Success in percent with 95 % intervals over all seeds, and each seed in brackets. {results['cpu']}.",
         "",
