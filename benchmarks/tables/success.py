@@ -116,9 +116,9 @@ def policies(trained: Run, protocol: Protocol) -> dict[str, Callable[[], Policy]
     return {
         PLANNER: lambda: PlannedPolicy(trained.controller(Task(plan=settings), cost_for=cost_for(trained, protocol))),
         INVERSE: lambda: CloningPolicy(trained.model, trained.policy),
-        LATENT: lambda: PlannedPolicy(trained.controller(Task(plan=CEM), cost_for=trained.latent_cost)),
         RANDOM: lambda: RandomPolicy(arena),
         NOTHING: lambda: NoOpPolicy(arena.schema),
+        LATENT: lambda: PlannedPolicy(trained.controller(Task(plan=CEM), cost_for=trained.latent_cost)),
     }
 
 
