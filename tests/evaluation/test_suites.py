@@ -29,6 +29,7 @@ from tacit.evaluation.summary import limits, read_metrics, results_section, verd
 from tacit.run import Run, load
 from tacit.signals import SchemaError
 from tacit.training.fit import Silent, fit
+from tacit.worlds import Scene
 from tacit.worlds.two_room import Layout
 
 
@@ -54,6 +55,21 @@ def outcome(success: list[bool], hard: list[bool]) -> Outcome:
 @pytest.mark.parametrize(("distance", "step"), [([9, 8, 3, 2], 2), ([9, 3, 8, 2], 3), ([3, 3], 0), ([9, np.nan, 3], 2)])
 def test_arrival_is_the_step_after_which_it_never_leaves(distance: list[float], step: int) -> None:
     assert arrival(np.array(distance, dtype=float), 4.5) == step
+
+
+def test_passing_through_arrives_when_it_is_there_first() -> None:
+    assert arrival(np.array([9.0, 4.0, 2.0, 8.0]), 4.5, hold=0) == 1
+
+
+def test_the_strip_of_a_passage_ends_at_the_goal() -> None:
+    scene = Scene(start=(10.0, 50.0), goal=(10.0, 30.0), layout={"wall": 32.0, "door": 24.0}, hard=False)
+    manifest = Manifest(protocol=Protocol(world="two_room", episodes=1, budget=20, hold=0), scenes=(scene,))
+    straight = np.tile(np.array([0.0, -2.4], np.float32), (1, 20, 1))
+    found = run(manifest, Replay(straight))
+    shown = filmstrips(manifest, found, straight)
+    assert shown is not None
+    assert shown.episodes[0].success
+    assert shown.episodes[0].steps[-1] == 7, "within 4.5 px of a goal 20 px away, at 2.4 px per step"
 
 
 def test_hard_episodes_are_shown_first_and_failures_are_never_left_out() -> None:

@@ -95,7 +95,7 @@ def filmstrips(manifest: Manifest, outcome: Outcome, actions: NDArray[np.float32
     again = run(chosen, Replay(actions[list(numbers)]), keep=range(len(numbers)))
     strips = []
     for trace, distance, success, scene in zip(again.traces, again.distance, again.success, chosen.scenes, strict=True):
-        last = arrival(distance, again.tolerance) if success else len(distance) - 1
+        last = arrival(distance, again.tolerance, again.hold) if success else len(distance) - 1
         steps = tuple(sorted(set(np.linspace(0, last, FRAMES).round().astype(int).tolist())))
         kind = look.hard if scene.hard else look.easy
         missed = f"{distance[-1]:.3g} {again.unit} away after {last} steps, {distance.min():.3g} at best"
@@ -106,7 +106,7 @@ def filmstrips(manifest: Manifest, outcome: Outcome, actions: NDArray[np.float32
                 frames=trace.observations[camera.name][list(steps)],
                 goal=trace.goal[camera.name],
                 success=bool(success),
-                caption=f"{kind}, {distance[0]:.0f} {again.unit} apart: {how}",
+                caption=f"{kind}, {distance[0]:.2g} {again.unit} apart: {how}",
                 steps=steps,
                 path=None if way is None else way[: last + 1],
             )
@@ -114,7 +114,11 @@ def filmstrips(manifest: Manifest, outcome: Outcome, actions: NDArray[np.float32
     return Planning(episodes=tuple(strips))
 
 
-def arrival(distance: NDArray[np.float64], tolerance: float) -> int:
-    """Step from which on a successful episode, distances (T + 1,), stays within the tolerance."""
-    outside = np.flatnonzero(~(distance <= tolerance))
+def arrival(distance: NDArray[np.float64], tolerance: float, hold: int = 1) -> int:
+    """Step of a successful episode, distances (T + 1,), from which on it stays within the tolerance; the first one that is there when
+    `hold` is 0, that is, when once is enough."""
+    within = distance <= tolerance
+    if hold == 0:
+        return int(np.argmax(within))
+    outside = np.flatnonzero(~within)
     return int(outside[-1]) + 1 if len(outside) else 0
