@@ -64,8 +64,8 @@ class Run:
         return FirstArrival(distance=self.distance, goal=goal, stride=5, near=4.0)
 
     def reaching_cost(self, goal: Tensor) -> Cost:
-        """Squared latent distance to the goal's latent (B, D) plus the learned steps, summed over the horizon: for goals that the logs know a
-        way to. The steps show the way from afar, and the latents tell the last bit better."""
+        """Squared latent distance to the goal's latent (B, D) plus the learned steps, summed over the horizon: for goals that the logs know
+        a way to. The steps show the way from afar, and the latents tell the last bit better."""
         far = TemporalDistance(distance=self.distance, goal=goal, stride=5)
         return WeightedSum(terms=((1.0, LatentDistance(goal=goal)), (1.0, far)))
 

@@ -25,7 +25,7 @@ from tacit.evaluation.protocol import Manifest, Protocol, draw_manifest, run
 from tacit.evaluation.scenery import scenery, two_room_maps
 from tacit.evaluation.scores import Kind
 from tacit.evaluation.sections import Data, Dynamics, Episode, Planning, Probe, Probes, Timing, ValueMap, Values
-from tacit.evaluation.summary import limits, read_metrics, results_section, verdict
+from tacit.evaluation.summary import limits, read_metrics, results_section, verdict, when_counted
 from tacit.run import Run, load
 from tacit.signals import SchemaError
 from tacit.training.fit import Silent, fit
@@ -55,6 +55,12 @@ def outcome(success: list[bool], hard: list[bool]) -> Outcome:
 @pytest.mark.parametrize(("distance", "step"), [([9, 8, 3, 2], 2), ([9, 3, 8, 2], 3), ([3, 3], 0), ([9, np.nan, 3], 2)])
 def test_arrival_is_the_step_after_which_it_never_leaves(distance: list[float], step: int) -> None:
     assert arrival(np.array(distance, dtype=float), 4.5) == step
+
+
+def test_the_report_says_when_a_goal_counts() -> None:
+    assert when_counted({"budget": 50, "hold": 0}) == "at some moment of 50 actions: passing through is enough"
+    assert when_counted({"budget": 9}) == when_counted({"budget": 9, "hold": 1}) == "after action 9: passing through is not enough"
+    assert when_counted({"budget": 9, "hold": 5}).startswith("after action 9, and at the 4 moments before it")
 
 
 def test_passing_through_arrives_when_it_is_there_first() -> None:

@@ -94,7 +94,7 @@ def results_section(results: Numbers) -> Results:
     words = (
         f"{protocol['episodes']} scenes of the world {protocol['world']}, drawn with seed {protocol['seed']} from random numbers that no "
         f"recording uses, and written down before any policy ran. A goal is reached at a distance of at most {success['tolerance']:g} "
-        f"{success['unit']} after action {protocol['budget']}: passing through is not enough. "
+        f"{success['unit']} {when_counted(protocol)}. "
         f"Digest of protocol and scenes: {protocol['digest'][:16]}."
     )
     return Results(scores=scores, protocol=words, hard_split=hard if hard in {s.split for s in scores} else None)
@@ -196,3 +196,12 @@ def _date(results: Numbers) -> datetime.date:
     """Day of the evaluation; today when there was none."""
     day = results.get("protocol", {}).get("date")
     return datetime.date.fromisoformat(day) if day else datetime.date.today()
+
+
+def when_counted(protocol: Mapping[str, Any]) -> str:
+    """At which moments of a scene a goal counts as reached, in words."""
+    hold, budget = protocol.get("hold", 1), protocol["budget"]
+    if hold == 0:
+        return f"at some moment of {budget} actions: passing through is enough"
+    moments = "" if hold == 1 else f", and at the {hold - 1} moments before it"
+    return f"after action {budget}{moments}: passing through is not enough"
