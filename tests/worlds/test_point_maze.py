@@ -36,7 +36,9 @@ from tacit.worlds.point_maze import FAR, FARTHEST, TOLERANCE, PointMaze, stage, 
 
 @pytest.fixture(scope="module")
 def original() -> Any:
-    env = headless("ogbench.locomaze.maze").make_maze_env("point", "maze", maze_type="medium", terminate_at_goal=False)
+    with headless("a test"):
+        from ogbench.locomaze.maze import make_maze_env
+    env = make_maze_env("point", "maze", maze_type="medium", terminate_at_goal=False)
     env.reset(seed=0, options={"task_id": 1})
     return env
 

@@ -183,11 +183,15 @@ def test_registering_worlds_loads_no_simulator() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("name", "package"), [("reacher", "dm_control"), ("point_maze", "ogbench")])
-def test_a_world_without_its_simulator_names_the_extra(name: str, package: str) -> None:
-    program = f"import sys; sys.modules[{package!r}] = None; from tacit.worlds import world; world({name!r}).make()"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert f"ImportError: this world needs the package {package}: pip install 'tacit[worlds]'" in done.stderr
+@pytest.mark.parametrize(("name", "package"), SIMULATORS.items())
+def test_a_world_without_its_simulator_names_the_extra_and_writes_nothing(name: str, package: str, tmp_path: Path) -> None:
+    program = f"import sys; sys.modules[{package!r}] = None; from tacit.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = ["record", name, "--out", str(tmp_path / "logs"), "--episodes", "1"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"error: {name} needs the extra: pip install 'tacit[worlds]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "logs").exists()
 
 
 @pytest.mark.parametrize("hard", [True, False])

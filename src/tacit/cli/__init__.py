@@ -90,14 +90,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def explained() -> tuple[type[Exception], ...]:
     """Errors whose message tells a person what is wrong and what to do; any other one is a defect, and shows its traceback."""
     from tacit.data import StoreError
-    from tacit.data.streams import MissingExtra
+    from tacit.extras import MissingExtra
     from tacit.training.checkpoint import CheckpointError
     from tacit.training.folder import RunError
     from tacit.training.loop import TrainingStopped
-    from tacit.worlds import FrozenCamera
+    from tacit.worlds import FrozenCamera, NoGraphics
 
     # SchemaError, EpisodeError, SourceError, MappingError, TaskError, ManifestError and ReportError are ValueErrors.
-    return StoreError, RunError, TrainingStopped, CheckpointError, FrozenCamera, MissingExtra, ValueError, OSError
+    return StoreError, RunError, TrainingStopped, CheckpointError, FrozenCamera, NoGraphics, MissingExtra, ValueError, OSError
 
 
 def sentence(error: Exception) -> str:

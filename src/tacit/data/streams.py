@@ -25,10 +25,6 @@ class SourceError(ValueError):
     """A source cannot be read as the format says; the message names the file, the row where there is one, and the remedy."""
 
 
-class MissingExtra(ImportError):
-    """A format needs a library that is not installed; the message names the extra that brings it."""
-
-
 class BadTake(SourceError):
     """One take is unusable; the others of the source may be good."""
 

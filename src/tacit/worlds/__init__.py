@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from tacit.worlds.cube import CubeWorld
+from tacit.worlds.mujoco_camera import NoGraphics
 from tacit.worlds.point_maze import PointMazeWorld
 from tacit.worlds.push_t import PushTWorld
 from tacit.worlds.reacher import ReacherWorld
@@ -14,6 +15,7 @@ __all__ = [
     "WORLDS",
     "Env",
     "FrozenCamera",
+    "NoGraphics",
     "Purpose",
     "Recorder",
     "Scene",

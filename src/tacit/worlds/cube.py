@@ -52,11 +52,12 @@ def stage() -> tuple[Any, Camera]:
     """OGBench's environment, and the camera in front of it; every environment of this process shares their model.
 
     Raises:
-        ImportError: OGBench is not installed.
+        MissingExtra: OGBench is not installed.
     """
-    module = headless("ogbench.manipspace.envs.cube_env")
-    mujoco = headless("mujoco")
-    simulator = module.CubeEnv(
+    with headless("cube"):
+        import mujoco
+        from ogbench.manipspace.envs.cube_env import CubeEnv
+    simulator = CubeEnv(
         "single", ob_type="pixels", mode="data_collection", terminate_at_goal=False, visualize_info=False, control_timestep=PERIOD
     )
     simulator._mjcf_model = simulator.build_mjcf_model()  # in the colours of the data with pixels ...
@@ -90,7 +91,9 @@ class Cube(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
 
     def __init__(self, *, camera: bool = True) -> None:
         shared, view = stage()
-        self._mujoco = headless("mujoco")
+        with headless("cube"):
+            import mujoco
+        self._mujoco = mujoco
         self._camera = view if camera else None
         self._simulator = copy.copy(shared)  # what it computes with is shared, what moves is its own
         self._simulator._data = self._mujoco.MjData(shared.model)

@@ -7,7 +7,6 @@ an evaluation.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, final
@@ -77,10 +76,12 @@ class Oracle:
 
     def _made(self, simulator: Any) -> Any:
         if self._plans:
-            module = importlib.import_module("ogbench.manipspace.oracles.plan.cube_plan")
-            return module.CubePlanOracle(env=simulator, segment_dt=self._pace, noise=self._noise)
-        module = importlib.import_module("ogbench.manipspace.oracles.markov.cube_markov")
-        return module.CubeMarkovOracle(env=simulator, min_norm=self._hurry)
+            from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
+
+            return CubePlanOracle(env=simulator, segment_dt=self._pace, noise=self._noise)
+        from ogbench.manipspace.oracles.markov.cube_markov import CubeMarkovOracle
+
+        return CubeMarkovOracle(env=simulator, min_norm=self._hurry)
 
 
 @contextmanager

@@ -8,61 +8,62 @@ from __future__ import annotations
 
 import atexit
 import ctypes.util
-import importlib
 import itertools
 import os
 import sys
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tacit.extras import extra
 
 Frame = NDArray[np.uint8]
 
 OPEN: list[Any] = []  # renderers of this process that have not been closed
 
 
-def headless(package: str) -> Any:
-    """Import `mujoco`, or a package that imports it, such that it renders without a screen.
+class NoGraphics(RuntimeError):
+    """Nothing can be drawn without a screen here; the message says what to install or to set."""
+
+
+@contextmanager
+def headless(world: str) -> Iterator[None]:
+    """Where `mujoco`, or a package that imports it, is imported such that it renders without a screen.
 
     MuJoCo chooses its graphics library from the environment variable MUJOCO_GL when it is first imported. Where the variable is unset,
     and only then, it becomes `egl`, or `osmesa` where there is no EGL.
 
     Args:
-        package: Name of the module, for example `mujoco` or `dm_control.suite.reacher`.
-
-    Returns:
-        The module.
+        world: Who needs it.
 
     Raises:
-        ImportError: The package is not installed; the message names the extra.
-        RuntimeError: MUJOCO_GL is empty, or this machine has no library that renders without a screen.
+        MissingExtra: A package is not installed; the message names the extra.
+        NoGraphics: MUJOCO_GL is empty, or this machine has no library that renders without a screen.
     """
     if "mujoco" not in sys.modules and sys.platform.startswith("linux"):
         choose_graphics()
-    try:
-        module = importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        missing = (error.name or package).split(".")[0]
-        raise ImportError(f"this world needs the package {missing}: pip install 'tacit[worlds]'") from error
+    with extra("worlds", world):
+        yield
     close_first()
-    return module
 
 
 def choose_graphics() -> None:
     """Set MUJOCO_GL where it is unset.
 
     Raises:
-        RuntimeError: The variable is empty, or there is neither EGL nor OSMesa.
+        NoGraphics: The variable is empty, or there is neither EGL nor OSMesa.
     """
     chosen = os.environ.get("MUJOCO_GL")
     if chosen == "":
-        raise RuntimeError("the environment variable MUJOCO_GL is empty: unset it, or set it to egl or osmesa")
+        raise NoGraphics("the environment variable MUJOCO_GL is empty: unset it, or set it to egl or osmesa")
     if chosen is None:
         found = [name for name, library in (("egl", "EGL"), ("osmesa", "OSMesa")) if ctypes.util.find_library(library)]
         if not found:
-            raise RuntimeError("nothing renders without a screen here: install EGL or OSMesa (Debian: libegl1 or libosmesa6)")
+            raise NoGraphics("nothing renders without a screen here: install EGL or OSMesa (Debian: libegl1 or libosmesa6)")
         os.environ["MUJOCO_GL"] = found[0]
 
 
@@ -119,8 +120,10 @@ class Camera:
     def image(self, data: Any) -> Frame:
         """What the camera shows of a `mujoco.MjData` whose kinematics are up to date (`mj_forward`), (size, size, 3) RGB."""
         if self._renderer is None:
+            import mujoco
+
             side = self._size * self._fineness
-            self._renderer = headless("mujoco").Renderer(self._model, side, side)
+            self._renderer = mujoco.Renderer(self._model, side, side)
             OPEN.append(self._renderer)
             self._closing = weakref.finalize(self, close, self._renderer)
             close_first()

@@ -51,10 +51,12 @@ def stage() -> tuple[Any, Camera]:
     """The maze as a `mujoco.MjModel`, and the camera above it; every environment of this process shares them.
 
     Raises:
-        ImportError: OGBench is not installed.
+        MissingExtra: OGBench is not installed.
     """
-    mujoco = headless("mujoco")
-    original = headless("ogbench.locomaze.maze").make_maze_env("point", "maze", maze_type="medium")
+    with headless("point_maze"):
+        import mujoco
+        from ogbench.locomaze.maze import make_maze_env
+    original = make_maze_env("point", "maze", maze_type="medium")
     maze = mujoco.MjSpec.from_file(original.fullpath)
     original.close()
     Path(original.fullpath).unlink(missing_ok=True)  # OGBench writes the maze to a temporary file and leaves it behind
@@ -92,7 +94,9 @@ class PointMaze(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
 
     def __init__(self, *, camera: bool = True) -> None:
         model, view = stage()
-        self._mujoco = headless("mujoco")
+        with headless("point_maze"):
+            import mujoco
+        self._mujoco = mujoco
         self._camera = view if camera else None
         self._black: Frame = np.zeros((SIZE, SIZE, 3), np.uint8)
         self.model, self.data = model, self._mujoco.MjData(model)

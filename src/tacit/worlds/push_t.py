@@ -8,7 +8,6 @@ image shows positions and nothing else.
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tacit.extras import extra
 from tacit.signals import Role, Schema, Signal
 from tacit.worlds.push_t_recorder import BARS, RADIUS, REACH, centre_of, clearance, recorder, rotation, wander, wrapped
 from tacit.worlds.world import Env, Recorder, Samples, Scene, Snapshot
@@ -115,13 +115,12 @@ def gym_pusht() -> Any:
     Nothing opens a window: it draws into memory, which needs no display and no SDL driver.
 
     Raises:
-        ImportError: It is not installed; the message names the extra.
+        MissingExtra: It is not installed; the message names the extra.
     """
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    try:
-        return importlib.import_module("gym_pusht.envs.pusht")
-    except ModuleNotFoundError as error:
-        raise ImportError(f"the world push_t needs the package {error.name}: pip install 'tacit[worlds]'") from error
+    with extra("worlds", "push_t"):
+        from gym_pusht.envs import pusht
+    return pusht
 
 
 @final

@@ -46,10 +46,12 @@ def stage() -> tuple[Any, Camera]:
     """The arm as a `mujoco.MjModel`, and the camera above it; every environment of this process shares them.
 
     Raises:
-        ImportError: dm_control is not installed.
+        MissingExtra: dm_control is not installed.
     """
-    mujoco = headless("mujoco")
-    model = mujoco.MjModel.from_xml_path(str(Path(headless("dm_control").__file__).parent / "suite" / "reacher.xml"))
+    with headless("reacher"):
+        import dm_control
+        import mujoco
+    model = mujoco.MjModel.from_xml_path(str(Path(dm_control.__file__).parent / "suite" / "reacher.xml"))
     model.mat("target").rgba[3] = 0.0
     # Without it the solver begins where it ended last time, and a step would depend on more than the state.
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_WARMSTART
@@ -69,7 +71,9 @@ class Reacher(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
 
     def __init__(self, *, camera: bool = True) -> None:
         model, view = stage()
-        self._mujoco = headless("mujoco")
+        with headless("reacher"):
+            import mujoco
+        self._mujoco = mujoco
         self._camera = view if camera else None
         self._black: Frame = np.zeros((SIZE, SIZE, 3), np.uint8)
         self.model, self.data = model, self._mujoco.MjData(model)

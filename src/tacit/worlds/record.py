@@ -46,25 +46,26 @@ def record(
         ValueError: A number is out of its domain.
         StoreError: The folder holds something else.
         FrozenCamera: A camera of the world does not work.
+        MissingExtra: The world's simulator is not installed.
     """
     if episodes < 1 or steps < 1 or seed < 0:
         raise ValueError(f"record: episodes {episodes} and steps {steps} must be at least 1, and seed {seed} at least 0")
     source = {"world": world.name, "policy": "recorder", "steps": steps, "seed": seed}
     path = Path(path)
     has_begun = (path / "store.json").exists()
-    with EpisodeWriter.append(path) if has_begun else EpisodeWriter.create(path, world.schema, source=source) as writer:
-        if dict(writer.source) != source or writer.schema != world.schema:
-            raise StoreError(f"{path} holds another recording, {dict(writer.source)}, not {source}; choose another folder")
-        env = world.make()
-        try:
+    env = world.make()  # first: where the simulator is missing, nothing is written
+    try:
+        with EpisodeWriter.append(path) if has_begun else EpisodeWriter.create(path, world.schema, source=source) as writer:
+            if dict(writer.source) != source or writer.schema != world.schema:
+                raise StoreError(f"{path} holds another recording, {dict(writer.source)}, not {source}; choose another folder")
             for number in range(len(writer), episodes):
                 episode = recorded(world, env, steps, stream(Purpose.RECORDING, seed, number))
                 require_live_cameras(episode, world.schema)
                 writer.add(episode)
                 if progress is not None:
                     progress(number + 1, episodes)
-        finally:
-            env.close()
+    finally:
+        env.close()
     return EpisodeStore(path)
 
 

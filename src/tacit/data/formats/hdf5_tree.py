@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tacit.data.formats.names import natural_order
-from tacit.data.streams import BadTake, MissingExtra, SourceError
+from tacit.data.streams import BadTake, SourceError
+from tacit.extras import extra
 
 if TYPE_CHECKING:
     import h5py
@@ -28,10 +29,8 @@ def h5() -> Any:
     Raises:
         MissingExtra: It is missing; the message names the extra.
     """
-    try:
+    with extra("formats", "reading HDF5 files"):
         import h5py
-    except ImportError as error:
-        raise MissingExtra("reading HDF5 files needs the extra: pip install 'tacit[formats]'") from error
     return h5py
 
 

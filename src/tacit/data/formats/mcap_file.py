@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from tacit.data.formats.names import natural_order
-from tacit.data.streams import BadTake, MissingExtra, SourceError
+from tacit.data.streams import BadTake, SourceError
+from tacit.extras import extra
 
 if TYPE_CHECKING:
     from mcap.records import Channel, McapRecord, Message, Schema
@@ -34,11 +35,8 @@ def require_library() -> None:
     Raises:
         MissingExtra: The libraries are missing; the message names the extra.
     """
-    try:
-        import mcap.reader  # noqa: F401
+    with extra("formats", "reading MCAP files"):
         import mcap_ros2.decoder  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("reading MCAP files needs the extra: pip install 'tacit[formats]'") from error
 
 
 @dataclass(frozen=True, kw_only=True)
