@@ -11,76 +11,36 @@ from typing import final
 import torch
 from torch import Tensor
 
-from tacit.contracts import Plan, Problem, WorldModel
+from tacit.contracts import Plan, Problem
 from tacit.planning.rollout import Candidates, scored
-from tacit.planning.search import Noise, Rounds, first_guess, fitted, resting, with_proposals
+from tacit.planning.search import FitConfig, Rounds, Search, first_guess, fitted, resting, with_proposals
 
 
 @dataclass(frozen=True, kw_only=True)
-class CEMConfig:
+class CEMConfig(FitConfig):
     """Settings of the search.
 
     Attributes:
-        candidates: K, action sequences per iteration.
-        elites: E, how many of them the next mean and standard deviation are fitted to.
-        iterations: Iterations when no deadline cuts them.
-        initial_std: Standard deviation of the first iteration, as a fraction of half the range of each action element.
-        min_std: Least standard deviation of later iterations, the same fraction.
-        momentum: Share of the old mean and standard deviation that a fit keeps.
-        noise_correlation: Correlation of the noise of one step with that of the next, in [0, 1).
         local_share: Share of the candidates that move for a while and then rest at the middle of the range, whatever the mean is: how a
             goal that is near is reached and kept.
-        soft_weight: Cost of a shortfall of 1 in a soft limit's margin.
-
-    Raises:
-        ValueError: A setting is out of its domain.
     """
 
-    candidates: int = 128
-    elites: int = 12
-    iterations: int = 3
-    initial_std: float = 0.5
-    min_std: float = 0.02
-    momentum: float = 0.0
-    noise_correlation: float = 0.0
     local_share: float = 0.0
-    soft_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.elites <= self.candidates:
-            raise ValueError(f"elites must be between 1 and the {self.candidates} candidates, not {self.elites}")
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be at least 1, not {self.iterations}")
-        if not self.initial_std > 0 or not 0 <= self.min_std <= self.initial_std:
-            raise ValueError(f"need 0 <= min_std <= initial_std, initial_std > 0; not {self.min_std} and {self.initial_std}")
-        if not (0 <= self.momentum < 1 and 0 <= self.noise_correlation < 1):
-            raise ValueError("momentum and noise_correlation must be at least 0 and below 1")
+        super().__post_init__()
         if not 0 <= self.local_share < 1:
             raise ValueError(f"local_share must be at least 0 and below 1, but is {self.local_share}")
-        if not self.soft_weight >= 0:
-            raise ValueError(f"soft_weight must not be negative, but is {self.soft_weight}")
 
 
 @final
-class CEM:
+class CEM(Search[CEMConfig]):
     """Cross-entropy method over action sequences (Rubinstein and Kroese, 2004), for a batch of independent problems.
 
     The mean of the Gaussian is itself the first candidate of every iteration; in the first one, a problem's proposals take the places of
     samples (`with_proposals`). Candidates are moved inside the action limits before they are scored, so that what was scored is what
     is returned. The result is the best candidate of all iterations.
-
-    The same seed and the same calls give the same plans.
     """
-
-    def __init__(self, model: WorldModel, config: CEMConfig, *, seed: int = 0) -> None:
-        """Args:
-        model: Predicts what actions do.
-        config: Settings of the search.
-        seed: Seed of the noise.
-        """
-        self._model = model
-        self._config = config
-        self._noise = Noise(seed)
 
     def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
         """Find a low-cost action sequence inside the limits; see `tacit.contracts.Planner`.

@@ -11,77 +11,47 @@ from typing import final
 import torch
 from torch import Tensor
 
-from tacit.contracts import Plan, Problem, WorldModel
+from tacit.contracts import Plan, Problem
 from tacit.planning.rollout import Candidates, judged
-from tacit.planning.search import Noise, Rounds, first_guess, with_proposals
+from tacit.planning.search import Rounds, Search, SearchConfig, first_guess, with_proposals
 
 _MEAN_KEEPS, _SQUARE_KEEPS = 0.7, 0.9  # of Adam's means: a plan takes tens of steps, not thousands
 _TINY = 1e-12  # where there is no slope there is no step
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientConfig:
+class GradientConfig(SearchConfig):
     """Settings of the search.
 
     Attributes:
         candidates: K, first guesses that are improved side by side.
         iterations: Times that all are rolled out, when no deadline cuts them; between two, each takes one step down.
-        initial_std: Standard deviation of the guesses around the warm start, as a fraction of half the range of each action element.
-        noise_correlation: Correlation of that noise from one step to the next, in [0, 1).
-        learning_rate: Size of the first step, the same fraction.
+        learning_rate: Size of the first step, as a fraction of half the range of each action element.
         decay: What is left of it at each later step, above 0 and at most 1.
-        soft_weight: Cost of a shortfall of 1 in a soft limit's margin.
-
-    Raises:
-        ValueError: A setting is out of its domain.
     """
 
     candidates: int = 32
     iterations: int = 12
-    initial_std: float = 0.5
-    noise_correlation: float = 0.0
     learning_rate: float = 0.15
     decay: float = 0.93
-    soft_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise ValueError(f"candidates must be at least 1, not {self.candidates}")
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be at least 1, not {self.iterations}")
-        if not self.initial_std > 0:
-            raise ValueError(f"initial_std must be positive, but is {self.initial_std}")
-        if not 0 <= self.noise_correlation < 1:
-            raise ValueError(f"noise_correlation must be at least 0 and below 1, but is {self.noise_correlation}")
+        super().__post_init__()
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, but is {self.learning_rate}")
         if not 0 < self.decay <= 1:
             raise ValueError(f"decay must be above 0 and at most 1, but is {self.decay}")
-        if not self.soft_weight >= 0:
-            raise ValueError(f"soft_weight must not be negative, but is {self.soft_weight}")
 
 
 @final
-class GradientPlanner:
+class GradientPlanner(Search[GradientConfig]):
     """Adam (Kingma and Ba, 2015) on action sequences, through the world model, for a batch of independent problems.
 
     Steps are taken in fractions of half the range of each action element, and every step ends inside the action limits: projected
     descent. A candidate that breaks a hard limit goes down its violation instead of its cost. A slope that is not finite counts as none.
     The first guesses are the warm start, the problem's proposals (`with_proposals`) and noise around the warm start. The result is the
-    best that was tried, from whatever guess. Gradients reach the actions only: the model's parameters collect none.
-
-    The same seed and the same calls give the same plans.
+    best that was tried, from whatever guess. Gradients reach the actions only: the model, which must be differentiable, collects none.
     """
-
-    def __init__(self, model: WorldModel, config: GradientConfig, *, seed: int = 0) -> None:
-        """Args:
-        model: Predicts what actions do, differentiably.
-        config: Settings of the search.
-        seed: Seed of the noise.
-        """
-        self._model = model
-        self._config = config
-        self._noise = Noise(seed)
 
     def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
         """Find a low-cost action sequence inside the limits; see `tacit.contracts.Planner`.

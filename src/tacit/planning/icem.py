@@ -11,63 +11,41 @@ from typing import final
 import torch
 from torch import Tensor
 
-from tacit.contracts import Plan, Problem, WorldModel
+from tacit.contracts import Plan, Problem
 from tacit.planning.rollout import Candidates, scored
-from tacit.planning.search import Noise, Rounds, first_guess, fitted, with_proposals
+from tacit.planning.search import FitConfig, Rounds, Search, first_guess, fitted, with_proposals
 
 
 @dataclass(frozen=True, kw_only=True)
-class ICEMConfig:
+class ICEMConfig(FitConfig):
     """Settings of the search.
 
     Attributes:
-        candidates: K, action sequences of the first iteration.
-        elites: E, how many of them the next mean and standard deviation are fitted to.
-        iterations: Iterations when no deadline cuts them.
-        initial_std: Standard deviation of the first iteration, as a fraction of half the range of each action element.
-        min_std: Least standard deviation of later iterations, the same fraction.
-        momentum: Share of the old mean and standard deviation that a fit keeps.
-        noise_exponent: The noise has power proportional to frequency^-exponent along the horizon: 0 is white, 2 and more is smooth.
+        noise_exponent: The noise has power proportional to frequency^-exponent along the horizon: 0 is white, 2 and more is smooth. It
+            takes the place of `noise_correlation`, which must stay 0.
         decay: An iteration has this many times fewer candidates than the one before, though never fewer than two per elite.
         kept_share: Share of the elites that compete again in the next iteration.
-        soft_weight: Cost of a shortfall of 1 in a soft limit's margin.
-
-    Raises:
-        ValueError: A setting is out of its domain.
     """
 
-    candidates: int = 128
-    elites: int = 12
-    iterations: int = 3
-    initial_std: float = 0.5
-    min_std: float = 0.02
     momentum: float = 0.1
     noise_exponent: float = 2.0
     decay: float = 1.25
     kept_share: float = 0.3
-    soft_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.elites <= self.candidates:
-            raise ValueError(f"elites must be between 1 and the {self.candidates} candidates, not {self.elites}")
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be at least 1, not {self.iterations}")
-        if not self.initial_std > 0 or not 0 <= self.min_std <= self.initial_std:
-            raise ValueError(f"need 0 <= min_std <= initial_std, initial_std > 0; not {self.min_std} and {self.initial_std}")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must be at least 0 and below 1, but is {self.momentum}")
+        super().__post_init__()
+        if self.noise_correlation:
+            raise ValueError("noise_correlation must be 0: noise_exponent says how smooth the noise is")
         if not 0 <= self.noise_exponent <= 10:
             raise ValueError(f"noise_exponent must be between 0 and 10, but is {self.noise_exponent}")
         if not self.decay >= 1:
             raise ValueError(f"decay must be at least 1, but is {self.decay}")
         if not 0 <= self.kept_share <= 1:
             raise ValueError(f"kept_share must be between 0 and 1, but is {self.kept_share}")
-        if not self.soft_weight >= 0:
-            raise ValueError(f"soft_weight must not be negative, but is {self.soft_weight}")
 
 
 @final
-class ICEM:
+class ICEM(Search[ICEMConfig]):
     """Sample-efficient cross-entropy method (iCEM: Pinneri et al., 2020, arXiv 2008.06389), for a batch of independent problems.
 
     Of the paper: noise with a power-law spectrum, a share of the elites kept from one iteration to the next, a population that decays,
@@ -75,19 +53,8 @@ class ICEM:
     a deadline may make any of them the last; after the first iteration it is no elite, so that the fit is the paper's. And from one
     plan to the next only the warm start is carried over, not the elites: a planner does not know how much of its plan was applied.
 
-    In the first iteration, a problem's proposals take the places of samples (`with_proposals`). The same seed and the same calls give
-    the same plans.
+    In the first iteration, a problem's proposals take the places of samples (`with_proposals`).
     """
-
-    def __init__(self, model: WorldModel, config: ICEMConfig, *, seed: int = 0) -> None:
-        """Args:
-        model: Predicts what actions do.
-        config: Settings of the search.
-        seed: Seed of the noise.
-        """
-        self._model = model
-        self._config = config
-        self._noise = Noise(seed)
 
     def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
         """Find a low-cost action sequence inside the limits; see `tacit.contracts.Planner`.

@@ -11,56 +11,34 @@ from typing import final
 import torch
 from torch import Tensor
 
-from tacit.contracts import Plan, Problem, WorldModel
+from tacit.contracts import Plan, Problem
 from tacit.planning.rollout import Candidates, scored
-from tacit.planning.search import Noise, Rounds, first_guess, with_proposals
+from tacit.planning.search import Rounds, Search, SearchConfig, first_guess, with_proposals
 
 
 @dataclass(frozen=True, kw_only=True)
-class MPPIConfig:
+class MPPIConfig(SearchConfig):
     """Settings of the search.
 
     Attributes:
-        candidates: K, action sequences per iteration.
-        iterations: Iterations when no deadline cuts them.
-        initial_std: Standard deviation of the first iteration's noise, as a fraction of half the range of each action element.
-        shrink: What is left of it at each later iteration, above 0 and at most 1.
+        shrink: What is left of the noise's standard deviation at each later iteration, above 0 and at most 1.
         temperature: What costs are divided by, in standard deviations of the candidates' costs. Near 0 only the best one counts; when
             large, all count alike.
-        noise_correlation: Correlation of the noise of one step with that of the next, in [0, 1).
-        soft_weight: Cost of a shortfall of 1 in a soft limit's margin.
-
-    Raises:
-        ValueError: A setting is out of its domain.
     """
 
-    candidates: int = 128
-    iterations: int = 3
-    initial_std: float = 0.5
     shrink: float = 0.8
     temperature: float = 0.1
-    noise_correlation: float = 0.0
-    soft_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise ValueError(f"candidates must be at least 1, not {self.candidates}")
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be at least 1, not {self.iterations}")
-        if not self.initial_std > 0:
-            raise ValueError(f"initial_std must be positive, but is {self.initial_std}")
+        super().__post_init__()
         if not 0 < self.shrink <= 1:
             raise ValueError(f"shrink must be above 0 and at most 1, but is {self.shrink}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, but is {self.temperature}")
-        if not 0 <= self.noise_correlation < 1:
-            raise ValueError(f"noise_correlation must be at least 0 and below 1, but is {self.noise_correlation}")
-        if not self.soft_weight >= 0:
-            raise ValueError(f"soft_weight must not be negative, but is {self.soft_weight}")
 
 
 @final
-class MPPI:
+class MPPI(Search[MPPIConfig]):
     """Model predictive path integral control (Williams et al., 2015, arXiv 1509.01149), for a batch of independent problems.
 
     The weights are those of the paper's path integral, `exp(-cost / temperature)` over their sum, of costs that are shifted to a least
@@ -69,19 +47,8 @@ class MPPI:
     noise is left out: give the problem a cost for effort instead. The noise shrinks from one iteration to the next.
 
     The mean is the first candidate of every iteration, and the last mean is tried once more, alone. The result is the best of all that
-    was tried. In the first iteration, a problem's proposals take the places of samples (`with_proposals`). The same seed and the same
-    calls give the same plans.
+    was tried. In the first iteration, a problem's proposals take the places of samples (`with_proposals`).
     """
-
-    def __init__(self, model: WorldModel, config: MPPIConfig, *, seed: int = 0) -> None:
-        """Args:
-        model: Predicts what actions do.
-        config: Settings of the search.
-        seed: Seed of the noise.
-        """
-        self._model = model
-        self._config = config
-        self._noise = Noise(seed)
 
     def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
         """Find a low-cost action sequence inside the limits; see `tacit.contracts.Planner`.

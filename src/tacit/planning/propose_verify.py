@@ -13,72 +13,45 @@ from typing import final
 import torch
 from torch import Tensor
 
-from tacit.contracts import Plan, Problem, WorldModel
+from tacit.contracts import Plan, Problem
 from tacit.planning.rollout import Candidates, scored
-from tacit.planning.search import Noise, Rounds, first_guess, resting, usable
+from tacit.planning.search import EliteConfig, Rounds, Search, first_guess, resting, usable
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProposeVerifyConfig:
+class ProposeVerifyConfig(EliteConfig):
     """Settings of the search.
 
     Attributes:
-        candidates: K, action sequences per iteration.
-        elites: E, how many of them are refined.
         iterations: Iterations when no deadline cuts them; the first one verifies, the others refine.
-        initial_std: Standard deviation of the search's own samples, as a fraction of half the range of each action element.
-        refine_std: The same of the first refinement.
+        refine_std: Standard deviation of the first refinement, as a fraction of half the range of each action element.
         shrink: What is left of it at each later one, above 0 and at most 1.
-        noise_correlation: Correlation of the noise of one step with that of the next, in [0, 1).
-        soft_weight: Cost of a shortfall of 1 in a soft limit's margin.
-
-    Raises:
-        ValueError: A setting is out of its domain.
     """
 
     candidates: int = 96
     elites: int = 8
     iterations: int = 2
     initial_std: float = 0.8
+    noise_correlation: float = 0.8
     refine_std: float = 0.15
     shrink: float = 0.5
-    noise_correlation: float = 0.8
-    soft_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.elites <= self.candidates:
-            raise ValueError(f"elites must be between 1 and the {self.candidates} candidates, not {self.elites}")
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be at least 1, not {self.iterations}")
-        if not (self.initial_std > 0 and self.refine_std > 0):
-            raise ValueError(f"initial_std and refine_std must be positive, not {self.initial_std} and {self.refine_std}")
+        super().__post_init__()
+        if not self.refine_std > 0:
+            raise ValueError(f"refine_std must be positive, but is {self.refine_std}")
         if not 0 < self.shrink <= 1:
             raise ValueError(f"shrink must be above 0 and at most 1, but is {self.shrink}")
-        if not 0 <= self.noise_correlation < 1:
-            raise ValueError("noise_correlation must be at least 0 and below 1")
-        if not self.soft_weight >= 0:
-            raise ValueError(f"soft_weight must not be negative, but is {self.soft_weight}")
 
 
 @final
-class ProposeVerify:
+class ProposeVerify(Search[ProposeVerifyConfig]):
     """Verifies a problem's proposals, the last plan and samples of its own, and refines the best, for a batch of independent problems.
 
     The first candidate is the last plan. Proposals come next, all of them if they are fewer than K; in the place of one with a number
     that is not finite comes the last plan again. Half of what is left are samples around the last plan, and half move for a while and
-    then rest. Without proposals all candidates are samples: a wide search. The result is the best candidate of all iterations. The same
-    seed and the same calls give the same plans.
+    then rest. Without proposals all candidates are samples: a wide search. The result is the best candidate of all iterations.
     """
-
-    def __init__(self, model: WorldModel, config: ProposeVerifyConfig, *, seed: int = 0) -> None:
-        """Args:
-        model: Predicts what actions do.
-        config: Settings of the search.
-        seed: Seed of the noise.
-        """
-        self._model = model
-        self._config = config
-        self._noise = Noise(seed)
 
     def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
         """Find a low-cost action sequence inside the limits; see `tacit.contracts.Planner`.

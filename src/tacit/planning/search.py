@@ -1,4 +1,4 @@
-"""What planners that search have in common: noise, the clock, and the first candidates.
+"""What planners that search have in common: settings, noise, the clock, and the first candidates.
 
 Dimensions: B batch, K candidates, P proposals, H horizon, A action.
 """
@@ -6,13 +6,100 @@ Dimensions: B batch, K candidates, P proposals, H horizon, A action.
 from __future__ import annotations
 
 import time
-from typing import final
+from dataclasses import dataclass
+from typing import Generic, TypeVar, final
 
 import torch
 from torch import Tensor
 
-from tacit.contracts import Problem, Spent
+from tacit.contracts import Problem, Spent, WorldModel
 from tacit.planning.rollout import Candidates
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """Settings that every search has.
+
+    Attributes:
+        candidates: K, action sequences per iteration.
+        iterations: Iterations when no deadline cuts them.
+        initial_std: Standard deviation of the first samples, as a fraction of half the range of each action element.
+        noise_correlation: Correlation of the noise of one step with that of the next, in [0, 1).
+        soft_weight: Cost of a shortfall of 1 in a soft limit's margin.
+
+    Raises:
+        ValueError: A setting is out of its domain.
+    """
+
+    candidates: int = 128
+    iterations: int = 3
+    initial_std: float = 0.5
+    noise_correlation: float = 0.0
+    soft_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("candidates", "iterations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not self.initial_std > 0:
+            raise ValueError(f"initial_std must be positive, but is {self.initial_std}")
+        if not 0 <= self.noise_correlation < 1:
+            raise ValueError(f"noise_correlation must be at least 0 and below 1, but is {self.noise_correlation}")
+        if not self.soft_weight >= 0:
+            raise ValueError(f"soft_weight must not be negative, but is {self.soft_weight}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EliteConfig(SearchConfig):
+    """Settings of a search that goes on from its best candidates.
+
+    Attributes:
+        elites: E, how many candidates it goes on from.
+    """
+
+    elites: int = 12
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.elites <= self.candidates:
+            raise ValueError(f"elites must be between 1 and the {self.candidates} candidates, not {self.elites}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig(EliteConfig):
+    """Settings of a search that fits a Gaussian to its elites.
+
+    Attributes:
+        min_std: Least standard deviation of later iterations, as a fraction of half the range of each action element.
+        momentum: Share of the old mean and standard deviation that a fit keeps.
+    """
+
+    min_std: float = 0.02
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.min_std <= self.initial_std:
+            raise ValueError(f"need 0 <= min_std <= initial_std; not {self.min_std} and {self.initial_std}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be at least 0 and below 1, but is {self.momentum}")
+
+
+Config = TypeVar("Config", bound=SearchConfig)
+
+
+class Search(Generic[Config]):
+    """What every planner that searches holds. The same seed and the same calls give the same plans."""
+
+    def __init__(self, model: WorldModel, config: Config, *, seed: int = 0) -> None:
+        """Args:
+        model: Predicts what actions do.
+        config: Settings of the search.
+        seed: Seed of the noise.
+        """
+        self._model = model
+        self._config = config
+        self._noise = Noise(seed)
 
 
 @final
