@@ -13,7 +13,7 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import gymnasium
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from tacit.signals import Role, Schema, Signal
 from tacit.worlds.cube_recorder import recorder, wander
 from tacit.worlds.mujoco_camera import Camera, headless
-from tacit.worlds.world import Env, Recorder, Samples, Scene, Snapshot
+from tacit.worlds.world import Env, Recorder, Scene, Snapshot, StateWorld
 
 SIZE = 64  # image side
 PERIOD = 0.05  # seconds, 25 steps of the simulation
@@ -188,7 +188,7 @@ def drawing_board() -> Cube:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class CubeWorld:
+class CubeWorld(StateWorld):
     """Cube as a `tacit.worlds.World`: bring the cube to where an image shows it; the arm may be anywhere.
 
     Hard means that the cube must go by 0.2 m or more; it must be lifted or pushed over half of the table.
@@ -197,19 +197,11 @@ class CubeWorld:
         name: Name in the registry.
     """
 
+    schema: ClassVar[Schema] = SCHEMA
+    tolerance: ClassVar[float] = TOLERANCE
+    unit: ClassVar[str] = "m"
+
     name: str
-
-    @property
-    def schema(self) -> Schema:
-        return SCHEMA
-
-    @property
-    def tolerance(self) -> float:
-        return TOLERANCE
-
-    @property
-    def unit(self) -> str:
-        return "m"
 
     def make(self, *, camera: bool = True) -> Env:
         return Cube(camera=camera)
@@ -229,20 +221,8 @@ class CubeWorld:
         start, goal = (drawing_board().rest(rng, place, float(rng.uniform(-np.pi, np.pi))) for place in (here, there))
         return Scene(start=start, goal=goal, layout={}, hard=hard)
 
-    def start(self, env: Env, scene: Scene) -> tuple[Samples, Samples]:
-        return env.reset(options={"state": scene.start})
-
-    def goal(self, env: Env, scene: Scene) -> Samples:
-        observation, _ = env.reset(options={"state": scene.goal})
-        return dict(observation)
-
     def distance(self, labels: Mapping[str, Any], scene: Scene) -> float:
         return math.dist(labels["cube"], scene.goal[CUBE])
-
-    def snapshot(self, env: Env) -> Snapshot:
-        table = env.unwrapped
-        assert isinstance(table, Cube)
-        return Snapshot(state=table.state)
 
     def between(self, start: Snapshot, goal: Snapshot) -> Scene:
         hard = math.dist(start.state[CUBE], goal.state[CUBE]) >= FAR

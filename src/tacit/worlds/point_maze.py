@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import gymnasium
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tacit.signals import Role, Schema, Signal
 from tacit.worlds.maze_walk import CELL, MAP, ORIGIN, STRIDE, Walk, cells_between, clearance, free_position
 from tacit.worlds.mujoco_camera import Camera, Frame, headless
-from tacit.worlds.world import Env, Recorder, Samples, Scene, Snapshot
+from tacit.worlds.world import Env, Recorder, Scene, Snapshot, StateWorld
 
 SIZE = 64  # image side
 SUBSTEPS = 5  # steps of the simulation, 0.02 s each, in one control step
@@ -161,26 +161,18 @@ def wander(steps: int, rng: np.random.Generator) -> NDArray[np.float32]:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class PointMazeWorld:
+class PointMazeWorld(StateWorld):
     """The maze as a `tacit.worlds.World`: reach a place that is shown in an image; hard means at least four cells away along the maze.
 
     Attributes:
         name: Name in the registry.
     """
 
+    schema: ClassVar[Schema] = SCHEMA
+    tolerance: ClassVar[float] = TOLERANCE
+    unit: ClassVar[str] = "m"
+
     name: str
-
-    @property
-    def schema(self) -> Schema:
-        return SCHEMA
-
-    @property
-    def tolerance(self) -> float:
-        return TOLERANCE
-
-    @property
-    def unit(self) -> str:
-        return "m"
 
     def make(self, *, camera: bool = True) -> Env:
         return PointMaze(camera=camera)
@@ -198,20 +190,8 @@ class PointMazeWorld:
             if math.dist(start, goal) >= 2 * TOLERANCE and way <= FARTHEST and (way >= FAR) is hard:
                 return Scene(start=(*start.tolist(), 0.0, 0.0), goal=(*goal.tolist(), 0.0, 0.0), layout={}, hard=hard)
 
-    def start(self, env: Env, scene: Scene) -> tuple[Samples, Samples]:
-        return env.reset(options={"state": scene.start})
-
-    def goal(self, env: Env, scene: Scene) -> Samples:
-        observation, _ = env.reset(options={"state": scene.goal})
-        return dict(observation)
-
     def distance(self, labels: Mapping[str, Any], scene: Scene) -> float:
         return math.dist(labels["position"], scene.goal[:2])
-
-    def snapshot(self, env: Env) -> Snapshot:
-        maze = env.unwrapped
-        assert isinstance(maze, PointMaze)
-        return Snapshot(state=maze.state)
 
     def between(self, start: Snapshot, goal: Snapshot) -> Scene:
         """The goal is the later place at rest."""

@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import gymnasium
 import numpy as np
@@ -230,19 +230,11 @@ class PushTWorld:
         name: Name in the registry.
     """
 
+    schema: ClassVar[Schema] = SCHEMA
+    tolerance: ClassVar[float] = 1.0
+    unit: ClassVar[str] = "tolerances"
+
     name: str
-
-    @property
-    def schema(self) -> Schema:
-        return SCHEMA
-
-    @property
-    def tolerance(self) -> float:
-        return 1.0
-
-    @property
-    def unit(self) -> str:
-        return "tolerances"
 
     def make(self, *, camera: bool = True) -> Env:
         return PushT(camera=camera)

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import gymnasium
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tacit.signals import Role, Schema, Signal
 from tacit.worlds.mujoco_camera import Camera, Frame, headless
-from tacit.worlds.world import Env, Recorder, Samples, Scene, Snapshot, blind
+from tacit.worlds.world import Env, Recorder, Scene, Snapshot, StateWorld, blind
 
 SIZE = 64  # image side
 PERIOD = 0.02  # seconds; one step of the simulation
@@ -159,26 +159,18 @@ def wander(steps: int, rng: np.random.Generator) -> NDArray[np.float32]:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class ReacherWorld:
+class ReacherWorld(StateWorld):
     """The arm as a `tacit.worlds.World`: take a pose that is shown in an image; hard means that a joint turns by more than a quarter turn.
 
     Attributes:
         name: Name in the registry.
     """
 
+    schema: ClassVar[Schema] = SCHEMA
+    tolerance: ClassVar[float] = TOLERANCE
+    unit: ClassVar[str] = "rad"
+
     name: str
-
-    @property
-    def schema(self) -> Schema:
-        return SCHEMA
-
-    @property
-    def tolerance(self) -> float:
-        return TOLERANCE
-
-    @property
-    def unit(self) -> str:
-        return "rad"
 
     def make(self, *, camera: bool = True) -> Env:
         return Reacher(camera=camera)
@@ -196,20 +188,8 @@ class ReacherWorld:
             if way >= 2 * TOLERANCE and (way > QUARTER) is hard:
                 return Scene(start=(*start, 0.0, 0.0), goal=(*goal, 0.0, 0.0), layout={}, hard=hard)
 
-    def start(self, env: Env, scene: Scene) -> tuple[Samples, Samples]:
-        return env.reset(options={"state": scene.start})
-
-    def goal(self, env: Env, scene: Scene) -> Samples:
-        observation, _ = env.reset(options={"state": scene.goal})
-        return dict(observation)
-
     def distance(self, labels: Mapping[str, Any], scene: Scene) -> float:
         return turn(labels["joints"], scene.goal[:2])
-
-    def snapshot(self, env: Env) -> Snapshot:
-        arm = env.unwrapped
-        assert isinstance(arm, Reacher)
-        return Snapshot(state=arm.state)
 
     def between(self, start: Snapshot, goal: Snapshot) -> Scene:
         """The goal is the later pose at rest."""

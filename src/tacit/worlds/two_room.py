@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import gymnasium
 import numpy as np
@@ -265,20 +265,12 @@ class TwoRoomWorld:
         layout: Keep this layout in every episode; None draws a new one each time.
     """
 
+    schema: ClassVar[Schema] = SCHEMA
+    tolerance: ClassVar[float] = TOLERANCE
+    unit: ClassVar[str] = "px"
+
     name: str
     layout: Layout | None = None
-
-    @property
-    def schema(self) -> Schema:
-        return SCHEMA
-
-    @property
-    def tolerance(self) -> float:
-        return TOLERANCE
-
-    @property
-    def unit(self) -> str:
-        return "px"
 
     def make(self, *, camera: bool = True) -> Env:
         return TwoRoom(self.layout)

@@ -146,3 +146,17 @@ class World(Protocol):
 
     def between(self, start: Snapshot, goal: Snapshot) -> Scene:
         """The task of getting from one moment of an episode to another one of the same episode."""
+
+
+class StateWorld:
+    """What worlds share whose environment shows its numbers as `state` and begins with them at `reset(options={"state": numbers})`."""
+
+    def start(self, env: Env, scene: Scene) -> tuple[Samples, Samples]:
+        return env.reset(options={"state": scene.start})
+
+    def goal(self, env: Env, scene: Scene) -> Samples:
+        observation, _ = env.reset(options={"state": scene.goal})
+        return dict(observation)
+
+    def snapshot(self, env: Env) -> Snapshot:
+        return Snapshot(state=env.get_wrapper_attr("state"))
