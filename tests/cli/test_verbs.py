@@ -323,5 +323,8 @@ def test_bench_tells_the_latency_beside_its_floor(here: Path, capsys: pytest.Cap
     numbers = json.loads((here / "speed.json").read_text())
     assert numbers["calls"] == 3
     assert numbers["threads"] == 1
+    assert numbers["settings"]["planner"] == "cem"
+    assert main(["bench", "plan", "run", "--protocol", "standard", "--calls", "3", "--json", "speed.json"]) == 0
+    assert json.loads((here / "speed.json").read_text())["settings"]["planner"] == "propose-verify"
     assert main(["bench", "plan", "run", "--calls", "0"]) == 1
     assert "--calls 0 must be at least 1" in capsys.readouterr().err

@@ -26,7 +26,9 @@ class Bench:
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
     task: Path | None = None
-    """Task file whose [plan] is measured; the settings of `tacit eval` when left out."""
+    """Task file whose [plan] is measured; how `tacit eval` plans when left out."""
+    protocol: Annotated[Literal["standard", "long", "strict"] | None, tyro.conf.arg(help_behavior_hint="(default: none)")] = None
+    """Protocol of `tacit eval` whose planning is measured."""
     calls: int = 200
     """Plans to measure."""
     json: Path | None = None
@@ -36,20 +38,31 @@ class Bench:
 def run(options: Bench, terminal: Terminal) -> int:
     from tacit.atomic import atomic_write
     from tacit.evaluation.machine import busy_cores
+    from tacit.evaluation.protocol import NAMED
     from tacit.evaluation.speed import plan_speed
-    from tacit.evaluation.suites import PLAN
+    from tacit.evaluation.suites import PLAN, cost_for, planning_for
     from tacit.planning import Task
-    from tacit.run import load
+    from tacit.run import CostFor, load
 
     if options.calls < 1:
         raise ValueError(f"--calls {options.calls} must be at least 1")
+    if options.task is not None and options.protocol is not None:
+        raise ValueError("--task and --protocol both say how to plan; leave out one of the two")
     trained = load(options.run)
     settings = PLAN if options.task is None else Task.from_toml(options.task).plan
+    cost: CostFor = trained.arrival_cost
+    if options.protocol is not None:
+        if not isinstance(name := trained.config.source.get("world"), str):
+            raise ValueError(f"{options.run} was not trained on a simulated world: give --task instead of --protocol")
+        protocol = NAMED[options.protocol](name)
+        settings, cost = planning_for(protocol), cost_for(trained, protocol)
     if (busy := busy_cores()) > BUSY:
         terminal.warn(f"other programs keep {busy:.1f} cores busy: the numbers will be worse than this machine's")
     with stoppable(lambda: Stopped("nothing was written", terminal.command)), terminal.phases() as phases:
         shown, total = phases.phase("plan"), options.calls + 20
-        found = plan_speed(trained, settings, calls=options.calls, progress=lambda done: shown(done / total, f"{done} plans"))
+        found = plan_speed(
+            trained, settings, cost_for=cost, calls=options.calls, progress=lambda done: shown(done / total, f"{done} plans")
+        )
     numbers = found.numbers()
     terminal.say(
         f"one plan      {numbers['plan_ms_p50']:.1f} ms median, {numbers['plan_ms_p99']:.1f} ms at the 99th percentile, one thread"

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tacit.evaluation.machine import cpu_model, torch_threads
 from tacit.planning import PlanSettings, Task
-from tacit.run import Run
+from tacit.run import CostFor, Run
 from tacit.signals import Schema
 
 SIDE = 768  # of the large matrices
@@ -63,23 +63,30 @@ class PlanSpeed:
 
 
 def plan_speed(
-    run: Run, settings: PlanSettings, *, calls: int = 200, warm_up: int = 20, progress: Callable[[int], None] | None = None
+    run: Run,
+    settings: PlanSettings,
+    *,
+    cost_for: CostFor | None = None,
+    calls: int = 200,
+    warm_up: int = 20,
+    progress: Callable[[int], None] | None = None,
 ) -> PlanSpeed:
     """Measure planning on one thread: every call encodes a new observation and makes a new plan.
 
     Args:
         run: The run.
         settings: How to plan; every action is planned anew, and there is no deadline.
+        cost_for: Makes the cost from the latent of a goal; None for the run's own.
         calls: Plans that are measured.
         warm_up: Plans before them.
         progress: Told the number of plans made.
     """
     task = Task(plan=PlanSettings(**asdict(settings) | {"replan_every": 1, "deadline_ms": None}))
     rng = np.random.default_rng(0)
-    spent, counter = [], FlopCounterMode(display=False)
+    spent = []
     with torch_threads(1):
         rate = multiplication_rate(next(run.model.predictor.parameters()).dtype)
-        controller = run.controller(task)
+        controller = run.controller(task, cost_for=cost_for)
         controller.reset({name: value[None] for name, value in noise(run.schema, rng).items()})
         for call in range(warm_up + calls):
             decision = controller.act(noise(run.schema, rng))
@@ -89,10 +96,10 @@ def plan_speed(
         seen = noise(run.schema, rng)
         with torch.no_grad(), FlopCounterMode(display=False) as encoding:
             run.model.encode({name: torch.from_numpy(np.asarray(value))[None, None] for name, value in seen.items()})
-        with counter:
+        with FlopCounterMode(display=False) as planning:
             controller.act(seen)
     plan_ms, encode_ms = np.array(spent[warm_up:], dtype=np.float64).T
-    flops = int(counter.get_total_flops()) - int(encoding.get_total_flops())
+    flops = int(planning.get_total_flops()) - int(encoding.get_total_flops())
     return PlanSpeed(plan_ms=plan_ms.copy(), encode_ms=encode_ms.copy(), flops=flops, flops_per_second=rate, settings=task.plan)
 
 
