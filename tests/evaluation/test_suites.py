@@ -176,10 +176,17 @@ def test_a_store_of_another_machine_is_refused(point_run: Run, tmp_path: Path) -
     assert shown_data(of(point_run)).samples is None  # it has no camera
 
 
-def test_latency_is_measured_on_one_thread_and_leaves_the_others_as_they_were(point_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+@pytest.mark.parametrize(
+    ("protocol", "cost", "planner"),
+    [(Protocol(world="two_room", episodes=1), "arrival", "cem"), (Protocol.standard("two_room", episodes=1), "reaching", "propose-verify")],
+)
+def test_latency_is_that_of_what_is_evaluated_on_one_thread_and_leaves_the_others_as_they_were(
+    protocol: Protocol, cost: str, planner: str
+) -> None:
+    seen, asked = [], []
 
     def controller(task: Any, *, cost_for: Any, seed: int) -> Any:
+        asked.append((cost_for, task.plan.planner))
         return SimpleNamespace(
             reset=lambda goal: None,
             act=lambda observation: (
@@ -188,11 +195,12 @@ def test_latency_is_measured_on_one_thread_and_leaves_the_others_as_they_were(po
             )[1],
         )
 
-    stub: Any = SimpleNamespace(controller=controller, schema=OpenFloor.schema, arrival_cost=None)
+    stub: Any = SimpleNamespace(controller=controller, schema=OpenFloor.schema, arrival_cost="arrival", reaching_cost="reaching")
     before = torch.get_num_threads()
     with torch_threads(before + 1):
-        timing = suites.replanning_times(stub, draw_manifest(Protocol(world="two_room", episodes=1)))
+        timing = suites.replanning_times(stub, draw_manifest(protocol))
         assert torch.get_num_threads() == before + 1
+    assert asked == [(cost, planner)]
     assert set(seen) == {1}
     np.testing.assert_array_equal(timing.plan_ms, suites.WARM_UP + 1 + np.arange(suites.REPLANS))  # warm-up calls are not counted
     assert suites.plan_numbers(timing, suites.PLAN)["total_ms_p50"] == pytest.approx(np.median(timing.plan_ms) + 0.5)

@@ -152,7 +152,7 @@ def replanning_times(trained: Run, manifest: Manifest, display: Display | None =
     arena, scene = world(manifest.protocol.world), manifest.scenes[0]
     settings = planning_for(manifest.protocol)
     controller = trained.controller(
-        Task(plan=replace(settings, replan_every=1)), cost_for=trained.arrival_cost, seed=manifest.protocol.seed
+        Task(plan=replace(settings, replan_every=1)), cost_for=cost_for(trained, manifest.protocol), seed=manifest.protocol.seed
     )
     names = [s.name for s in trained.schema.observations]
     env = arena.make()
