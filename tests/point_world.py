@@ -55,7 +55,7 @@ def store_of(folder: Path, episodes: list[Episode], schema: Schema = SCHEMA) -> 
 
 
 def model_config(
-    *, latent: int = 8, sigreg: float = 0.03, covariance: float = 0.1, inverse: float = 1.0, contrast: float = 0.1
+    *, latent: int = 8, sigreg: float = 0.03, covariance: float = 0.1, inverse: float = 0.25, contrast: float = 0.1
 ) -> JEPAConfig:
     """A model of a few thousand weights; every setting that matters is given, so no default decides a test."""
     return JEPAConfig(

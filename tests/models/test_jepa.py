@@ -76,9 +76,11 @@ def test_losses_are_those_of_the_objectives(model: JEPA) -> None:
     torch.testing.assert_close(losses.prediction, rollout_loss(model.predictor, latents, standard, history=2, steps=2, state=S))
     torch.testing.assert_close(losses.sigreg, sigreg(state.transpose(0, 1), directions, config.sigreg))
     torch.testing.assert_close(losses.covariance, covariance_loss(state.flatten(0, 1)))
-    torch.testing.assert_close(losses.inverse, inverse_loss(model.inverse, state, standard, (1, 2)))
+    moved = inverse_loss(model.inverse_of_moves, state, standard, (1, 2))
+    pushed = inverse_loss(model.inverse_of_pushes, state, standard, (1,), before=True)
+    torch.testing.assert_close(losses.inverse, moved + pushed)
     torch.testing.assert_close(losses.contrast, contrast_loss(context[:2, 0], context[2:, -1]))
-    total = losses.prediction + 0.03 * losses.sigreg + 0.1 * losses.covariance + 1.0 * losses.inverse + 0.1 * losses.contrast
+    total = losses.prediction + 0.03 * losses.sigreg + 0.1 * losses.covariance + 0.25 * losses.inverse + 0.1 * losses.contrast
     torch.testing.assert_close(losses.total, total)
 
 

@@ -18,22 +18,25 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def test_equals_a_loop_over_starts_and_spans() -> None:
-    decoder = torch.nn.Linear(3 * D, A)
+@pytest.mark.parametrize("before", [False, True])
+def test_equals_a_loop_over_starts_and_spans(before: bool) -> None:
+    decoder = torch.nn.Linear((2 + before) * D, A)
     latents, actions = torch.randn(B, L, D), torch.randn(B, L - 1, A)
     steps = latents[:, 1:] - latents[:, :-1]
     typical = steps.square().mean().sqrt() + 1e-4
     expected = []
     for span in (1, 3):
-        changes = torch.stack([latents[:, t + span] - latents[:, t] for t in range(1, L - span)], dim=1)
+        starts = range(int(before), L - span)
+        changes = torch.stack([latents[:, t + span] - latents[:, t] for t in starts], dim=1)
         size = changes.square().mean().sqrt() + 1e-4
         errors = []
-        for t in range(1, L - span):
+        for t in starts:
             target = sum(actions[:, t + i] for i in range(span)) / math.sqrt(span)
-            inputs = torch.cat((latents[:, t], steps[:, t - 1] / typical, changes[:, t - 1] / size), dim=-1)
+            led = [steps[:, t - 1] / typical] if before else []
+            inputs = torch.cat((latents[:, t], *led, (latents[:, t + span] - latents[:, t]) / size), dim=-1)
             errors.append((decoder(inputs) - target).square())
         expected.append(torch.stack(errors).mean())
-    torch.testing.assert_close(inverse_loss(decoder, latents, actions, (1, 3)), torch.stack(expected).mean())
+    torch.testing.assert_close(inverse_loss(decoder, latents, actions, (1, 3), before=before), torch.stack(expected).mean())
 
 
 def test_a_force_is_read_from_how_the_speed_changed() -> None:
@@ -43,7 +46,7 @@ def test_a_force_is_read_from_how_the_speed_changed() -> None:
     place = torch.nn.functional.pad(speed[:, 1:].cumsum(1), (0, D - A, 1, 0))
     steps = place[:, 1:] - place[:, :-1]
     before, after = steps.square().mean().sqrt() + 1e-4, (place[:, 2:] - place[:, 1:-1]).square().mean().sqrt() + 1e-4
-    loss = inverse_loss(lambda x: x[..., 2 * D : 2 * D + A] * after - x[..., D : D + A] * before, place, actions, (1,))
+    loss = inverse_loss(lambda x: x[..., 2 * D : 2 * D + A] * after - x[..., D : D + A] * before, place, actions, (1,), before=True)
     assert float(loss) == pytest.approx(0.0, abs=1e-8)
 
 
@@ -54,12 +57,13 @@ def scene(scale: float) -> Tensor:
     return static + scale * torch.randn(B, L, D, generator=generator).cumsum(1)
 
 
-def test_the_size_of_the_change_does_not_matter() -> None:
-    change_only = torch.nn.Linear(3 * D, A)
+@pytest.mark.parametrize("before", [False, True])
+def test_the_size_of_the_change_does_not_matter(before: bool) -> None:
+    change_only = torch.nn.Linear((2 + before) * D, A)
     with torch.no_grad():
         change_only.weight[:, :D] = 0
     actions = torch.randn(B, L - 1, A)
-    large, small = (inverse_loss(change_only, scene(scale), actions, (1, 2)).item() for scale in (1.0, 0.01))
+    large, small = (inverse_loss(change_only, scene(scale), actions, (1, 2), before=before).item() for scale in (1.0, 0.01))
     assert small == pytest.approx(large, rel=0.02)
 
 
@@ -68,7 +72,7 @@ def test_the_size_is_no_way_out_for_the_gradient() -> None:
     latents = scene(0.1).requires_grad_()
     decoder = torch.nn.Linear(3 * D, A)
     actions = torch.randn(B, L - 1, A)
-    (ours,) = torch.autograd.grad(inverse_loss(decoder, latents, actions, (1,)), latents)
+    (ours,) = torch.autograd.grad(inverse_loss(decoder, latents, actions, (1,), before=True), latents)
     step = latents[:, 1:] - latents[:, :-1]
     before, after = (change.detach().square().mean().sqrt() + 1e-4 for change in (step, step[:, 1:]))
     inputs = torch.cat((latents[:, 1:-1], step[:, :-1] / before, step[:, 1:] / after), dim=-1)
@@ -86,8 +90,8 @@ def test_perfect_decoding_costs_nothing() -> None:
     """Latents that add up the actions, and a decoder that reads the change."""
     actions = torch.randn(B, L - 1, A)
     latents = torch.nn.functional.pad(actions.cumsum(1), (0, D - A, 1, 0))
-    size = (latents[:, 2:] - latents[:, 1:-1]).detach().square().mean().sqrt() + 1e-4
-    loss = inverse_loss(lambda x: x[..., 2 * D : 2 * D + A] * size, latents, actions, (1,))
+    size = (latents[:, 1:] - latents[:, :-1]).square().mean().sqrt() + 1e-4
+    loss = inverse_loss(lambda x: x[..., D : D + A] * size, latents, actions, (1,))
     assert float(loss) == pytest.approx(0.0, abs=1e-10)
 
 
@@ -98,9 +102,9 @@ def test_two_processes_share_the_size_of_the_whole_batch() -> None:
     seen: list[list[Tensor]] = [[], []]
     halves = list(zip(latents.split(B), actions.split(B), strict=True))
     for squares, (z, a) in zip(seen, halves, strict=True):
-        inverse_loss(decoder, z, a, (1,), all_reduce=lambda x, squares=squares: squares.append(x) or x, world_size=2)
+        inverse_loss(decoder, z, a, (1,), before=True, all_reduce=lambda x, squares=squares: squares.append(x) or x, world_size=2)
     parts = []
     for z, a in halves:
         sums = iter([one + two for one, two in zip(*seen, strict=True)])
-        parts.append(inverse_loss(decoder, z, a, (1,), all_reduce=lambda x, sums=sums: next(sums), world_size=2))
-    torch.testing.assert_close(torch.stack(parts).mean(), inverse_loss(decoder, latents, actions, (1,)))
+        parts.append(inverse_loss(decoder, z, a, (1,), before=True, all_reduce=lambda x, sums=sums: next(sums), world_size=2))
+    torch.testing.assert_close(torch.stack(parts).mean(), inverse_loss(decoder, latents, actions, (1,), before=True))

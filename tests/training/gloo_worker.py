@@ -32,8 +32,8 @@ def main(store: EpisodeStore, out: Path, steps: int) -> None:
         original, calls = jepa.inverse_loss, []
 
         def faulty(*args: object, **named: object) -> torch.Tensor:
-            calls.append(1)
-            return original(*args, **named) * (math.nan if group.rank == 1 and len(calls) > 2 else 1.0)
+            calls.append(1)  # two a step
+            return original(*args, **named) * (math.nan if group.rank == 1 and len(calls) > 4 else 1.0)
 
         jepa.inverse_loss = faulty
         try:

@@ -5,7 +5,8 @@
 
     loss =     |ẑ - z|² over rollouts              the future must be predictable
            + λ SIGReg(z) + κ |cov(z) - I|²         ... and must not collapse
-           + μ |a - inverse(z⁻, z, z')|²           ... and must keep what actions change
+           + μ |a - inverse(z, z')|²               ... and must keep what actions move
+           + μ |a - inverse(z⁻, z, z')|²           ... and what they push
            + ν InfoNCE(c, c')                      ... in a scene that must be recognised at another moment
 
 ν joins late: a scene is recognised within a few hundred steps, and an encoder that has spent its features on that is slow to find what
@@ -51,10 +52,10 @@ class JEPAConfig:
         rollout: Steps of the prediction loss.
         sigreg_weight: λ.
         covariance_weight: κ.
-        inverse_weight: μ.
+        inverse_weight: μ, of either inverse model.
         contrast_weight: ν, once it has joined.
         contrast_from: Share of the training after which ν rises from 0; it is there after another `CONTRAST_RISE`.
-        inverse_spans: Steps between the last two latents that the inverse model sees; it sees the one before them, too.
+        inverse_spans: Steps between the two latents that the inverse model of what moves sees; that of what pushes sees three in a row.
     """
 
     state: int = 16
@@ -66,7 +67,7 @@ class JEPAConfig:
     sigreg_weight: float = 0.3
     covariance_weight: float = 1.0
     inverse_weight: float = 5.0
-    inverse_spans: tuple[int, ...] = (1, 2)
+    inverse_spans: tuple[int, ...] = (1, 3)
     contrast_weight: float = 1.0
     contrast_from: float = 0.2
 
@@ -107,7 +108,8 @@ class JEPA(nn.Module):
         self.latent_size, self.history = config.latent, config.predictor.history
         self.encoder = ObservationEncoder(self.schema, config.latent, config.encoder)
         self.predictor = ResidualPredictor(config.state, config.context, self.schema.action_size, config.predictor)
-        self.inverse = mlp((3 * config.state, 256, self.schema.action_size))
+        self.inverse_of_moves = mlp((2 * config.state, 256, self.schema.action_size))
+        self.inverse_of_pushes = mlp((3 * config.state, 256, self.schema.action_size))
         self.actions = Standardizer((self.schema.action_size,))
 
     def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
@@ -151,7 +153,10 @@ class JEPA(nn.Module):
         prediction = rollout_loss(self.predictor, latents, standard, history=self.history, steps=config.rollout, state=config.state)
         gaussian = sigreg(state.transpose(0, 1), directions, config.sigreg, all_reduce=all_reduce, world_size=world_size)
         spread = covariance_loss(state.flatten(0, 1), all_reduce=all_reduce, world_size=world_size)
-        inverse = inverse_loss(self.inverse, state, standard, config.inverse_spans, all_reduce=all_reduce, world_size=world_size)
+        inverse = inverse_loss(self.inverse_of_moves, state, standard, config.inverse_spans, all_reduce=all_reduce, world_size=world_size)
+        inverse = inverse + inverse_loss(
+            self.inverse_of_pushes, state, standard, (1,), before=True, all_reduce=all_reduce, world_size=world_size
+        )
         contrast = contrast_loss(here[:, 0], there[:, -1], all_reduce=all_reduce, rank=rank, world_size=world_size)
         total = prediction + config.sigreg_weight * gaussian + config.covariance_weight * spread
         joined = min(1.0, max(0.0, (share - config.contrast_from) / CONTRAST_RISE))

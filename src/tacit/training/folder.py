@@ -33,7 +33,7 @@ from tacit.training.calibration import Calibration
 from tacit.training.checkpoint import CheckpointError, load_strictly, load_tensors, save_tensors, under, with_prefix
 from tacit.training.recipes import Recipe
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 CONFIG, SCHEMA, MODEL, CALIBRATION, RESULTS = "config.json", "schema.json", "model.safetensors", "calibration.json", "results.json"
 
 _converter = cattrs.Converter(forbid_extra_keys=True)

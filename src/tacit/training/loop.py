@@ -222,6 +222,6 @@ def _checked(pending: Sequence[Tensor], step: int, out: Path, group: Group) -> d
 
 
 def _require_room(config: TrainConfig, model: JEPA) -> None:
-    longest = max(model.config.rollout, *(span + 1 for span in model.config.inverse_spans))
+    longest = max(model.config.rollout, 2, *model.config.inverse_spans)
     if config.window <= longest:
         raise ValueError(f"a window of {config.window} frames has no room for {longest} steps; take {longest + 1} frames or more")
