@@ -115,6 +115,10 @@ class Spent:
     cut_by_deadline: bool
 
 
+Deadline = float | Spent
+"""When a search ends: at a `time.perf_counter()` value, or where a search that is repeated did, whatever the clock says now."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """The best plan found.
@@ -148,11 +152,11 @@ class Proposal(Protocol):
 class Planner(Protocol):
     """Searches action sequences through a world model."""
 
-    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
+    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: Deadline | None = None) -> Plan:
         """Find a low-cost action sequence inside the limits.
 
         Args:
             problem: What is asked.
             warm_start: A first guess (B, H, A), physical units, usually the last plan shifted by what was applied.
-            deadline: `time.perf_counter()` value at which the best plan so far is returned.
+            deadline: When the best plan so far is returned: a `time.perf_counter()` value, or what a plan that is made again took.
         """

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tacit.contracts import Cost, Proposal
+from tacit.assurance.session import Session
+from tacit.contracts import Cost, Planner, Proposal
 from tacit.models.heads import GoalPolicy
 from tacit.models.heads import TemporalDistance as DistanceHead
 from tacit.models.jepa import JEPA
@@ -25,9 +26,11 @@ from tacit.planning import (
 )
 from tacit.signals import Schema
 from tacit.training.calibration import Calibration
-from tacit.training.folder import RunConfig, read_run
+from tacit.training.folder import RunConfig, digest_of_run, read_run
 
 CostFor = Callable[[Tensor], Cost]
+COSTS = ("arrival_cost", "temporal_cost", "reaching_cost", "latent_cost")
+"""Names of a run's costs, as a session has them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +44,7 @@ class Run:
         distance: Learned steps to go, the default cost of planning.
         policy: Goal policy cloned from the logs.
         calibration: Errors on held-out episodes.
+        digest: SHA-256 of its files, in hex; see `digest_of_run`.
     """
 
     path: Path
@@ -49,6 +53,7 @@ class Run:
     distance: DistanceHead
     policy: GoalPolicy
     calibration: Calibration
+    digest: str
 
     @property
     def schema(self) -> Schema:
@@ -88,11 +93,48 @@ class Run:
         Raises:
             TaskError: The task does not fit this run.
         """
+        return self._controller(task, cost_for or self.arrival_cost, seed, lambda planner: planner)
+
+    def session(self, task: Task | str | Path, *, cost: str = "arrival_cost", seed: int = 0) -> Session:
+        """All that a controller's decisions follow from besides what it observes: what a ledger begins with.
+
+        Args:
+            task: What is wanted, or the path of a task file.
+            cost: One of `COSTS`.
+            seed: Of the planner's samples.
+
+        Raises:
+            TaskError: The task file cannot be read.
+            ValueError: There is no such cost.
+        """
+        if cost not in COSTS:
+            raise ValueError(f"{cost!r} is not a cost of a run; use one of: {', '.join(COSTS)}")
+        task = task if isinstance(task, Task) else Task.from_toml(task)
+        return Session(model=self.digest, schema=self.schema, task=task, cost=cost, seed=seed)
+
+    def controller_of(self, session: Session, around: Callable[[Planner], Planner] = lambda planner: planner) -> Controller:
+        """Make the controller of a session: each time one that decides the same from the same observations.
+
+        Args:
+            session: Of this run.
+            around: What to put the planner into.
+
+        Raises:
+            ValueError: The session is of another run, or has a cost that runs of this version lack.
+            TaskError: The task does not fit this run.
+        """
+        if session.model != self.digest:
+            raise ValueError(f"{self.path} is another run (SHA-256 {self.digest}) than the one that decided (SHA-256 {session.model})")
+        if session.cost not in COSTS:
+            raise ValueError(f"the session's cost {session.cost!r} is not a cost of a run: {', '.join(COSTS)}")
+        return self._controller(session.task, getattr(self, session.cost), session.seed, around)
+
+    def _controller(self, task: Task | str | Path, cost_for: CostFor, seed: int, around: Callable[[Planner], Planner]) -> Controller:
         task = task if isinstance(task, Task) else Task.from_toml(task)
         return Controller(
             model=self.model,
-            planner=planner_for(self.model, task.plan, seed=seed),
-            cost_for=cost_for or self.arrival_cost,
+            planner=around(planner_for(self.model, task.plan, seed=seed)),
+            cost_for=cost_for,
             task=task,
             proposals_for=self.proposals,
             calibration=self.calibration.one_step,
@@ -113,6 +155,7 @@ def load(path: str | Path) -> Run:
         RunError: It is not a complete run of this version; the message says what is wrong with it.
     """
     config, model, distance, policy, calibration = read_run(Path(path))
+    digest = digest_of_run(Path(path))
     model.predictor.to(products_dtype())
     distance.to(products_dtype())
-    return Run(path=Path(path), config=config, model=model, distance=distance, policy=policy, calibration=calibration)
+    return Run(path=Path(path), config=config, model=model, distance=distance, policy=policy, calibration=calibration, digest=digest)

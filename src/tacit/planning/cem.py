@@ -11,7 +11,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from tacit.contracts import Plan, Problem
+from tacit.contracts import Deadline, Plan, Problem
 from tacit.planning.rollout import Candidates, scored
 from tacit.planning.search import FitConfig, Rounds, Search, first_guess, fitted, resting, with_proposals
 
@@ -42,7 +42,7 @@ class CEM(Search[CEMConfig]):
     is returned. The result is the best candidate of all iterations.
     """
 
-    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
+    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: Deadline | None = None) -> Plan:
         """Find a low-cost action sequence inside the limits; see `tacit.contracts.Planner`.
 
         At least one iteration is made. A further one is started only when, at the duration of the one before, it ends before the

@@ -178,6 +178,7 @@ class Controller:
                 )
                 for cost, error in zip(costs, errors, strict=True)
             ),
+            latents=history.latents,
         )
 
     def _begin(self, latent: Tensor) -> None:

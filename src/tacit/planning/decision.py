@@ -1,6 +1,6 @@
 """Decisions: what a controller does now, why, and what that rests on.
 
-Dimensions: B machines, A action.
+Dimensions: B machines, h history, A action, D latent.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tacit.contracts import Plan
 
@@ -56,6 +57,7 @@ class Decision:
         reason: Why, for a person.
         plan: The plan that was made in this step, with B = 1; None when none was made.
         evidence: What the decision rests on.
+        latents: Latest latents, (1, h, D), oldest first: what was known of the world.
     """
 
     action: NDArray[np.float32]
@@ -63,6 +65,7 @@ class Decision:
     reason: str
     plan: Plan | None
     evidence: Evidence
+    latents: Tensor
 
 
 @final
@@ -76,6 +79,7 @@ class DecisionBatch:
         reasons: One per machine.
         plan: The plan that was made in this step; None when none was made.
         evidence: One per machine.
+        latents: Latest latents, (B, h, D), oldest first.
     """
 
     actions: NDArray[np.float32]
@@ -83,6 +87,7 @@ class DecisionBatch:
     reasons: tuple[str, ...]
     plan: Plan | None
     evidence: tuple[Evidence, ...]
+    latents: Tensor
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -94,6 +99,7 @@ class DecisionBatch:
             reason=self.reasons[machine],
             plan=None if self.plan is None else _plan_of(self.plan, machine),
             evidence=self.evidence[machine],
+            latents=self.latents[machine][None],
         )
 
 

@@ -11,7 +11,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from tacit.contracts import Plan, Problem
+from tacit.contracts import Deadline, Plan, Problem
 from tacit.planning.rollout import Candidates, judged
 from tacit.planning.search import Rounds, Search, SearchConfig, first_guess, with_proposals
 
@@ -53,7 +53,7 @@ class GradientPlanner(Search[GradientConfig]):
     best that was tried, from whatever guess. Gradients reach the actions only: the model, which must be differentiable, collects none.
     """
 
-    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
+    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: Deadline | None = None) -> Plan:
         """Find a low-cost action sequence inside the limits; see `tacit.contracts.Planner`.
 
         At least one iteration is made. A further one is started only when, at the duration of the one before, it ends before the

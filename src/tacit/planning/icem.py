@@ -11,7 +11,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from tacit.contracts import Plan, Problem
+from tacit.contracts import Deadline, Plan, Problem
 from tacit.planning.rollout import Candidates, scored
 from tacit.planning.search import FitConfig, Rounds, Search, first_guess, fitted, with_proposals
 
@@ -56,7 +56,7 @@ class ICEM(Search[ICEMConfig]):
     In the first iteration, a problem's proposals take the places of samples (`with_proposals`).
     """
 
-    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
+    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: Deadline | None = None) -> Plan:
         """Find a low-cost action sequence inside the limits; see `tacit.contracts.Planner`.
 
         At least one iteration is made. A further one is started only when, at the duration of the one before, it ends before the

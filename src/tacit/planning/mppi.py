@@ -11,7 +11,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from tacit.contracts import Plan, Problem
+from tacit.contracts import Deadline, Plan, Problem
 from tacit.planning.rollout import Candidates, scored
 from tacit.planning.search import Rounds, Search, SearchConfig, first_guess, with_proposals
 
@@ -50,7 +50,7 @@ class MPPI(Search[MPPIConfig]):
     was tried. In the first iteration, a problem's proposals take the places of samples (`with_proposals`).
     """
 
-    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
+    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: Deadline | None = None) -> Plan:
         """Find a low-cost action sequence inside the limits; see `tacit.contracts.Planner`.
 
         At least one iteration is made. A further one, and the trial of the last mean, are started only when, at the duration of the

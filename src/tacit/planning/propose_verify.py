@@ -13,7 +13,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from tacit.contracts import Plan, Problem
+from tacit.contracts import Deadline, Plan, Problem
 from tacit.planning.rollout import Candidates, scored
 from tacit.planning.search import EliteConfig, Rounds, Search, first_guess, resting, usable
 
@@ -53,7 +53,7 @@ class ProposeVerify(Search[ProposeVerifyConfig]):
     then rest. Without proposals all candidates are samples: a wide search. The result is the best candidate of all iterations.
     """
 
-    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
+    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: Deadline | None = None) -> Plan:
         """Find a low-cost action sequence inside the limits; see `tacit.contracts.Planner`.
 
         The first iteration is always made. A further one is started only when, at the duration of the one before, it ends before the

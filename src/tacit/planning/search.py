@@ -12,7 +12,7 @@ from typing import Generic, TypeVar, final
 import torch
 from torch import Tensor
 
-from tacit.contracts import Problem, Spent, WorldModel
+from tacit.contracts import Deadline, Problem, Spent, WorldModel
 from tacit.planning.rollout import Candidates
 
 
@@ -234,12 +234,12 @@ def fitted(elites: Candidates, mean: Tensor, std: Tensor, momentum: float, min_s
 class Rounds:
     """Counts the rounds of a search; ends it after so many, or when another one would end after the deadline."""
 
-    def __init__(self, limit: int, deadline: float | None, device: torch.device) -> None:
+    def __init__(self, limit: int, deadline: Deadline | None, device: torch.device) -> None:
         """Begin the first round now.
 
         Args:
             limit: Rounds when no deadline cuts them.
-            deadline: `time.perf_counter()` value, or None.
+            deadline: `time.perf_counter()` value, what the same search took when a deadline cut it or not, or None.
             device: Whose work belongs to a round.
         """
         self._limit, self._deadline, self._device = limit, deadline, device
@@ -262,7 +262,10 @@ class Rounds:
 
     def has_time(self) -> bool:
         """Whether what takes as long as the last round would end before the deadline; where not, the search counts as cut by it."""
-        self._cut = self._deadline is not None and self._ended + (self._ended - self._began) > self._deadline
+        if isinstance(self._deadline, Spent):
+            self._cut = self._deadline.cut_by_deadline and self._ended_rounds >= self._deadline.iterations
+        else:
+            self._cut = self._deadline is not None and self._ended + (self._ended - self._began) > self._deadline
         return not self._cut
 
     def spent(self, further: int = 0) -> Spent:

@@ -14,6 +14,7 @@ Every file but metrics.jsonl is written atomically, config.json last.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -93,6 +94,19 @@ def write_run(
     _write_json(folder / SCHEMA, model.schema.to_json())
     _write_json(folder / CALIBRATION, calibration.to_json())
     _write_json(folder / CONFIG, _converter.unstructure(config))
+
+
+def digest_of_run(folder: Path) -> str:
+    """SHA-256, in hex, over what decides: the weights, the signals, the calibration and the settings, as `sha256sum` prints them.
+
+    Raises:
+        RunError: One of the files is missing.
+    """
+    try:
+        lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in (CALIBRATION, CONFIG, MODEL, SCHEMA)]
+    except OSError as error:
+        raise RunError(f"{error.filename}: {error.strerror}") from error
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def read_config(folder: Path) -> RunConfig:

@@ -1,0 +1,434 @@
+"""The ledger of a machine: every decision with what it rests on, in a chain that shows any later change.
+
+    with Ledger("line3.ledger", session) as ledger:
+        controller = Recorded(run.controller_of(session), ledger)
+        ...
+
+`tacit.assurance.chain` has the format.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Protocol, Self, final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tacit.assurance.canonical import Array, ArrayDigest, digest_of_array
+from tacit.assurance.chain import FORMAT, Checked, Head, LedgerError, check, head_path, line_of, records
+from tacit.assurance.entries import Began, Closed, Cut, Entry, Gap, Made, Opened, Reading, made_of, to_json
+from tacit.assurance.session import Session
+from tacit.atomic import atomic_write, sync_folder
+from tacit.planning.decision import Decision
+
+Inputs = Literal["full", "digest"]
+
+QUEUE_BYTES = 64 * 2**20
+SYNC_SECONDS = 0.2
+WRITE_SECONDS = 0.05
+_BATCH_BYTES = 4 * 2**20  # brought to the file at once
+_OVERHEAD = 2_000  # bytes of an entry besides its inputs, roughly
+_BREATH = 5e-5  # seconds between two entries in which a control thread can have the interpreter
+
+
+class Actor(Protocol):
+    """What decides for one machine: a controller, or a supervisor around one."""
+
+    def reset(self, goal: Mapping[str, ArrayLike] | None = None) -> None:
+        """Begin a new episode; a goal has a batch dimension of 1, as in `Controller.reset`."""
+
+    def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> Decision:
+        """Decide what to do now."""
+
+
+@final
+class Ledger:
+    """Writes the decisions of one machine, one after another, so that none can be changed, lost or invented without a trace.
+
+    An existing ledger is checked and gone on with. What a killed process left torn at its end goes to a file beside it, and a record says
+    so. One process at a time writes.
+
+    **Never in the way.** `begin` and `add` copy what they are given into a queue and return; a thread writes it. They never wait for the
+    disk or for that thread. Where the queue is full, or the disk is broken, they return False, `lost` counts, and the next record that is
+    kept stands behind a record that says how many are missing.
+
+    **Crashes.** Records reach the system every 0.05 s, and the disk every `sync_seconds`, where `head` is what it was then: the records
+    it counts outlive a power failure. A killed process loses what it decided in the last twentieth of a second.
+
+    One thread calls the ledger.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        session: Session,
+        *,
+        inputs: Inputs = "full",
+        sync_seconds: float = SYNC_SECONDS,
+        queue_bytes: int = QUEUE_BYTES,
+    ) -> None:
+        """Begin a ledger, or go on with one.
+
+        Args:
+            path: The file; its folder must exist.
+            session: What this process decides with.
+            inputs: "full" keeps observations and goals, so that decisions can be made again; "digest" keeps what can prove them.
+            sync_seconds: Seconds between two moments at which everything is brought to the disk.
+            queue_bytes: Memory for what waits for the disk.
+
+        Raises:
+            LedgerError: The ledger does not verify, or another process writes it.
+            OSError: The file cannot be written.
+        """
+        if inputs not in ("full", "digest"):
+            raise ValueError(f'inputs must be "full" or "digest", not {inputs!r}')
+        if not sync_seconds > 0:
+            raise ValueError(f"sync_seconds must be positive, not {sync_seconds}")
+        self.path = Path(path)
+        self.lost = 0
+        self.fault: Exception | None = None
+        self._inputs = inputs
+        self._sync_seconds = sync_seconds
+        self._queue_bytes = queue_bytes
+        self._queue: deque[tuple[Entry, int]] = deque()
+        self._missing: Gap | None = None  # what was lost since the last entry that was kept
+        self._step = self._episode = 0
+        self._is_closed = False
+        self._accepted = self._accepted_bytes = 0  # by the control thread, into the queue
+        self._drawn = self._drawn_bytes = 0  # by the writing thread, out of it
+        self._stored_bytes = 0  # of the queue, that are in the file
+        self._settled = 0  # entries that are on disk
+        self._failures = 0
+        self._is_over = False  # the writing thread has ended
+        self._pending: list[bytes] = []  # lines that are not in the file yet
+        self._head: Head | None = None  # of all lines
+        self._synced: Head | None = None  # of those on disk
+        self._file = _opened(self.path)
+        self._end = self._file.seek(0, os.SEEK_END)
+        try:
+            self._open(session)
+        except BaseException:
+            self._file.close()
+            raise
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="tacit-ledger", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self.close()
+            return
+        try:
+            self.close()
+        except Exception as fault:  # noqa: BLE001 (the error that ended the block comes first, and carries it)
+            error.add_note(f"the ledger also failed: {fault}")
+
+    @property
+    def head(self) -> Head:
+        """Of all that is safely on disk. Keep it where this machine cannot write, and it proves everything until now."""
+        assert self._synced is not None
+        return self._synced
+
+    @property
+    def steps(self) -> int:
+        """Number of decisions until now, with those that were lost: the `step` of the next one."""
+        return self._step
+
+    def begin(self, goal: Mapping[str, ArrayLike] | None = None) -> bool:
+        """Note that an episode begins, which the controller was reset for.
+
+        Args:
+            goal: What `reset` was given.
+
+        Returns:
+            False when it is not kept: see `lost` and `fault`.
+        """
+        self._episode += 1
+        kept = None if goal is None else {name: _copied(name, value) for name, value in goal.items()}
+        entry = Began(time=time.time(), episode=self._episode, goal=kept)
+        return self._put(entry, _size(kept or {}), decisions=0, episodes=1)
+
+    def add(
+        self,
+        observation: Mapping[str, ArrayLike | None],
+        decision: Decision,
+        *,
+        applied: ArrayLike | None = None,
+        readings: Mapping[str, Reading | float] | None = None,
+    ) -> bool:
+        """Note a decision.
+
+        Args:
+            observation: What `act` was given.
+            decision: What it returned; its action is what was emitted.
+            applied: What `act` was given.
+            readings: Further numbers that the decision rests on, by name, such as those of a monitor.
+
+        Returns:
+            False when it is not kept: see `lost` and `fault`.
+
+        Raises:
+            LedgerError: The ledger is closed.
+            TypeError: A value is not made of numbers.
+        """
+        inputs = {name: None if value is None else _copied(name, value) for name, value in observation.items()}
+        made = made_of(
+            decision,
+            time=time.time(),
+            step=self._step,
+            episode=self._episode,
+            inputs=inputs,
+            applied=None if applied is None else _copied("applied", applied),
+            readings={name: r if isinstance(r, Reading) else Reading(value=float(r)) for name, r in (readings or {}).items()},
+        )
+        self._step += 1
+        return self._put(made, _size(inputs), decisions=1, episodes=0)
+
+    def sync(self) -> Head:
+        """Wait until everything until now is safely on disk.
+
+        Returns:
+            The head of it.
+
+        Raises:
+            OSError: The disk failed, or is full; the queue keeps what it can, and writing is tried again.
+        """
+        wanted, failures = self._accepted, self._failures
+        while self._settled < wanted and self._failures == failures and not self._is_over:
+            self._wake.set()
+            time.sleep(0.002)
+        if self._settled < wanted and self.fault is not None:
+            raise self.fault
+        return self.head
+
+    def close(self) -> None:
+        """Write everything, say that the end is in good order, and let others in; a second call does nothing.
+
+        Raises:
+            OSError: The disk failed, or is full. What `head` counts is safe.
+        """
+        if self._is_closed:
+            return
+        self._append_gap()
+        self._append(Closed(time=time.time()), _OVERHEAD)
+        self._is_closed = True
+        self._wake.set()
+        self._thread.join()
+        self._file.close()
+        if self.fault is not None:
+            raise self.fault
+
+    def _put(self, entry: Entry, size: int, *, decisions: int, episodes: int) -> bool:
+        if self._is_closed:
+            raise LedgerError(f"{self.path} is closed: make a new Ledger, it goes on in the same file")
+        size += _OVERHEAD
+        if self._is_over or self._accepted_bytes - self._stored_bytes + size > self._queue_bytes:
+            gap = self._missing or Gap(time=entry.time, step=self._step - decisions, decisions=0, episodes=0)
+            self._missing = replace(gap, decisions=gap.decisions + decisions, episodes=gap.episodes + episodes)
+            self.lost += decisions
+            return False
+        self._append_gap()
+        self._append(entry, size)
+        return True
+
+    def _append_gap(self) -> None:
+        if self._missing is not None:
+            self._append(self._missing, _OVERHEAD)
+            self._missing = None
+
+    def _append(self, entry: Entry, size: int) -> None:
+        self._accepted_bytes += size
+        self._accepted += 1
+        self._queue.append((entry, size))
+
+    def _open(self, session: Session) -> None:
+        """Take the file over: what is in it must verify, and what is torn at its end goes elsewhere."""
+        was_closed, cut, ledger = None, None, os.urandom(8).hex()
+        if self._end or head_path(self.path).exists():
+            found = check(self.path)
+            self._head, cut = found.head, _cut(self.path, found)
+            self._end = found.bytes
+            for record in records(self.path):
+                ledger, was_closed = record["ledger"], record["kind"] == Closed.kind
+                self._count_on(record)
+        self._ledger = ledger
+        opened = Opened(time=time.time(), session=session, inputs=self._inputs, was_closed=was_closed, cut=cut)
+        self._chain({**to_json(opened), "format": FORMAT})
+        self._store()
+        sync_folder(self.path.parent)
+        self._sync()
+
+    def _count_on(self, record: Mapping[str, Any]) -> None:
+        if record["kind"] == Made.kind:
+            self._step = record["step"] + 1
+        elif record["kind"] == Began.kind:
+            self._episode = record["episode"]
+        elif record["kind"] == Gap.kind:
+            self._step = record["step"] + record["decisions"]
+            self._episode += record["episodes"]
+
+    def _write(self) -> None:
+        """The thread that writes."""
+        synced = time.monotonic()
+        try:
+            while not self._is_over:
+                is_last = self._is_closed  # read first: nothing comes after it
+                is_wanted = self._wake.wait(min(WRITE_SECONDS, self._sync_seconds))
+                self._wake.clear()
+                try:
+                    self._drain()
+                    if is_last or is_wanted or time.monotonic() - synced >= self._sync_seconds:
+                        self._sync()
+                        synced = time.monotonic()
+                    self.fault = None
+                except OSError as error:
+                    self._fail(error)
+                self._is_over = is_last
+        except Exception as error:  # noqa: BLE001 (it is raised again where somebody waits for the disk)
+            self._fail(error)
+        finally:
+            self._is_over = True
+
+    def _fail(self, error: Exception) -> None:
+        self.fault = error
+        self._failures += 1
+
+    def _drain(self) -> None:
+        """Write all that waits."""
+        self._store()
+        while self._queue:
+            full = self._drawn_bytes + _BATCH_BYTES
+            while self._queue and self._drawn_bytes < full:
+                entry, size = self._queue.popleft()
+                self._chain(to_json(self._kept(entry)))
+                self._drawn += 1
+                self._drawn_bytes += size
+                time.sleep(_BREATH)
+            self._store()
+
+    def _chain(self, values: Mapping[str, Any]) -> None:
+        line, self._head = line_of(values, ledger=self._ledger, head=self._head)
+        self._pending.append(line)
+
+    def _store(self) -> None:
+        """Bring the pending lines into the file. After a failure they are written again, over what the failure left."""
+        rest, place = memoryview(b"".join(self._pending)), self._end
+        while rest:
+            written = os.pwrite(self._file.fileno(), rest, place)
+            rest, place = rest[written:], place + written
+        self._end = place
+        self._pending.clear()
+        self._stored_bytes = self._drawn_bytes
+
+    def _sync(self) -> None:
+        """Bring what is in the file to the disk, and then its head."""
+        if self._synced != self._head:
+            try:
+                os.fsync(self._file.fileno())
+            except OSError as error:  # the system may forget what it could not write: a second try would succeed, and prove nothing
+                raise LedgerError(f"{self.path}: the disk failed ({error}), so the ledger ends; what `head` counts is safe") from error
+            atomic_write(head_path(self.path), f"{self._head}\n")
+            self._synced = self._head
+        self._settled = self._drawn
+
+    def _kept(self, entry: Entry) -> Entry:
+        """An entry with digests in the place of inputs, if that is wanted."""
+        if self._inputs == "full":
+            return entry
+        if isinstance(entry, Made):
+            return replace(entry, inputs={name: None if v is None else _digest(v) for name, v in entry.inputs.items()})
+        if isinstance(entry, Began) and entry.goal is not None:
+            return replace(entry, goal={name: _digest(v) for name, v in entry.goal.items()})
+        return entry
+
+
+@final
+class Recorded:
+    """An actor whose every decision goes into a ledger. Give it away in the place of the actor, and let nobody else call that one."""
+
+    def __init__(self, actor: Actor, ledger: Ledger) -> None:
+        """Args:
+        actor: Decides; it is new, or was only ever called by another `Recorded` with this ledger.
+        ledger: Open.
+        """
+        self._actor = actor
+        self._ledger = ledger
+
+    def reset(self, goal: Mapping[str, ArrayLike] | None = None) -> None:
+        """Begin a new episode; see `Controller.reset`."""
+        self._actor.reset(goal)
+        self._ledger.begin(goal)
+
+    def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> Decision:
+        """Decide, and note it; see `Controller.act`. A disk that does not keep up or is broken never keeps a decision from being made."""
+        decision = self._actor.act(observation, applied)
+        self._ledger.add(observation, decision, applied=applied)
+        return decision
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file, made if it is missing; nobody else writes it until it is closed or its process ends.
+
+    Raises:
+        LedgerError: Somebody else does.
+    """
+    path.touch()
+    file = path.open("r+b", buffering=0)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise LedgerError(f"another process writes {path}: end it first, or give each machine a ledger of its own") from error
+    return file
+
+
+def _cut(path: Path, found: Checked) -> Cut | None:
+    """Bring what a killed process or a power failure left behind the last whole record into a file beside the ledger.
+
+    Raises:
+        LedgerError: What is wrong is not at the end, or nothing tells whether it is.
+    """
+    finding, synced = found.finding, found.synced
+    was_just_made = synced is None and found.records == 1 and not found.torn_bytes  # killed before its first head was written
+    is_behind = synced is not None and finding is not None and finding.record >= synced.count
+    if finding is not None and not (was_just_made or is_behind):
+        raise LedgerError(f"{path} does not verify: {finding.sentence}. Keep it and its head as they are, and begin a new ledger")
+    with path.open("r+b") as file:
+        file.seek(found.bytes)
+        if not (torn := file.read()):
+            return None
+        kept = next(p for n in count() if not (p := path.with_name(f"{path.name}.torn-{n}")).exists())
+        atomic_write(kept, torn)
+        file.truncate(found.bytes)
+        file.flush()
+        os.fsync(file.fileno())
+    return Cut(bytes=len(torn), sha256=hashlib.sha256(torn).hexdigest(), kept_as=kept.name)
+
+
+def _copied(name: str, value: ArrayLike) -> Array:
+    array = np.array(value)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name!r} is not made of numbers: {array.dtype}")
+    return array
+
+
+def _digest(value: Array | ArrayDigest) -> ArrayDigest:
+    return value if isinstance(value, ArrayDigest) else digest_of_array(value)
+
+
+def _size(arrays: Mapping[str, Array | None]) -> int:
+    return sum(a.nbytes for a in arrays.values() if a is not None)

@@ -1,0 +1,182 @@
+"""Replay: make every decision of a ledger again, from what was observed, and compare it bit for bit.
+
+A decision follows from the session, from all that was observed in it until then, and from nothing else but the clock: how many rounds a
+deadline left a search is in the ledger, and the search is ended there again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tacit.assurance.canonical import Array, ArrayDigest
+from tacit.assurance.chain import LedgerError, check, records
+from tacit.assurance.entries import Began, Entry, Gap, Made, Opened, Planned, entry_of, made_of
+from tacit.assurance.ledger import Actor
+from tacit.assurance.session import Session, build
+from tacit.contracts import Deadline, Plan, Planner, Problem, Spent
+from tacit.planning.decision import Decision
+
+Around = Callable[[Planner], Planner]
+Make = Callable[[Session, Around], Actor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """The first thing that came out otherwise.
+
+    Attributes:
+        step: Of the decision.
+        what: Which part of it.
+        recorded: That part, as the ledger has it.
+        replayed: The same, as it is now.
+    """
+
+    step: int
+    what: str
+    recorded: str
+    replayed: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """What came out.
+
+    Attributes:
+        same: Number of decisions that are the same bit for bit, up to the first that is not.
+        skipped: Number of decisions behind a gap in their session, which cannot be made again: what was observed in it is not known.
+        builds: Values of the build that are others now, as (name, recorded, now).
+        difference: The first difference, or None.
+    """
+
+    same: int
+    skipped: int
+    builds: tuple[tuple[str, str, str], ...]
+    difference: Difference | None
+
+
+def entries(path: Path) -> Iterator[Entry]:
+    """Everything in a ledger, in order; the whole ledger is checked first.
+
+    Raises:
+        LedgerError: It does not verify, or this version cannot read it.
+        OSError: The file cannot be read.
+    """
+    found = check(path)
+    if found.finding is not None:
+        raise LedgerError(f"{path} does not verify: {found.finding.sentence}")
+    try:
+        yield from map(entry_of, records(path))
+    except ValueError as error:
+        raise LedgerError(f"{path}: {error}") from error
+
+
+def replay(path: Path, make: Make, progress: Callable[[int], None] = lambda done: None) -> Replayed:
+    """Make the decisions of a ledger again, each session with a new actor and as many threads as it had.
+
+    Args:
+        path: The ledger.
+        make: Makes the actor of a session, with its planner put into what is given; it refuses a session that is not its own.
+        progress: Takes the number of decisions made again.
+
+    Raises:
+        LedgerError: The ledger does not verify, or has digests instead of inputs.
+        OSError: The file cannot be read.
+    """
+    same = skipped = 0
+    builds: dict[str, tuple[str, str, str]] = {}
+    threads = torch.get_num_threads()
+    actor, planner, is_whole = None, _Repeating(), True
+    try:
+        for entry in entries(path):
+            match entry:
+                case Opened(inputs="digest"):
+                    raise LedgerError(
+                        f'{path} has only digests of what was observed: decisions can be made again from a ledger with inputs="full"'
+                    )
+                case Opened(session=session):
+                    now = build()
+                    builds |= {n: (n, was, now.get(n, "nothing")) for n, was in session.build.items() if now.get(n) != was}
+                    torch.set_num_threads(session.threads)
+                    planner, is_whole = _Repeating(), True
+                    actor = make(session, planner.around)
+                case Began(goal=goal) if is_whole:
+                    assert actor is not None
+                    actor.reset(None if goal is None else {name: _array(value) for name, value in goal.items()})
+                case Gap():
+                    is_whole = False
+                case Made() if not is_whole:
+                    skipped += 1
+                case Made():
+                    assert actor is not None
+                    planner.spent = None if entry.plan is None else entry.plan.spent
+                    difference = compared(
+                        entry, actor.act({n: None if v is None else _array(v) for n, v in entry.inputs.items()}, entry.applied)
+                    )
+                    if difference is not None:
+                        return Replayed(same=same, skipped=skipped, builds=tuple(builds.values()), difference=difference)
+                    same += 1
+                    progress(same)
+    finally:
+        torch.set_num_threads(threads)
+    return Replayed(same=same, skipped=skipped, builds=tuple(builds.values()), difference=None)
+
+
+def compared(made: Made, decision: Decision) -> Difference | None:
+    """The first part of a decision, from what it rests on to what it does, that is not bit for bit what the ledger has."""
+    again = made_of(decision, time=made.time, step=made.step, episode=made.episode, inputs=made.inputs, applied=made.applied)
+    parts: list[tuple[str, Any, Any]] = [("the latents of the observations", made.latents, again.latents)]
+    if made.plan is not None and again.plan is not None:
+        parts += [(f"the plan's {name}", getattr(made.plan, name), getattr(again.plan, name)) for name in _PLAN]
+    else:
+        parts.append(("whether there is a plan", made.plan is not None, again.plan is not None))
+    parts += [("the surprise", made.evidence.get("surprise"), again.evidence.get("surprise"))]
+    parts += [(f"the {name}", getattr(made, name), getattr(again, name)) for name in ("verdict", "reason", "action")]
+    for what, was, now in parts:
+        if not _is_same(was, now):
+            return Difference(step=made.step, what=what, recorded=_text(was), replayed=_text(now))
+    return None
+
+
+_PLAN = ("actions", "trajectory", "cost", "margins", "feasible")
+assert set(_PLAN) < set(Planned.__dataclass_fields__)
+
+
+@final
+class _Repeating:
+    """A planner that ends a search where the recorded one ended, whatever the clock says."""
+
+    def __init__(self) -> None:
+        self.spent: Spent | None = None
+        self._planner: Planner | None = None
+
+    def around(self, planner: Planner) -> Planner:
+        self._planner = planner
+        return self
+
+    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: Deadline | None = None) -> Plan:
+        assert self._planner is not None
+        return self._planner.plan(problem, warm_start, None if deadline is None else self.spent)
+
+
+def _array(value: Array | ArrayDigest) -> Array:
+    assert not isinstance(value, ArrayDigest), "a session with full inputs has no digests"
+    return value
+
+
+def _is_same(was: Any, now: Any) -> bool:
+    if isinstance(was, np.ndarray):
+        return bool(was.dtype == now.dtype and was.shape == now.shape and was.tobytes() == now.tobytes())
+    return bool(was == now)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return np.array2string(value, separator=", ", threshold=12, floatmode="unique").replace("\n", "")
+    return value.sha256 if isinstance(value, ArrayDigest) else str(value)
