@@ -264,11 +264,11 @@ def numbers_of(evidence: Evidence) -> dict[str, float | None]:
 
 
 def made_of(decision: Decision, **fields: Any) -> Made:
-    """A decision as it is kept, with copies of its arrays.
+    """A decision as it is kept.
 
     Args:
         decision: Of one machine.
-        fields: `time`, `step`, `episode`, `inputs`, `applied` and `readings`, which the decision does not know.
+        fields: `time`, `step`, `episode`, `inputs`, `applied` and `readings`, which the decision does not know, and `action`.
     """
     return Made(
         latents=digest_of_array(numbers(decision.latents[0])),
@@ -276,7 +276,6 @@ def made_of(decision: Decision, **fields: Any) -> Made:
         evidence=numbers_of(decision.evidence),
         verdict=decision.verdict,
         reason=decision.reason,
-        action=decision.action.copy(),
         **fields,
     )
 

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +50,35 @@ class Actor(Protocol):
 
     def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> Decision:
         """Decide what to do now."""
+
+
+@dataclass(slots=True)
+class _Decided:
+    """What `add` was given. To make an entry of it takes ten times as long as to copy it, so that is left to the thread that writes.
+
+    The tensors of a plan are not copied: nobody writes into a plan that was returned, which a controller relies on too.
+    """
+
+    time: float
+    step: int
+    episode: int
+    inputs: Mapping[str, Array | None]
+    applied: Array | None
+    decision: Decision
+    action: Array
+    readings: Mapping[str, Reading | float]
+
+    def made(self) -> Made:
+        return made_of(
+            self.decision,
+            time=self.time,
+            step=self.step,
+            episode=self.episode,
+            inputs=self.inputs,
+            applied=self.applied,
+            action=self.action,
+            readings={n: r if isinstance(r, Reading) else Reading(value=float(r)) for n, r in self.readings.items()},
+        )
 
 
 @final
@@ -101,7 +130,7 @@ class Ledger:
         self._inputs = inputs
         self._sync_seconds = sync_seconds
         self._queue_bytes = queue_bytes
-        self._queue: deque[tuple[Entry, int]] = deque()
+        self._queue: deque[tuple[Entry | _Decided, int]] = deque()
         self._missing: Gap | None = None  # what was lost since the last entry that was kept
         self._step = self._episode = 0
         self._is_closed = False
@@ -186,17 +215,11 @@ class Ledger:
             TypeError: A value is not made of numbers.
         """
         inputs = {name: None if value is None else _copied(name, value) for name, value in observation.items()}
-        made = made_of(
-            decision,
-            time=time.time(),
-            step=self._step,
-            episode=self._episode,
-            inputs=inputs,
-            applied=None if applied is None else _copied("applied", applied),
-            readings={name: r if isinstance(r, Reading) else Reading(value=float(r)) for name, r in (readings or {}).items()},
-        )
+        told = None if applied is None else _copied("applied", applied)
+        action, numbers = decision.action.copy(), {} if readings is None else dict(readings)
+        decided = _Decided(time.time(), self._step, self._episode, inputs, told, decision, action, numbers)
         self._step += 1
-        return self._put(made, _size(inputs), decisions=1, episodes=0)
+        return self._put(decided, _size(inputs), decisions=1, episodes=0)
 
     def sync(self) -> Head:
         """Wait until everything until now is safely on disk.
@@ -232,7 +255,7 @@ class Ledger:
         if self.fault is not None:
             raise self.fault
 
-    def _put(self, entry: Entry, size: int, *, decisions: int, episodes: int) -> bool:
+    def _put(self, entry: Entry | _Decided, size: int, *, decisions: int, episodes: int) -> bool:
         if self._is_closed:
             raise LedgerError(f"{self.path} is closed: make a new Ledger, it goes on in the same file")
         size += _OVERHEAD
@@ -250,7 +273,7 @@ class Ledger:
             self._append(self._missing, _OVERHEAD)
             self._missing = None
 
-    def _append(self, entry: Entry, size: int) -> None:
+    def _append(self, entry: Entry | _Decided, size: int) -> None:
         self._accepted_bytes += size
         self._accepted += 1
         self._queue.append((entry, size))
@@ -345,8 +368,9 @@ class Ledger:
             self._synced = self._head
         self._settled = self._drawn
 
-    def _kept(self, entry: Entry) -> Entry:
-        """An entry with digests in the place of inputs, if that is wanted."""
+    def _kept(self, entry: Entry | _Decided) -> Entry:
+        """An entry as it is kept, with digests in the place of inputs if that is wanted."""
+        entry = entry.made() if isinstance(entry, _Decided) else entry
         if self._inputs == "full":
             return entry
         if isinstance(entry, Made):

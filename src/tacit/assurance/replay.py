@@ -116,9 +116,8 @@ def replay(path: Path, make: Make, progress: Callable[[int], None] = lambda done
                 case Made():
                     assert actor is not None
                     planner.spent = None if entry.plan is None else entry.plan.spent
-                    difference = compared(
-                        entry, actor.act({n: None if v is None else _array(v) for n, v in entry.inputs.items()}, entry.applied)
-                    )
+                    inputs = {name: None if value is None else _array(value) for name, value in entry.inputs.items()}
+                    difference = compared(entry, actor.act(inputs, entry.applied))
                     if difference is not None:
                         return Replayed(same=same, skipped=skipped, builds=tuple(builds.values()), difference=difference)
                     same += 1
@@ -130,7 +129,8 @@ def replay(path: Path, make: Make, progress: Callable[[int], None] = lambda done
 
 def compared(made: Made, decision: Decision) -> Difference | None:
     """The first part of a decision, from what it rests on to what it does, that is not bit for bit what the ledger has."""
-    again = made_of(decision, time=made.time, step=made.step, episode=made.episode, inputs=made.inputs, applied=made.applied)
+    fields = {"time": made.time, "step": made.step, "episode": made.episode, "inputs": made.inputs, "applied": made.applied}
+    again = made_of(decision, action=decision.action, **fields)
     parts: list[tuple[str, Any, Any]] = [("the latents of the observations", made.latents, again.latents)]
     if made.plan is not None and again.plan is not None:
         parts += [(f"the plan's {name}", getattr(made.plan, name), getattr(again.plan, name)) for name in _PLAN]

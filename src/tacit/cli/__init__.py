@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from tacit.cli import audit, bench, demo, evaluate, export, formats, import_logs, info, record, report, train
+from tacit.cli import audit, bench, demo, evaluate, export, formats, import_logs, info, ledger, record, report, train, why
 from tacit.cli.terminal import Stopped, Terminal
 
 DESCRIPTION = """World models for machines that must not guess.
@@ -35,6 +35,8 @@ Verb = (
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("eval", prefix_name=False)]
     | Annotated[bench.Bench, tyro.conf.subcommand("bench", prefix_name=False)]
     | Annotated[report.ReportOptions, tyro.conf.subcommand("report", prefix_name=False)]
+    | Annotated[ledger.LedgerOptions, tyro.conf.subcommand("ledger", prefix_name=False)]
+    | Annotated[why.Why, tyro.conf.subcommand("why", prefix_name=False)]
 )
 RUN: dict[type, Callable[[Any, Terminal], int]] = {
     demo.Demo: demo.run,
@@ -48,6 +50,8 @@ RUN: dict[type, Callable[[Any, Terminal], int]] = {
     evaluate.Evaluate: evaluate.run,
     bench.Bench: bench.run,
     report.ReportOptions: report.run,
+    ledger.LedgerOptions: ledger.run,
+    why.Why: why.run,
 }
 INTERRUPTED = 130  # what a shell says of a process that Ctrl-C ended
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -89,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def explained() -> tuple[type[Exception], ...]:
     """Errors whose message tells a person what is wrong and what to do; any other one is a defect, and shows its traceback."""
+    from tacit.assurance.chain import LedgerError
     from tacit.data import StoreError
     from tacit.extras import MissingExtra
     from tacit.training.checkpoint import CheckpointError
@@ -97,7 +102,7 @@ def explained() -> tuple[type[Exception], ...]:
     from tacit.worlds import FrozenCamera, NoGraphics
 
     # SchemaError, EpisodeError, SourceError, MappingError, TaskError, ManifestError and ReportError are ValueErrors.
-    return StoreError, RunError, TrainingStopped, CheckpointError, FrozenCamera, NoGraphics, MissingExtra, ValueError, OSError
+    return LedgerError, StoreError, RunError, TrainingStopped, CheckpointError, FrozenCamera, NoGraphics, MissingExtra, ValueError, OSError
 
 
 def sentence(error: Exception) -> str:
