@@ -9,6 +9,7 @@ import pytest
 import torch
 from linear_worlds import problem
 
+from tacit.contracts import Spent
 from tacit.planning import LatentDistance
 from tacit.planning.search import Noise, Rounds, first_guess, resting, usable, with_proposals
 
@@ -111,3 +112,15 @@ def test_what_follows_the_last_round_needs_time_too(monkeypatch: pytest.MonkeyPa
     assert not counted.spent().cut_by_deadline
     assert not counted.has_time()
     assert counted.spent().cut_by_deadline
+
+
+def test_a_search_that_is_repeated_ends_where_it_did() -> None:
+    device = torch.device("cpu")
+    for cut, rounds in ((True, 3), (True, 1), (False, 5)):
+        again = Rounds(5, Spent(seconds=9.0, iterations=rounds, candidates=0, cut_by_deadline=cut), device)
+        made = 1
+        while again.another(10):
+            made += 1
+        assert made == rounds
+        spent = again.spent()
+        assert (spent.iterations, spent.candidates, spent.cut_by_deadline) == (rounds, 10 * rounds, cut)

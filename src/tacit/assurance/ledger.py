@@ -309,9 +309,9 @@ class Ledger:
         synced = time.monotonic()
         try:
             while not self._is_over:
-                is_last = self._is_closed  # read first: nothing comes after it
                 is_wanted = self._wake.wait(min(WRITE_SECONDS, self._sync_seconds))
                 self._wake.clear()
+                is_last = self._is_closed  # read before the queue: nothing comes after it
                 try:
                     self._drain()
                     if is_last or is_wanted or time.monotonic() - synced >= self._sync_seconds:

@@ -167,9 +167,9 @@ def expected(told: Story) -> list[str]:
     if told.plan is None:
         return [first, "no plan was ever made in this episode"]
     spent = told.plan.spent
-    how = f"{spent.candidates:,} action sequences in {spent.iterations} rounds and {1e3 * spent.seconds:.1f} ms"
+    how = f"{spent.candidates:,} action sequences in {_counted(spent.iterations, 'round')} and {1e3 * spent.seconds:.1f} ms"
     how += ", when the deadline ended the search" if spent.cut_by_deadline else ""
-    when = "the plan" if told.age == 0 else f"the plan of step {told.made.step - told.age}, {told.age} actions on,"
+    when = "the plan" if told.age == 0 else f"the plan of step {told.made.step - told.age}, {_counted(told.age, 'action')} on,"
     return [first, f"{when} costs {float(told.plan.cost):.4g}, the least of {how}"]
 
 
@@ -189,7 +189,8 @@ def limits(told: Story) -> list[str]:
         norm = float(np.linalg.norm(told.made.action[start : start + signal.size].astype(np.float64)))
         start += signal.size
         if radius is not None:
-            lines.append(f"{signal.name} has norm {norm:.4g}, at most {radius:.4g} {_unit(signal.unit)}")
+            state = "at its limit" if norm >= (1 - _AT) * radius else f"at most {radius:.4g}"
+            lines.append(f"{signal.name} has norm {norm:.4g} {_unit(signal.unit)}".rstrip() + f", {state}")
     return [line.rstrip() for line in lines]
 
 
@@ -212,12 +213,16 @@ def few(values: Array) -> str:
 def _sample(signal: Signal | None, value: Array | ArrayDigest | None) -> str:
     if value is None:
         return "missing"
-    shape = " × ".join(map(str, value.shape)) or "one number"
+    shape = " × ".join(map(str, value.shape))
     if isinstance(value, ArrayDigest):
-        return f"{shape}, of which only the digest was kept"
+        return f"{'an array of ' + shape if shape else 'one number'}, of which only the digest was kept"
     if signal is not None and signal.is_image:
         return f"a picture of {shape}, kept in full"
     return f"{few(value)} {_unit(signal.unit if signal is not None else '1')}".rstrip()
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _unit(unit: str) -> str:

@@ -62,7 +62,7 @@ def tiles(told: why.Story) -> tuple[Tile, ...]:
         Tile(
             label="Cost of the plan",
             value=None if told.plan is None else _number(float(told.plan.cost)),
-            note="" if spent is None else f"least of {grouped(spent.candidates)} in {spent.iterations} rounds",
+            note="" if spent is None else f"least of {grouped(spent.candidates)} sequences",
         ),
         Tile(label="Least margin", value=None if least is None else _number(margins[least]), note=least or ""),
         Tile(
