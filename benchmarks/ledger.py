@@ -267,7 +267,7 @@ def _write_until_killed(path: Path, given: list[Sample]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What decisions cost: microseconds of each that was kept, of each that was not, and of the writing thread for one, in processor time."""
+    """What decisions cost: microseconds of each that was kept, of each that was not, and of processor time for writing one."""
 
     kept: NDArray[np.float64]
     lost: NDArray[np.float64]

@@ -25,6 +25,7 @@ from tacit.assurance.canonical import canonical
 FORMAT = 1
 START = "0" * 64  # what the first record names as the one before
 _HEX = 64  # letters of a SHA-256
+_FIELDS = {"n": int, "ledger": str, "previous": str, "kind": str}
 
 
 class LedgerError(RuntimeError):
@@ -140,14 +141,14 @@ def read_head(ledger: Path) -> Head | None:
         return None
 
 
-def records(path: Path) -> Iterator[dict[str, Any]]:
+def records(path: str | Path) -> Iterator[dict[str, Any]]:
     """The records of a ledger, up to the first that is not right; `check` says whether that is all of them.
 
     Raises:
         OSError: The file cannot be read.
     """
     chain = _Chain()
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         for line in file:
             record = _read(line)
             if record is None or chain.misfit(record) is not None:
@@ -156,7 +157,7 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def check(path: Path, head: Head | None = None) -> Checked:
+def check(path: str | Path, head: Head | None = None) -> Checked:
     """Compare every record with its digest and with the one before, and the last with the heads.
 
     Args:
@@ -166,6 +167,7 @@ def check(path: Path, head: Head | None = None) -> Checked:
     Raises:
         OSError: The file cannot be read.
     """
+    path = Path(path)
     try:
         synced, unreadable = read_head(path), None
     except ValueError as error:  # read before the ledger, which may be growing
@@ -249,7 +251,7 @@ def _read(line: bytes) -> dict[str, Any] | None:
         record = json.loads(text)
     except ValueError:
         return None
-    is_record = isinstance(record, dict) and all(name in record for name in ("n", "ledger", "previous", "kind"))
+    is_record = isinstance(record, dict) and all(type(record.get(name)) is kind for name, kind in _FIELDS.items())
     return record if is_record else None
 
 

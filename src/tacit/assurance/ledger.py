@@ -38,7 +38,7 @@ QUEUE_BYTES = 64 * 2**20
 SYNC_SECONDS = 0.2
 WRITE_SECONDS = 0.05
 _BATCH_BYTES = 4 * 2**20  # brought to the file at once
-_OVERHEAD = 2_000  # bytes of an entry besides its inputs, roughly
+_OVERHEAD = 2_000  # bytes of an entry besides its inputs and its plan, roughly
 _BREATH = 5e-5  # seconds between two entries in which a control thread can have the interpreter
 
 
@@ -219,7 +219,8 @@ class Ledger:
         action, numbers = decision.action.copy(), {} if readings is None else dict(readings)
         decided = _Decided(time.time(), self._step, self._episode, inputs, told, decision, action, numbers)
         self._step += 1
-        return self._put(decided, _size(inputs), decisions=1, episodes=0)
+        plan = 0 if decision.plan is None else decision.plan.actions.nbytes + decision.plan.trajectory.nbytes
+        return self._put(decided, _size(inputs) + plan, decisions=1, episodes=0)
 
     def sync(self) -> Head:
         """Wait until everything until now is safely on disk.

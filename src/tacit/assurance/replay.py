@@ -61,7 +61,7 @@ class Replayed:
     difference: Difference | None
 
 
-def entries(path: Path) -> Iterator[Entry]:
+def entries(path: str | Path) -> Iterator[Entry]:
     """Everything in a ledger, in order; the whole ledger is checked first.
 
     Raises:
@@ -77,7 +77,7 @@ def entries(path: Path) -> Iterator[Entry]:
         raise LedgerError(f"{path}: {error}") from error
 
 
-def replay(path: Path, make: Make, progress: Callable[[int], None] = lambda done: None) -> Replayed:
+def replay(path: str | Path, make: Make, progress: Callable[[int], None] = lambda done: None) -> Replayed:
     """Make the decisions of a ledger again, each session with a new actor and as many threads as it had.
 
     Args:

@@ -72,7 +72,7 @@ class Element:
         return "lower" if self.value <= self.low + near else "upper" if self.value >= self.high - near else None
 
 
-def story(path: Path, step: int) -> Story:
+def story(path: str | Path, step: int) -> Story:
     """Find a decision in a ledger.
 
     Raises:
