@@ -1,6 +1,8 @@
 """One self-contained page about one decision of a ledger: what was seen, expected and planned, and why it was done or refused.
 
-render_why(Path("why.html"), story(Path("line3.ledger"), 120), head=check(Path("line3.ledger")).head)
+    render_why(Path("why.html"), story("line3.ledger", 120), ledger="line3", head=check("line3.ledger").head)
+
+The words come from `tacit.assurance.why`; the page looks like the report of a trained model, whose style it takes.
 """
 
 from __future__ import annotations
