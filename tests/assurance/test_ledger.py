@@ -114,6 +114,9 @@ def test_what_is_not_made_of_numbers_is_refused_and_leaves_the_ledger_whole(path
     with Ledger(path, session()) as ledger:
         with pytest.raises(TypeError, match="'state' is not made of numbers"):
             ledger.add({"state": np.array(["high"])}, decision)
+        for reading in ("high", Reading(value=np.zeros(2)), Reading(value=1.0, low="low")):
+            with pytest.raises(TypeError, match="the reading 'novelty' is not made of numbers"):
+                ledger.add(observation, decision, readings={"novelty": reading})
         assert ledger.add(observation, decision)
     assert [entry.step for entry in made(path)] == [0]
 

@@ -66,7 +66,7 @@ class _Decided:
     applied: Array | None
     decision: Decision
     action: Array
-    readings: Mapping[str, Reading | float]
+    readings: Mapping[str, Reading]
 
     def made(self) -> Made:
         return made_of(
@@ -77,7 +77,7 @@ class _Decided:
             inputs=self.inputs,
             applied=self.applied,
             action=self.action,
-            readings={n: r if isinstance(r, Reading) else Reading(value=float(r)) for n, r in self.readings.items()},
+            readings=self.readings,
         )
 
 
@@ -93,7 +93,8 @@ class Ledger:
     kept stands behind a record that says how many are missing.
 
     **Crashes.** Records reach the system every 0.05 s, and the disk every `sync_seconds`, where `head` is what it was then: the records
-    it counts outlive a power failure. A killed process loses what it decided in the last twentieth of a second.
+    it counts outlive a power failure. A killed process loses what it decided in about the last twentieth of a second, or while the disk
+    was busy.
 
     One thread calls the ledger.
     """
@@ -216,8 +217,8 @@ class Ledger:
         """
         inputs = {name: None if value is None else _copied(name, value) for name, value in observation.items()}
         told = None if applied is None else _copied("applied", applied)
-        action, numbers = decision.action.copy(), {} if readings is None else dict(readings)
-        decided = _Decided(time.time(), self._step, self._episode, inputs, told, decision, action, numbers)
+        numbers = {} if readings is None else {name: _reading(name, value) for name, value in readings.items()}
+        decided = _Decided(time.time(), self._step, self._episode, inputs, told, decision, decision.action.copy(), numbers)
         self._step += 1
         plan = 0 if decision.plan is None else decision.plan.actions.nbytes + decision.plan.trajectory.nbytes
         return self._put(decided, _size(inputs) + plan, decisions=1, episodes=0)
@@ -449,6 +450,14 @@ def _copied(name: str, value: ArrayLike) -> Array:
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name!r} is not made of numbers: {array.dtype}")
     return array
+
+
+def _reading(name: str, value: Reading | float) -> Reading:
+    """Checked here, where the caller hears of it: the thread that writes must never meet what it cannot write."""
+    reading = value if isinstance(value, Reading) else Reading(value=value)
+    if not all(isinstance(part, int | float | np.number | None) for part in (reading.value, reading.low, reading.high)):
+        raise TypeError(f"the reading {name!r} is not made of numbers: {reading}")
+    return reading
 
 
 def _digest(value: Array | ArrayDigest) -> ArrayDigest:
