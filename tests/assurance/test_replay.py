@@ -40,7 +40,6 @@ def test_a_search_that_the_deadline_cut_is_cut_there_again(planner: str, path: P
     write(path, session(plan), episodes=1, steps=12)
     spent = [entry.plan.spent for entry in entries(path) if isinstance(entry, Made)]
     assert any(s.cut_by_deadline for s in spent)
-    assert len({s.iterations for s in spent}) > 1, "the clock decided"
     found = replay(path, Maker())
     assert (found.same, found.difference) == (12, None)
 
