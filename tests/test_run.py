@@ -13,7 +13,7 @@ import tacit
 from point_world import recipe, record, sensed
 from tacit import Goal, Run, Task, Verdict
 from tacit.contracts import Cost, WorldModel
-from tacit.planning.task import PlanSettings, TaskError
+from tacit.planning import PlanSettings, TaskError
 from tacit.training.fit import fit
 from tacit.training.folder import RunError
 

@@ -78,8 +78,8 @@ class ActionLimits(Protocol):
     def high(self) -> Tensor:
         """Upper bounds (A,)."""
 
-    def project(self, actions: Tensor, previous: Tensor) -> Tensor:
-        """Candidates (B, K, H, A) and the last applied action (B, A) -> candidates inside every limit, (B, K, H, A)."""
+    def project(self, actions: Tensor, previous: Tensor, earlier: Tensor | None = None) -> Tensor:
+        """Candidates (B, K, H, A) and the last two applied actions (B, A) -> candidates inside every limit, (B, K, H, A)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +93,7 @@ class Problem:
         action_limits: Limits that hold by construction.
         limits: Limits that are checked on the prediction.
         horizon: H, number of actions to plan.
+        earlier: Action applied before `previous`, (B, A), physical units; None for the same one: the machine was at rest.
         proposals: Action sequences worth trying first, (B, P, H, A), physical units: what a policy or the logs would do. None for none.
     """
 
@@ -102,7 +103,12 @@ class Problem:
     action_limits: ActionLimits
     limits: tuple[Limit, ...] = ()
     horizon: int
+    earlier: Tensor | None = None
     proposals: Tensor | None = None
+
+    def inside(self, actions: Tensor) -> Tensor:
+        """Candidates (B, K, H, A), moved inside the action limits."""
+        return self.action_limits.project(actions, self.previous, self.earlier)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,27 +92,42 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
         text: TOML that `tomllib` has accepted. Keys inside inline tables are left out: they share their table's entry.
 
     Returns:
-        Line number, from 1, by path; of an entry that is written in parts, the first.
+        Line number, from 1, by path; of an entry that is written in parts, the first. Of an array of tables, each has its number, from
+        1, in the path.
     """
     lines: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
     path: list[str] = []
-    line, depth, is_header, is_value = 1, 0, False, False
+    line, depth, is_header, is_listed, is_value = 1, 0, False, False, False
+    counts: dict[tuple[str, ...], int] = {}
     for token in _TOKEN.finditer(text + "\n"):
         kind, word = token.lastgroup, token.group()
         if kind == "open":
             depth += 1
             is_header = is_header or not (is_value or path)
+            is_listed = is_listed or (is_header and depth == 2)
         elif kind == "close":
             depth -= 1
         elif kind in ("bare", "string") and not is_value:
             path.append(word if kind == "bare" else tomllib.loads(f"key = {word}")["key"])
         elif (kind == "equals" and not is_value) or (kind == "newline" and is_header):
-            table, entry = (tuple(path), tuple(path)) if is_header else (table, table + tuple(path))
+            if is_listed:
+                counts[tuple(path)] = counts.get(tuple(path), 0) + 1
+            table, entry = (_numbered(path, counts),) * 2 if is_header else (table, table + tuple(path))
             for length in range(1, len(entry) + 1):
                 lines.setdefault(entry[:length], line)
             is_value = not is_header
         if kind == "newline" and depth == 0:
-            path, is_header, is_value = [], False, False
+            path, is_header, is_listed, is_value = [], False, False, False
         line += word.count("\n")
     return lines
+
+
+def _numbered(path: list[str], counts: Mapping[tuple[str, ...], int]) -> tuple[str, ...]:
+    """The path of a table, with the number that each array of tables on the way has reached."""
+    numbered: list[str] = []
+    for length, name in enumerate(path, 1):
+        numbered.append(name)
+        if number := counts.get(tuple(path[:length])):
+            numbered.append(str(number))
+    return tuple(numbered)

@@ -1,5 +1,6 @@
 """Planning: tasks, costs, limits, planners and the controller that uses them."""
 
+from tacit.planning.action_limits import action_limits, element_names
 from tacit.planning.cem import CEM, CEMConfig
 from tacit.planning.controller import Controller
 from tacit.planning.costs import ActionEffort, FirstArrival, LatentDistance, TemporalDistance, TerminalLatentDistance, WeightedSum
@@ -7,12 +8,14 @@ from tacit.planning.decision import Decision, DecisionBatch, Evidence, Verdict
 from tacit.planning.gradient import GradientConfig, GradientPlanner
 from tacit.planning.history import one_step_error
 from tacit.planning.icem import ICEM, ICEMConfig
-from tacit.planning.limits import BoxLimits, NormLimit, action_limits
+from tacit.planning.limits import BoxLimits, NormLimit
 from tacit.planning.mppi import MPPI, MPPIConfig
+from tacit.planning.path_limits import Combination, PathLimits
 from tacit.planning.planners import planner_for
 from tacit.planning.proposals import ImaginedPolicy, Retrieval
 from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
-from tacit.planning.task import ActionLimit, Fallback, Goal, PlanSettings, Task, TaskError
+from tacit.planning.task import Fallback, Goal, PlanSettings, Task
+from tacit.planning.task_limits import ActionLimit, LinearLimit, TaskError
 
 __all__ = [
     "CEM",
@@ -22,6 +25,7 @@ __all__ = [
     "ActionLimit",
     "BoxLimits",
     "CEMConfig",
+    "Combination",
     "Controller",
     "Decision",
     "DecisionBatch",
@@ -34,8 +38,10 @@ __all__ = [
     "ICEMConfig",
     "ImaginedPolicy",
     "LatentDistance",
+    "LinearLimit",
     "MPPIConfig",
     "NormLimit",
+    "PathLimits",
     "PlanSettings",
     "ProposeVerify",
     "ProposeVerifyConfig",
@@ -47,6 +53,7 @@ __all__ = [
     "Verdict",
     "WeightedSum",
     "action_limits",
+    "element_names",
     "one_step_error",
     "planner_for",
 ]

@@ -16,11 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tacit.contracts import Cost, Limit, Plan, Planner, Problem, Proposal, WorldModel
+from tacit.planning.action_limits import action_limits
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, Verdict
 from tacit.planning.history import LatentHistory
-from tacit.planning.limits import action_limits
 from tacit.planning.search import Noise
-from tacit.planning.task import Fallback, Task, TaskError
+from tacit.planning.task import Fallback, Task
+from tacit.planning.task_limits import TaskError
 from tacit.signals import Role, Schema
 
 _FALLBACK_WORDS = {Fallback.HOLD: "holding the last action", Fallback.ZERO: "applying zero"}
@@ -79,18 +80,27 @@ class Controller:
         goal = None if task.goal is None else {name: value[None] for name, value in task.goal.observations.items()}
         self._task_goal = None if goal is None else self._encoded_goal(goal)
         self._previous: Tensor
+        self._earlier: Tensor  # applied before `_previous`
         self._cost: Cost
         self.reset()
 
-    def reset(self, goal: Mapping[str, ArrayLike] | None = None) -> None:
-        """Begin a new episode: forget the history, the last plan and the last action.
+    def reset(self, goal: Mapping[str, ArrayLike] | None = None, applied: ArrayLike | None = None) -> None:
+        """Begin a new episode: forget the history, the last plan and the last actions.
 
         Args:
             goal: One goal per machine, (B, *shape) by observation signal; None for the task's goal.
+            applied: The last action that was really applied, or the last two, oldest first, (B, 1 or 2, A): what limits on rate and jerk
+                count from. None when the first `act` tells the last one; a machine of which only one is known counts as at rest.
 
         Raises:
-            ValueError: The goal has a wrong name, shape or dtype, or a number that is not finite.
+            ValueError: The goal or what was applied has a wrong name, shape or dtype, or a number that is not finite.
         """
+        told = None if applied is None else np.asarray(applied, dtype=np.float32)
+        if told is not None and (told.ndim != 3 or told.shape[1:] not in ((1, size := self._model.schema.action_size), (2, size))):
+            raise ValueError(f"applied has shape {told.shape} instead of (B, 1 or 2, {self._model.schema.action_size})")
+        if told is not None and not np.isfinite(told).all():
+            raise ValueError("an action that was applied is not finite")
+        self._told = told
         self._goal = self._task_goal if goal is None else self._encoded_goal(goal)
         self._history: LatentHistory | None = None
         self._plan: Plan | None = None
@@ -129,14 +139,14 @@ class Controller:
 
         Raises:
             ValueError: A name, shape or dtype is wrong, that of the proposals too, the number of machines changed within an episode,
-                or there is no goal.
+                there is no goal, or a rate or jerk is limited and nobody has said what was applied before the first observation.
         """
         started = time.perf_counter()
         samples = _samples(self._model.schema, observations)
         with torch.no_grad():
             latent = self._encoded(samples)
             if self._history is None:
-                self._begin(latent)
+                self._begin(latent, applied)
             history = self._history
             assert history is not None
             if len(latent) != len(self._previous):
@@ -156,8 +166,12 @@ class Controller:
             problems = self._problems(self._plan, history.observed, is_told, step)
             is_sound = torch.tensor([problem is None for problem in problems], device=step.device)
             step = torch.where(is_sound[:, None], step, self._fallback())
-            # Once more inside the limits, whatever planner it came from.
-            self._previous = self._action_limits.project(step[:, None, None], self._previous)[:, 0, 0]
+            action = self._sent(step)
+            if any(broken := self._action_limits.broken(action, self._previous, self._earlier)):
+                problems = [problem or reason for problem, reason in zip(problems, broken, strict=True)]
+                is_allowed = torch.tensor([reason is None for reason in broken], device=step.device)
+                action = torch.where(is_allowed[:, None], action, self._sent(self._fallback()))
+            self._previous, self._earlier = action, self._previous
             self._used += 1
             self._is_followed = not any(problems)
 
@@ -181,9 +195,19 @@ class Controller:
             latents=history.latents,
         )
 
-    def _begin(self, latent: Tensor) -> None:
+    def _begin(self, latent: Tensor, applied: ArrayLike | None) -> None:
         """Start the episode of as many machines as there are first latents (B, D)."""
         batch = len(latent)
+        told = self._told
+        if told is None and applied is not None and np.shape(applied) == (batch, self._model.schema.action_size):
+            last = np.asarray(applied, dtype=np.float32)[:, None]
+            told = last if np.isfinite(last).all() else None
+        if told is None and self._action_limits.counts_from_applied:
+            raise ValueError(
+                "limits on rate and jerk count from what was applied last: tell it with reset(applied=...) or act(..., applied=...)"
+            )
+        if told is not None and len(told) != batch:
+            raise ValueError(f"what was applied was told of {len(told)} machines, but there are {batch}")
         if self._goal is None:
             raise ValueError("there is no goal: give the task one, or reset(goal=...) one per machine")
         if len(self._goal) not in (1, batch):
@@ -193,8 +217,11 @@ class Controller:
         self._proposal = self._proposals_for(goal) if self._proposals_for is not None and self._task.plan.proposals else None
         self._history = LatentHistory(self._model, latent)
         self._action_limits = self._action_limits.to(latent.device)
-        zero = torch.zeros(batch, self._model.schema.action_size, device=latent.device)
-        self._previous = self._action_limits.project(zero[:, None, None], zero)[:, 0, 0]
+        if told is None:
+            zero = torch.zeros(batch, self._model.schema.action_size, device=latent.device)
+            self._previous = self._earlier = self._action_limits.nearest(zero, zero)
+        else:
+            self._earlier, self._previous = (torch.tensor(told[:, at], device=latent.device) for at in (0, -1))
 
     def _take(self, applied: ArrayLike | None) -> Tensor:
         """Take in what was really applied; whether it is finite, (B,). Where it is not, what was decided counts."""
@@ -206,6 +233,10 @@ class Controller:
         is_told = told.isfinite().all(-1)
         self._previous = torch.where(is_told[:, None], told, self._previous)
         return is_told
+
+    def _sent(self, step: Tensor) -> Tensor:
+        """An action (B, A), once more inside the limits, whatever planner it came from."""
+        return self._action_limits.nearest(step, self._previous, self._earlier)
 
     def _planned(self, history: LatentHistory, started: float) -> Plan:
         settings = self._task.plan
@@ -219,6 +250,7 @@ class Controller:
             action_limits=self._action_limits,
             limits=self._limits,
             horizon=settings.horizon,
+            earlier=self._earlier,
             proposals=proposals,
         )
         deadline = None if settings.deadline_ms is None else started + settings.deadline_ms / 1e3

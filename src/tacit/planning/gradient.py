@@ -71,7 +71,7 @@ class GradientPlanner(Search[GradientConfig]):
             descent, rate = _Adam(actions), config.learning_rate
             best: Candidates | None = None
             while True:
-                actions = limits.project(actions, problem.previous)
+                actions = problem.inside(actions)
                 if rounds.is_last:
                     candidates, slope = judged(self._model, problem, actions, config.soft_weight), None
                 else:

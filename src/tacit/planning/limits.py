@@ -8,13 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-
-from tacit.planning.task import Task, TaskError
-from tacit.signals import Schema
 
 # An element rounds to float32 with a relative error of at most 6e-8: what is scaled to just below the radius stays inside.
 _INSIDE = 1 - 4e-7
@@ -68,12 +63,18 @@ class BoxLimits:
         """The same limits for actions on another device."""
         return BoxLimits(low=self.low.to(device), high=self.high.to(device), norms=self.norms)
 
-    def project(self, actions: Tensor, previous: Tensor) -> Tensor:
+    @property
+    def counts_from_applied(self) -> bool:
+        """Whether what is allowed depends on the actions before: never."""
+        return False
+
+    def project(self, actions: Tensor, previous: Tensor, earlier: Tensor | None = None) -> Tensor:
         """Move candidate actions inside every limit: into the box, then straight towards 0 into the ball.
 
         Args:
             actions: Candidates (B, K, H, A), physical units. What is not finite becomes the previous action.
             previous: Action applied last, (B, A). What is not finite counts as 0.
+            earlier: Action applied before that one; it does not matter here.
 
         Returns:
             Candidates (B, K, H, A), float32: every bound holds exactly, and so does every norm computed in float64. Actions that
@@ -88,49 +89,10 @@ class BoxLimits:
             inside[..., norm.elements] = part * scale
         return inside
 
+    def nearest(self, actions: Tensor, previous: Tensor, earlier: Tensor | None = None) -> Tensor:
+        """The actions (B, A) that are sent: as `project`."""
+        return self.project(actions[:, None, None], previous)[:, 0, 0]
 
-def action_limits(schema: Schema, task: Task | None = None) -> BoxLimits:
-    """Limits of a machine's actions: its signals' own ranges and norms, narrowed by a task.
-
-    Args:
-        schema: The machine's signals; action signals are concatenated in storage order.
-        task: Narrower limits, or None for the signals' own.
-
-    Returns:
-        Limits over the A action elements. Bounds are rounded inwards to float32, so that an action that holds them in float32 holds
-        the given numbers too; two bounds closer together than float32 can tell become the nearest value.
-
-    Raises:
-        TaskError: An action has no known range, is not a floating-point signal, or the task does not fit the schema.
-    """
-    task = task or Task()
-    task.check(schema)
-    lows, highs, norms, start = [], [], [], 0
-    for signal in schema.actions:
-        key = ("limits", "action", signal.name)
-        if not signal.dtype.startswith("float"):
-            raise TaskError(f"planning needs a floating-point action, but {signal.name!r} is {signal.dtype}", *key)
-        low, high = task.range_of(signal)
-        if missing := [side for side, bound in (("low", low), ("high", high)) if not np.isfinite(bound).all()]:
-            raise TaskError(
-                f"action {signal.name!r} has no known range: give {' and '.join(missing)} in [limits.action.{signal.name}]", *key
-            )
-        lows.append(low)
-        highs.append(high)
-        if (radius := task.max_norm_of(signal)) is not None:
-            norms.append(NormLimit(elements=slice(start, start + signal.size), radius=radius))
-        start += signal.size
-    if not lows:
-        raise TaskError("the schema has no action signal: there is nothing to plan")
-    low, high = np.concatenate(lows), np.concatenate(highs)
-    inner_low, inner_high = -_rounded_down(-low), _rounded_down(high)
-    empty = inner_low > inner_high
-    inner_low, inner_high = np.where(empty, low, inner_low), np.where(empty, low, inner_high)
-    return BoxLimits(
-        low=torch.tensor(inner_low, dtype=torch.float32), high=torch.tensor(inner_high, dtype=torch.float32), norms=tuple(norms)
-    )
-
-
-def _rounded_down(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    nearest = values.astype(np.float32)
-    return np.where(nearest > values, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+    def broken(self, actions: Tensor, previous: Tensor, earlier: Tensor | None = None) -> list[str | None]:
+        """What stands in the way where an action (B, A) is not allowed: never anything, whatever was applied before."""
+        return [None] * len(actions)

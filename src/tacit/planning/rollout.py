@@ -120,7 +120,7 @@ def scored(model: WorldModel, problem: Problem, proposals: Tensor, soft_weight: 
     Returns:
         The candidates, in the order of the proposals.
     """
-    return judged(model, problem, problem.action_limits.project(proposals, problem.previous), soft_weight)
+    return judged(model, problem, problem.inside(proposals), soft_weight)
 
 
 def judged(model: WorldModel, problem: Problem, actions: Tensor, soft_weight: float) -> Candidates:

@@ -179,7 +179,7 @@ def first_guess(problem: Problem, warm_start: Tensor | None) -> Tensor:
     if (given := problem.proposals) is not None and (given.shape[0], *given.shape[2:]) != shape:
         raise ValueError(f"the proposals have shape {tuple(given.shape)} instead of (B, P, H, A) = ({shape[0]}, P, {shape[1]}, {shape[2]})")
     guess = (low + (high - low) / 2).expand(shape) if warm_start is None else warm_start.to(problem.history.device)
-    return problem.action_limits.project(guess[:, None], problem.previous)[:, 0]
+    return problem.inside(guess[:, None])[:, 0]
 
 
 def with_proposals(samples: Tensor, proposals: Tensor | None) -> Tensor:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tacit.located import EntryError, Source, read_toml, text_of
+from tacit.located import Source, read_toml, text_of
+from tacit.planning.task_limits import ActionLimit, LinearLimit, TaskError, number
 from tacit.signals import Role, Schema, Signal
 
 PLANNERS = ("cem", "icem", "mppi", "gradient", "propose-verify")
@@ -31,10 +32,6 @@ _LACKS = {
     ("gradient", "local_share"): "it improves all of its candidates",
     ("propose-verify", "local_share"): "half of its own samples come to rest",
 }
-
-
-class TaskError(EntryError):
-    """A task is not well-formed, or does not fit a schema."""
 
 
 class Fallback(StrEnum):
@@ -58,38 +55,6 @@ class Goal:
         if not self.observations:
             raise TaskError("is empty: name an observation and what it should be")
         object.__setattr__(self, "observations", {name: np.asarray(value) for name, value in self.observations.items()})
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActionLimit:
-    """Hard limits on one action signal, in its unit.
-
-    Attributes:
-        low: Smallest value, one for all elements or one per element; None leaves the signal's own.
-        high: Largest value, likewise.
-        max_norm: Largest Euclidean norm of the signal, or None for the signal's own.
-    """
-
-    low: float | Sequence[float] | None = None
-    high: float | Sequence[float] | None = None
-    max_norm: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("low", "high"):
-            value = getattr(self, name)
-            if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
-                object.__setattr__(self, name, tuple(_number(v, name) for v in value))
-            elif value is not None:
-                object.__setattr__(self, name, _number(value, name))
-        if self.max_norm is not None and _number(self.max_norm, "max_norm") <= 0:
-            raise TaskError("must be positive", "max_norm")
-        if self.low is None or self.high is None:
-            return
-        low, high = np.atleast_1d(self.low), np.atleast_1d(self.high)
-        if len(low) != len(high) and 1 not in (len(low), len(high)):
-            raise TaskError(f"low has {len(low)} elements and high has {len(high)}", "high")
-        if (low > high).any():
-            raise TaskError(f"low {self.low} is above high {self.high}", "low")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +94,12 @@ class PlanSettings:
             value = getattr(self, name)
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise TaskError(f"must be a whole number of at least {least}, not {value!r}", name)
-        if self.deadline_ms is not None and _number(self.deadline_ms, "deadline_ms") <= 0:
+        if self.deadline_ms is not None and number(self.deadline_ms, "deadline_ms") <= 0:
             raise TaskError("must be positive", "deadline_ms")
-        if _number(self.initial_std, "initial_std") <= 0:
+        if number(self.initial_std, "initial_std") <= 0:
             raise TaskError("must be positive", "initial_std")
         for name in ("noise_correlation", "local_share"):
-            if not 0 <= _number(getattr(self, name), name) < 1:
+            if not 0 <= number(getattr(self, name), name) < 1:
                 raise TaskError("must be at least 0 and below 1", name)
         if self.proposals >= self.candidates:
             raise TaskError(f"{self.proposals} leaves no candidate but proposals: there are {self.candidates} candidates", "proposals")
@@ -152,6 +117,7 @@ class Task:
     Attributes:
         goal: What to reach; None when each episode brings its own (`Controller.reset`).
         limits: Limits by action signal; a signal that is not named keeps its own range.
+        linear: Limits on weighted sums of actions.
         plan: How to plan.
         fallback: What to do when there is no plan to trust.
         source: Where the entries stand when the task came from a file.
@@ -162,9 +128,16 @@ class Task:
 
     goal: Goal | None = None
     limits: Mapping[str, ActionLimit] = field(default_factory=dict)
+    linear: tuple[LinearLimit, ...] = ()
     plan: PlanSettings = field(default_factory=PlanSettings)
     fallback: Fallback = Fallback.HOLD
     source: Source | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = [limit.name for limit in self.linear]
+        for place, name in enumerate(names, 1):
+            if name in names[: place - 1]:
+                raise TaskError(f"{name!r} is the name of another combination, too", "limits", "linear", str(place), "name")
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Task:
@@ -198,7 +171,7 @@ class Task:
 
         Raises:
             TaskError: The goal names something else than an observation or has another shape; a limit names something else than
-                an action, or leaves it no value; or the fallback lies outside the limits.
+                an action, has another number of elements, or leaves it no value; or the fallback lies outside the limits.
         """
         try:
             for name, value in self.goal.observations.items() if self.goal else ():
@@ -209,8 +182,22 @@ class Task:
                 low, high = self.range_of(signal)
                 if self.fallback is Fallback.ZERO and not ((low <= 0) & (high >= 0)).all():
                     raise TaskError(f'0 is outside the limits of {signal.name!r}; use kind = "hold"', "fallback", "kind")
+            for place, limit in enumerate(self.linear, 1):
+                self._check_linear(schema, limit, "limits", "linear", str(place))
         except TaskError as error:
-            raise self.source.located(error) if self.source else error from None
+            raise self.located(error) from None
+
+    def located(self, error: TaskError) -> TaskError:
+        """The same error with the line of its entry, where the task came from a file."""
+        return self.source.located(error) if self.source else error
+
+    def _check_linear(self, schema: Schema, limit: LinearLimit, *key: str) -> None:
+        for name, weight in limit.weights.items():
+            signal = _signal_of(schema, name, Role.ACTION, *key, "weights", name)
+            if isinstance(weight, Sequence) and len(weight) != signal.size:
+                raise TaskError(f"has {len(weight)} elements, but {name!r} has {signal.size}", *key, "weights", name)
+        if self.fallback is Fallback.ZERO and limit.at_most < 0:
+            raise TaskError(f'0 is outside the limit {limit.name!r}; use kind = "hold"', "fallback", "kind")
 
     def range_of(self, signal: Signal) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The range of an action signal inside both its own limits and the task's.
@@ -224,9 +211,7 @@ class Task:
         key = ("limits", "action", signal.name)
         limit = self.limits.get(signal.name, ActionLimit())
         own = (-math.inf if signal.low is None else signal.low, math.inf if signal.high is None else signal.high)
-        for side, bound in (("low", limit.low), ("high", limit.high)):
-            if isinstance(bound, Sequence) and len(bound) != signal.size:
-                raise TaskError(f"has {len(bound)} elements, but {signal.name!r} has {signal.size}", *key, side)
+        _check_elements(limit, signal)
         low = np.maximum(np.full(signal.size, own[0]), -math.inf if limit.low is None else limit.low)
         high = np.minimum(np.full(signal.size, own[1]), math.inf if limit.high is None else limit.high)
         if (low > high).any():
@@ -242,14 +227,6 @@ class Task:
         return min(given, default=None)
 
 
-def _number(value: object, *key: str) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TaskError(f"must be a number, not {value!r}", *key)
-    if not math.isfinite(value):
-        raise TaskError(f"must be finite, not {value}; leave an unknown limit out", *key)
-    return float(value)
-
-
 def _signal_of(schema: Schema, name: str, role: Role, *key: str) -> Signal:
     signal = schema.by_name.get(name)
     if signal is None:
@@ -260,6 +237,13 @@ def _signal_of(schema: Schema, name: str, role: Role, *key: str) -> Signal:
     if signal.role is not role:
         raise TaskError(f"{name!r} is a signal of role {signal.role}, not {role}", *key)
     return signal
+
+
+def _check_elements(limit: ActionLimit, signal: Signal) -> None:
+    for name in ("low", "high", "rate", "jerk"):
+        value = getattr(limit, name)
+        if isinstance(value, Sequence) and len(value) != signal.size:
+            raise TaskError(f"has {len(value)} elements, but {signal.name!r} has {signal.size}", "limits", "action", signal.name, name)
 
 
 def _check_goal(schema: Schema, name: str, value: NDArray[Any]) -> None:
@@ -302,12 +286,13 @@ def _value(of: type[Value], table: dict[str, Any], *key: str) -> Value:
 def _read_task(tables: dict[str, Any], base_dir: Path, source: Source) -> Task:
     _table(tables, known=("goal", "limits", "plan", "fallback"))
     goal = _table(tables, "goal", later=("signals", "minimise"))
-    _table(tables, "limits", known=("action",), later=("signal",))
+    _table(tables, "limits", known=("action", "linear"), later=("signal",))
     limits = {}
     for name in _table(tables, "limits", "action"):
         key = ("limits", "action", name)
-        table = _table(tables, *key, known=[f.name for f in fields(ActionLimit)], later=("rate", "jerk"))
+        table = _table(tables, *key, known=[f.name for f in fields(ActionLimit)])
         limits[name] = _value(ActionLimit, table, *key)
+    linear = _read_linear(tables)
     plan = _value(PlanSettings, _table(tables, "plan", known=[f.name for f in fields(PlanSettings)]), "plan")
     kind = _table(tables, "fallback", known=("kind",)).get("kind", Fallback.HOLD)
     if kind not in list(Fallback):
@@ -315,7 +300,24 @@ def _read_task(tables: dict[str, Any], base_dir: Path, source: Source) -> Task:
     if not goal:
         raise TaskError('is missing: write a table [goal] with, for a camera signal "image", image = "goal.png"', "goal")
     images = {name: _read_image(path, base_dir, "goal", name) for name, path in goal.items()}
-    return Task(goal=Goal(observations=images), limits=limits, plan=plan, fallback=Fallback(kind), source=source)
+    return Task(goal=Goal(observations=images), limits=limits, linear=linear, plan=plan, fallback=Fallback(kind), source=source)
+
+
+def _read_linear(tables: dict[str, Any]) -> tuple[LinearLimit, ...]:
+    key, needed = ("limits", "linear"), ("name", "weights", "at_most")
+    entries = tables.get("limits", {}).get("linear", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise TaskError("must be a list of tables: write [[limits.linear]] above each", *key)
+    found = []
+    for place, entry in enumerate(entries, 1):
+        at = (*key, str(place))
+        for name in entry:
+            if name not in (*needed, "unit"):
+                raise TaskError(f"unknown key; use one of: {', '.join((*needed, 'unit'))}", *at, name)
+        if missing := [name for name in needed if name not in entry]:
+            raise TaskError(f"lacks {' and '.join(missing)}", *at)
+        found.append(_value(LinearLimit, entry, *at))
+    return tuple(found)
 
 
 def _read_image(path: object, base_dir: Path, *key: str) -> NDArray[np.uint8]:

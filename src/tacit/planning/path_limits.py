@@ -1,0 +1,425 @@
+"""Limits on the way from one action to the next, and on several action elements together.
+
+Dimensions: B batch, K candidates, H horizon, A action, C combinations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tacit.planning import braking
+from tacit.planning.limits import BoxLimits
+from tacit.planning.nearest import nearest
+
+_ROUNDS = 6  # of moving towards every combination and every ball in turn
+_HALVINGS = 8  # of the way back to an action that is known to be allowed
+_SHAVED = 2.0**-40  # of a combination or a norm: far more than float64 loses in a sum, whatever its order
+_LARGEST = 2.0**24  # up to here float32 holds every whole number
+_FAR = 2.0**40  # quanta; an applied action further out counts as this far
+_LEAST_STEP = 1.0  # quanta
+_LEAST_CHANGE = 4.0  # quanta; applied actions that are off the grid take up to 3 of them
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Combination:
+    """A linear combination of action elements that has an upper bound.
+
+    Attributes:
+        name: What a person calls it.
+        weights: One per element, (A,) numbers, not all 0.
+        at_most: The bound, in the unit of the weighted sum.
+    """
+
+    name: str
+    weights: tuple[float, ...]
+    at_most: float
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PathLimits:
+    """Box, norm, rate, jerk and linear limits that hold exactly, in physical units and as float32.
+
+    Actions are whole multiples of a quantum per element: what float32 tells apart at the far end of the element's range. On that grid
+    differences are exact, so a limit that is met is met in whatever way it is computed from the float32 numbers in float64.
+
+    An action is *allowed* when its step and its change of step are within the rate and the jerk, and the machine could still come to
+    rest from it, braking as hard as the jerk lets it, without leaving the box, a norm or a combination. From an allowed action there is
+    always a next one, the braking, so no limit can force the break of another one later (recursive feasibility). Braking is followed
+    element by element; for norms and combinations every mixture of how far each has come is kept inside, a little more than needed.
+
+    **Where the applied actions leave no allowed one** (a person has moved the valve out of the range; a link delivered half of a
+    step), limits give way in this order, the last one first: **jerk, rate, box, then norms and combinations**. What moves a machine
+    faster than it can move breaks it now, while a place that is wrong is left as fast as that allows. `broken` says so in words.
+
+    Attributes:
+        box: Bounds and norms.
+        step: Largest change from one action to the next, (A,) float64, physical units; +inf where there is no limit.
+        change: Largest change of that change, (A,) float64, physical units; +inf where there is no limit.
+        combinations: Linear limits.
+        rest: An action inside the box, the norms and the combinations, with room around it, (A,) float32: where the search for an
+            allowed action ends.
+        names: What a person calls each element, (A,) words.
+        quantum: Size of the grid, (A,) float64, physical units.
+
+    Raises:
+        ValueError: Shapes do not fit, a limit is not positive or finer than float32 tells apart, or `rest` is not inside.
+    """
+
+    box: BoxLimits
+    step: Tensor
+    change: Tensor
+    combinations: tuple[Combination, ...] = ()
+    rest: Tensor
+    names: tuple[str, ...]
+    quantum: Tensor = field(init=False, repr=False)
+    _scaled: _Scaled = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        size = len(self.names)
+        if any(part.shape != (size,) for part in (self.box.low, self.step, self.change, self.rest)):
+            raise ValueError(f"box, step, change and rest must each have one entry for every one of the {size} names")
+        if any(len(combination.weights) != size or not any(combination.weights) for combination in self.combinations):
+            raise ValueError(f"every combination must have {size} weights, not all 0")
+        object.__setattr__(self, "quantum", quanta(self.box))
+        object.__setattr__(self, "_scaled", _Scaled.of(self))
+        for what, limit, least in (("step", self._scaled.step, _LEAST_STEP), ("change", self._scaled.change, _LEAST_CHANGE)):
+            if not (limit >= least).all():
+                raise ValueError(f"the largest {what} of {self._named(limit < least)} is finer than float32 tells actions apart")
+        still = self._quantised(self.rest)
+        if not ((still >= self._scaled.low) & (still <= self._scaled.high)).all() or self._excess(still, still) > 0:
+            raise ValueError("rest must be inside the box, the norms and the combinations, with room around it")
+
+    @property
+    def low(self) -> Tensor:
+        """Lower bounds (A,), float32."""
+        return self.box.low
+
+    @property
+    def high(self) -> Tensor:
+        """Upper bounds (A,), float32."""
+        return self.box.high
+
+    @property
+    def counts_from_applied(self) -> bool:
+        """Whether what is allowed depends on the actions before: there is a rate or a jerk limit."""
+        return bool((self.step.isfinite() | self.change.isfinite()).any())
+
+    @property
+    def is_coupled(self) -> bool:
+        """Whether what one element may do depends on another one."""
+        return bool(self.combinations or self.box.norms)
+
+    def to(self, device: torch.device) -> PathLimits:
+        """The same limits for actions on another device."""
+        return PathLimits(
+            box=self.box.to(device),
+            step=self.step.to(device),
+            change=self.change.to(device),
+            combinations=self.combinations,
+            rest=self.rest.to(device),
+            names=self.names,
+        )
+
+    def project(self, actions: Tensor, previous: Tensor, earlier: Tensor | None = None) -> Tensor:
+        """Move candidate actions inside every limit, one step after the other.
+
+        Each element is moved to its nearest allowed value. Where elements are coupled, the action is then moved towards the combinations
+        and norms that it breaks, and from there, if need be, back towards braking until everything holds.
+
+        Args:
+            actions: Candidates (B, K, H, A), physical units. What is not finite becomes the previous action.
+            previous: Action applied last, (B, A). What is not finite counts as 0.
+            earlier: Action applied before that one, (B, A), likewise; None for the same one: the machine was at rest.
+
+        Returns:
+            Candidates (B, K, H, A), float32: every limit holds exactly, in the order that the class states where not all can. What is
+            allowed and on the grid comes back unchanged: to project twice is to project once.
+        """
+        last = _finite(previous)
+        before = last if earlier is None else _finite(earlier)
+        wanted = torch.where(actions.isfinite(), actions.double(), last[:, None, None])
+        state = _Applied.of(last[:, None] / self.quantum, before[:, None] / self.quantum)
+        path = self._path(self._quantised(wanted), state)
+        if (path.abs() > _LARGEST).any():  # outside the box and on the way back, where float32 is coarser than the grid
+            path = self._path(self._quantised(wanted), state, is_far=True)
+        return (path * self.quantum).float()
+
+    def nearest(self, actions: Tensor, previous: Tensor, earlier: Tensor | None = None) -> Tensor:
+        """The actions that are sent: as `project`, and where elements are coupled really the nearest ones, by a quadratic program.
+
+        Distance is measured in quanta, which are about the same fraction of every element's range. With a jerk limit, combinations and
+        norms hold for the action itself in the program, and for the braking after it as in `project`.
+
+        Args:
+            actions: (B, A), physical units. What is not finite becomes the previous action.
+            previous: Action applied last, (B, A).
+            earlier: Action applied before that one, (B, A), or None for the same one.
+
+        Returns:
+            Actions (B, A), float32, for which all holds that `project` promises.
+        """
+        projected = self.project(actions[:, None, None], previous, earlier)[:, 0, 0]
+        last = _finite(previous)
+        before = last if earlier is None else _finite(earlier)
+        wish = self._quantised(torch.where(actions.isfinite(), actions.double(), last))
+        is_moved = (self._quantised(projected) != wish).any(-1)
+        if not (self.is_coupled and is_moved.any()):
+            return projected
+        wish, last, before = wish[is_moved], last[is_moved], before[is_moved]
+        solved = self._solved(wish, self._bounds(_Applied.of(last / self.quantum, before / self.quantum)))
+        solved = self.project((solved * self.quantum)[:, None, None], last, before)[:, 0, 0]
+        near, far = ((self._quantised(found) - wish).square().sum(-1) for found in (solved, projected[is_moved]))
+        is_better = near < far
+        is_better &= torch.tensor([reason is None for reason in self.broken(solved, last, before)], device=near.device)
+        projected[is_moved] = torch.where(is_better[:, None], solved, projected[is_moved])
+        return projected
+
+    def broken(self, actions: Tensor, previous: Tensor, earlier: Tensor | None = None) -> list[str | None]:
+        """What stands in the way where an action is not allowed, for a person.
+
+        Args:
+            actions: (B, A), as `project` returns them.
+            previous: Action applied last, (B, A), finite.
+            earlier: Action applied before that one, (B, A), or None for the same one.
+
+        Returns:
+            One per machine; None where the action is allowed.
+        """
+        state = _Applied.of(previous.double() / self.quantum, (previous if earlier is None else earlier).double() / self.quantum)
+        action = self._quantised(actions)
+        nearest, farthest = self._swept(action, state)
+        is_outside = (nearest < self._scaled.low) | (farthest > self._scaled.high)
+        is_fast = (action - state.below > self._scaled.step) | (state.above - action > self._scaled.step)
+        is_over = self._excess(nearest, farthest) > 0
+        reasons: list[str | None] = []
+        for outside, fast, over in zip(is_outside, is_fast, is_over, strict=True):
+            if outside.any():
+                reasons.append(f"the applied actions leave no way to keep {self._named(outside)} inside its range")
+            elif fast.any():
+                reasons.append(f"the applied actions changed {self._named(fast)} faster than its rate allows")
+            elif over:
+                reasons.append(f"the applied actions leave no way to keep {self._coupling()}")
+            else:
+                reasons.append(None)
+        return reasons
+
+    def _named(self, chosen: Tensor) -> str:
+        return ", ".join(name for name, is_chosen in zip(self.names, chosen.tolist(), strict=True) if is_chosen)
+
+    def _coupling(self) -> str:
+        return " or ".join([repr(c.name) for c in self.combinations] + ["the largest norm"] * bool(self.box.norms))
+
+    def _quantised(self, actions: Tensor) -> Tensor:
+        return (actions.double() / self.quantum).clamp(-_FAR, _FAR).round()
+
+    def _path(self, wanted: Tensor, state: _Applied, *, is_far: bool = False) -> Tensor:
+        """The allowed actions nearest to wishes (B, K, H, A), one after the other, in quanta, as is all that follows."""
+        path = []
+        for wish in wanted.unbind(2):
+            bounds = self._bounds(state)
+            action = bounds.held(wish)
+            if self.is_coupled and (is_bad := self._excess(*self._swept(action, state), strict=True) > 0).any():
+                at = [part.expand_as(action)[is_bad] for part in state]
+                action[is_bad] = self._coupled(action[is_bad], _Applied(*at))
+            path.append(_representable(action, bounds) if is_far else action)
+            state = state.after(path[-1])
+        return torch.stack(path, 2)
+
+    def _solved(self, wish: Tensor, bounds: _Bounds) -> Tensor:
+        """The actions (N, A) nearest to wishes within bounds, combinations and norms; a wish itself where the solver finds none."""
+        scaled, quantum = self._scaled, self.quantum.cpu().numpy()
+        low, high = bounds.held(torch.full_like(wish, -_FAR)), bounds.held(torch.full_like(wish, _FAR))
+        weights, at_most = scaled.weights.cpu().numpy(), (scaled.at_most - scaled.slack - scaled.weights.abs().sum(-1)).cpu().numpy()
+        balls = [(n.elements, quantum[n.elements], n.radius - float(np.linalg.norm(quantum[n.elements]))) for n in self.box.norms]
+        rows = zip(*(part.cpu().numpy() for part in (wish, low, high)), strict=True)
+        found = [(nearest(asked, least, most, weights, at_most, balls), asked) for asked, least, most in rows]
+        return wish.new_tensor(np.array([asked if point is None else point for point, asked in found]))
+
+    def _bounds(self, state: _Applied) -> _Bounds:
+        """What each element alone may do next."""
+        low, high, change = self._scaled.low, self._scaled.high, self._scaled.change
+        slow, fast = state.above - self._scaled.step, state.below + self._scaled.step
+        if self._scaled.has_jerk:
+            lowest = state.above - braking.fastest(state.above - low, change)
+            high = state.below + braking.fastest(high - state.below, change)
+            # Outside the range these two may cross: the far side of the range is what can still be kept.
+            low = torch.where(state.below < low, lowest.minimum(high), lowest)
+            hard, soft = state.above + state.quickest - change, state.below + state.slowest + change
+            slow, fast = slow.maximum(hard).minimum(soft), fast.minimum(soft).maximum(hard)
+        return _Bounds(low, high, slow, fast)
+
+    def _swept(self, action: Tensor, state: _Applied) -> tuple[Tensor, Tensor]:
+        """Least and largest value of each element from an action (..., A) until it rests, braking as hard as it can."""
+        if not self._scaled.has_jerk:
+            return action, action
+        down = braking.distance((state.above - action).clamp(min=0), self._scaled.change)
+        up = braking.distance((action - state.below).clamp(min=0), self._scaled.change)
+        return action - down, action + up
+
+    def _excess(self, nearest: Tensor, farthest: Tensor, *, strict: bool = False) -> Tensor:
+        """By how much the combinations and norms are broken somewhere between two corners (..., A), (...); 0 or less is inside.
+
+        What is strictly inside stays inside after the roundings of float64 on the way to rest.
+        """
+        spare = 1.0 if strict else 0.5
+        found = [nearest.new_zeros(nearest.shape[:-1])]
+        scaled = self._scaled
+        for weights, up, down, at_most, slack in zip(scaled.weights, scaled.up, scaled.down, scaled.at_most, scaled.slack, strict=True):
+            found.append((farthest @ up + nearest @ down - at_most + spare * slack) / torch.linalg.vector_norm(weights))
+        for norm in self.box.norms:
+            quantum = self.quantum[norm.elements]
+            furthest = torch.maximum(nearest[..., norm.elements].abs(), farthest[..., norm.elements].abs()) * quantum
+            length = torch.linalg.vector_norm(furthest, dim=-1)
+            found.append((length - norm.radius * (1 - spare * _SHAVED)) / quantum.amax())
+        return torch.stack(found).amax(0)
+
+    def _coupled(self, action: Tensor, state: _Applied) -> Tensor:
+        """Actions (N, A) near the given ones that keep combinations and norms, too; where none is known, the least bad ones."""
+        bounds = self._bounds(state)
+        slid = self._slid(action, state, bounds)
+        braked, rested = bounds.held(state.below), bounds.held(self._quantised(self.rest))
+        is_braked, is_rested = (self._excess(*self._swept(home, state)) <= 0 for home in (braked, rested))
+        home = torch.where(is_braked[:, None], braked, rested)
+        is_kept = self._excess(*self._swept(slid, state), strict=True) <= 0
+        best = torch.where(is_kept[:, None], slid, home)
+        if not is_kept.all():
+            least, most = is_kept.double(), torch.ones_like(is_kept, dtype=torch.double)
+            for _ in range(_HALVINGS):
+                share = (least + most) / 2
+                trial = home + (share[:, None] * (slid - home)).trunc()
+                is_kept = self._excess(*self._swept(trial, state), strict=True) <= 0
+                best = torch.where(is_kept[:, None], trial, best)
+                least, most = torch.where(is_kept, share, least), torch.where(is_kept, most, share)
+            choice = torch.stack((slid, braked, rested))
+            worst = self._excess(*self._swept(choice, state)).argmin(0)
+            least_bad = choice[worst, torch.arange(len(slid), device=slid.device)]
+            best = torch.where((is_braked | is_rested)[:, None], best, least_bad)
+        return best
+
+    def _slid(self, action: Tensor, state: _Applied, bounds: _Bounds) -> Tensor:
+        """Actions (N, A), moved straight towards each combination and each ball that they break, a few times in turn."""
+        scaled, slid = self._scaled, action
+        low, high = bounds.held(torch.full_like(action, -_FAR)), bounds.held(torch.full_like(action, _FAR))
+        for _ in range(_ROUNDS):
+            for weights, up, down, at_most, slack in zip(scaled.weights, scaled.up, scaled.down, scaled.at_most, scaled.slack, strict=True):
+                nearest, farthest = self._swept(slid, state)
+                # One quantum per element more, for the rounding at the end.
+                over = (farthest @ up + nearest @ down - at_most + slack + weights.abs().sum()).clamp(min=0)
+                ahead = torch.where(weights > 0, slid - state.below, state.above - slid).clamp(min=0)
+                slope = weights * (1 + (ahead / scaled.change).floor())
+                slid = slid - (over / slope.square().sum(-1))[:, None] * slope
+            for norm in self.box.norms:
+                quantum = self.quantum[norm.elements]
+                nearest, farthest = self._swept(slid, state)
+                furthest = torch.maximum(nearest[:, norm.elements].abs(), farthest[:, norm.elements].abs())
+                length = torch.linalg.vector_norm(furthest * quantum, dim=-1)
+                radius = (norm.radius * (1 - _SHAVED) - torch.linalg.vector_norm(quantum)).clamp(min=0)
+                scale = torch.where(length > radius, radius / length, 1.0)
+                slid = slid.clone()
+                slid[:, norm.elements] *= scale[:, None]
+            slid = slid.minimum(high).maximum(low)
+        return slid.round()
+
+
+class _Scaled(NamedTuple):
+    """Limits in quanta, float64."""
+
+    step: Tensor  # (A,)
+    change: Tensor  # (A,)
+    low: Tensor  # (A,)
+    high: Tensor  # (A,)
+    weights: Tensor  # (C, A), quanta to the unit of the sum
+    up: Tensor  # the positive ones
+    down: Tensor  # the negative ones
+    at_most: Tensor  # (C,), the unit of the sum
+    slack: Tensor  # (C,), how much of that is not used
+    has_jerk: bool
+
+    @classmethod
+    def of(cls, limits: PathLimits) -> _Scaled:
+        low, high = limits.low.double(), limits.high.double()
+        weights = low.new_tensor([c.weights for c in limits.combinations]).reshape(-1, len(low))
+        at_most = low.new_tensor([c.at_most for c in limits.combinations])
+        largest = (weights * torch.maximum(low.abs(), high.abs())).abs().sum(-1)
+        in_quanta = weights * limits.quantum
+        return cls(
+            step=_whole(limits.step / limits.quantum),
+            change=_whole(limits.change / limits.quantum),
+            low=(low / limits.quantum).ceil(),
+            high=(high / limits.quantum).floor(),
+            weights=in_quanta,
+            up=in_quanta.clamp(min=0),
+            down=in_quanta.clamp(max=0),
+            at_most=at_most,
+            slack=_SHAVED * (largest + at_most.abs()),
+            has_jerk=bool(limits.change.isfinite().any()),
+        )
+
+
+class _Applied(NamedTuple):
+    """The last two applied actions (..., A) in quanta; each between two whole numbers, which are the same when it is on the grid."""
+
+    below: Tensor
+    above: Tensor
+    earlier_below: Tensor
+    earlier_above: Tensor
+
+    @classmethod
+    def of(cls, last: Tensor, before: Tensor) -> _Applied:
+        last, before = last.clamp(-_FAR, _FAR), before.clamp(-_FAR, _FAR)
+        return cls(last.floor(), last.ceil(), before.floor(), before.ceil())
+
+    @property
+    def slowest(self) -> Tensor:
+        """Least last step."""
+        return self.below - self.earlier_above
+
+    @property
+    def quickest(self) -> Tensor:
+        """Largest last step."""
+        return self.above - self.earlier_below
+
+    def after(self, action: Tensor) -> _Applied:
+        """The same, one action later."""
+        return _Applied(action, action, self.below, self.above)
+
+
+class _Bounds(NamedTuple):
+    """What elements (..., A) may do next: from where they can stop inside the range, and how far they get."""
+
+    low: Tensor
+    high: Tensor
+    slow: Tensor
+    fast: Tensor
+
+    def held(self, wish: Tensor) -> Tensor:
+        """The nearest value to a wish; rate and jerk decide where not both can hold."""
+        return wish.minimum(self.high).maximum(self.low).minimum(self.fast).maximum(self.slow)
+
+
+def quanta(box: BoxLimits) -> Tensor:
+    """What float32 tells apart at the far end of each element's range, (A,) float64: powers of two."""
+    exponent = torch.frexp(torch.maximum(box.low.abs(), box.high.abs()).double()).exponent
+    return torch.ldexp(torch.ones_like(box.low, dtype=torch.float64), (exponent - 24).clamp(min=-149))
+
+
+def _whole(limit: Tensor) -> Tensor:
+    return limit.floor().clamp(max=braking.UNLIMITED)
+
+
+def _finite(actions: Tensor) -> Tensor:
+    return actions.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _representable(action: Tensor, bounds: _Bounds) -> Tensor:
+    """Actions that float32 holds, still within reach, near those that are too large for it to hold every one."""
+    spacing = torch.exp2((action.abs().clamp(min=1).log2().floor() - 23).clamp(min=0))
+    lower = (action / spacing).floor() * spacing
+    return torch.where(lower < bounds.slow, lower + spacing, lower)
