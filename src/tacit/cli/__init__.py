@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from tacit.cli import audit, bench, demo, evaluate, export, formats, import_logs, info, ledger, record, report, train, why
+from tacit.cli import audit, bench, check_task, demo, evaluate, export, formats, import_logs, info, ledger, record, report, train, why
 from tacit.cli.terminal import Stopped, Terminal
 
 DESCRIPTION = """World models for machines that must not guess.
@@ -33,6 +33,7 @@ Verb = (
     | Annotated[info.Info, tyro.conf.subcommand("info", prefix_name=False)]
     | Annotated[train.Train, tyro.conf.subcommand("train", prefix_name=False)]
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("eval", prefix_name=False)]
+    | Annotated[check_task.CheckTask, tyro.conf.subcommand("check-task", prefix_name=False)]
     | Annotated[bench.Bench, tyro.conf.subcommand("bench", prefix_name=False)]
     | Annotated[report.ReportOptions, tyro.conf.subcommand("report", prefix_name=False)]
     | Annotated[ledger.LedgerOptions, tyro.conf.subcommand("ledger", prefix_name=False)]
@@ -48,6 +49,7 @@ RUN: dict[type, Callable[[Any, Terminal], int]] = {
     info.Info: info.run,
     train.Train: train.run,
     evaluate.Evaluate: evaluate.run,
+    check_task.CheckTask: check_task.run,
     bench.Bench: bench.run,
     report.ReportOptions: report.run,
     ledger.LedgerOptions: ledger.run,

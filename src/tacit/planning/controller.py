@@ -138,7 +138,7 @@ class Controller:
             A decision per machine.
 
         Raises:
-            ValueError: A name, shape or dtype is wrong, that of the proposals too, the number of machines changed within an episode,
+            ValueError: A name, shape or dtype is wrong, that of the proposals, the plan and what the model predicts too, the number of machines changed within an episode,
                 there is no goal, or a rate or jerk is limited and nobody has said what was applied before the first observation.
         """
         started = time.perf_counter()
@@ -254,7 +254,17 @@ class Controller:
             proposals=proposals,
         )
         deadline = None if settings.deadline_ms is None else started + settings.deadline_ms / 1e3
-        return self._planner.plan(problem, self._warm_start(), deadline)
+        plan = self._planner.plan(problem, self._warm_start(), deadline)
+        batch, size = self._previous.shape
+        for name, shape in (
+            ("actions", (batch, settings.horizon, size)),
+            ("cost", (batch,)),
+            ("feasible", (batch,)),
+            ("margins", (batch, len(self._limits))),
+        ):
+            if (found := tuple(getattr(plan, name).shape)) != shape:
+                raise ValueError(f"the planner's {name} have shape {found} instead of {shape}")
+        return plan
 
     def _warm_start(self) -> Tensor | None:
         """The last plan from where it is now, its last action repeated; the previous action where it was worth nothing."""

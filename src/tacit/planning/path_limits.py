@@ -198,16 +198,14 @@ class PathLimits:
         is_outside = (nearest < self._scaled.low) | (farthest > self._scaled.high)
         is_fast = (action - state.below > self._scaled.step) | (state.above - action > self._scaled.step)
         is_over = self._excess(nearest, farthest) > 0
-        reasons: list[str | None] = []
-        for outside, fast, over in zip(is_outside, is_fast, is_over, strict=True):
-            if outside.any():
-                reasons.append(f"the applied actions leave no way to keep {self._named(outside)} inside its range")
-            elif fast.any():
-                reasons.append(f"the applied actions changed {self._named(fast)} faster than its rate allows")
-            elif over:
-                reasons.append(f"the applied actions leave no way to keep {self._coupling()}")
+        reasons: list[str | None] = [None] * len(actions)
+        for machine in (is_outside.any(-1) | is_fast.any(-1) | is_over).nonzero()[:, 0].tolist():
+            if (outside := is_outside[machine]).any():
+                reasons[machine] = f"the applied actions leave no way to keep {self._named(outside)} inside its range"
+            elif (fast := is_fast[machine]).any():
+                reasons[machine] = f"the applied actions changed {self._named(fast)} faster than its rate allows"
             else:
-                reasons.append(None)
+                reasons[machine] = f"the applied actions leave no way to keep {self._coupling()}"
         return reasons
 
     def _named(self, chosen: Tensor) -> str:
@@ -246,14 +244,15 @@ class PathLimits:
         """What each element alone may do next."""
         low, high, change = self._scaled.low, self._scaled.high, self._scaled.change
         slow, fast = state.above - self._scaled.step, state.below + self._scaled.step
+        least = slow
         if self._scaled.has_jerk:
             lowest = state.above - braking.fastest(state.above - low, change)
             high = state.below + braking.fastest(high - state.below, change)
             # Outside the range these two may cross: the far side of the range is what can still be kept.
             low = torch.where(state.below < low, lowest.minimum(high), lowest)
-            hard, soft = state.above + state.quickest - change, state.below + state.slowest + change
-            slow, fast = slow.maximum(hard).minimum(soft), fast.minimum(soft).maximum(hard)
-        return _Bounds(low, high, slow, fast)
+            least, most = state.above + state.quickest - change, state.below + state.slowest + change
+            slow, fast = slow.maximum(least).minimum(most), fast.minimum(most).maximum(least)
+        return _Bounds(low, high, slow, fast, least)
 
     def _swept(self, action: Tensor, state: _Applied) -> tuple[Tensor, Tensor]:
         """Least and largest value of each element from an action (..., A) until it rests, braking as hard as it can."""
@@ -283,8 +282,13 @@ class PathLimits:
     def _coupled(self, action: Tensor, state: _Applied) -> Tensor:
         """Actions (N, A) near the given ones that keep combinations and norms, too; where none is known, the least bad ones."""
         bounds = self._bounds(state)
-        slid = self._slid(action, state, bounds)
-        braked, rested = bounds.held(state.below), bounds.held(self._quantised(self.rest))
+        low, high = bounds.held(torch.full_like(action, -_FAR)), bounds.held(torch.full_like(action, _FAR))
+        slid = self._slid(action, state, low, high)
+        braked = bounds.held(state.below)
+        # Straight towards rest: limits are convex, so what is broken is broken less there.
+        way = self._quantised(self.rest) - braked
+        share = torch.where(way == 0, 1.0, torch.where(way > 0, high - braked, low - braked) / way).clamp(0, 1).amin(-1, keepdim=True)
+        rested = braked + (share * way).trunc()
         is_braked, is_rested = (self._excess(*self._swept(home, state)) <= 0 for home in (braked, rested))
         home = torch.where(is_braked[:, None], braked, rested)
         is_kept = self._excess(*self._swept(slid, state), strict=True) <= 0
@@ -303,10 +307,9 @@ class PathLimits:
             best = torch.where((is_braked | is_rested)[:, None], best, least_bad)
         return best
 
-    def _slid(self, action: Tensor, state: _Applied, bounds: _Bounds) -> Tensor:
+    def _slid(self, action: Tensor, state: _Applied, low: Tensor, high: Tensor) -> Tensor:
         """Actions (N, A), moved straight towards each combination and each ball that they break, a few times in turn."""
         scaled, slid = self._scaled, action
-        low, high = bounds.held(torch.full_like(action, -_FAR)), bounds.held(torch.full_like(action, _FAR))
         for _ in range(_ROUNDS):
             for weights, up, down, at_most, slack in zip(scaled.weights, scaled.up, scaled.down, scaled.at_most, scaled.slack, strict=True):
                 nearest, farthest = self._swept(slid, state)
@@ -392,12 +395,13 @@ class _Applied(NamedTuple):
 
 
 class _Bounds(NamedTuple):
-    """What elements (..., A) may do next: from where they can stop inside the range, and how far they get."""
+    """What elements (..., A) may do next."""
 
-    low: Tensor
+    low: Tensor  # from where they can stop inside the range
     high: Tensor
-    slow: Tensor
+    slow: Tensor  # how far they get
     fast: Tensor
+    least: Tensor  # how far they get if the rate does not count
 
     def held(self, wish: Tensor) -> Tensor:
         """The nearest value to a wish; rate and jerk decide where not both can hold."""
@@ -422,4 +426,6 @@ def _representable(action: Tensor, bounds: _Bounds) -> Tensor:
     """Actions that float32 holds, still within reach, near those that are too large for it to hold every one."""
     spacing = torch.exp2((action.abs().clamp(min=1).log2().floor() - 23).clamp(min=0))
     lower = (action / spacing).floor() * spacing
-    return torch.where(lower < bounds.slow, lower + spacing, lower)
+    upper = lower + spacing
+    is_upper = (lower < bounds.slow) & ((upper <= bounds.fast) | (lower < bounds.least))
+    return torch.where(is_upper, upper, lower)

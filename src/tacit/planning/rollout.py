@@ -134,13 +134,19 @@ def judged(model: WorldModel, problem: Problem, actions: Tensor, soft_weight: fl
 
     Returns:
         The candidates, in the order of the actions; differentiable where gradients are enabled.
+
+    Raises:
+        ValueError: The model, the cost or a limit answers in another shape than the contract says.
     """
     trajectory = model.rollout(problem.history, actions)
+    _check_shape("the model's rollout", trajectory, (*actions.shape[:3], problem.history.shape[-1]))
     cost = problem.cost(trajectory, actions).float()
+    _check_shape("the cost", cost, actions.shape[:2])
     violation = torch.zeros_like(cost)
     margins = []
     for limit in problem.limits:
         margin = limit(trajectory, actions).float()
+        _check_shape(f"the margin of {limit.name!r}", margin, actions.shape[:2])
         shortfall = margin.clamp(max=0).neg()
         if limit.hard:
             violation = violation + shortfall
@@ -156,3 +162,8 @@ def judged(model: WorldModel, problem: Problem, actions: Tensor, soft_weight: fl
         violation=torch.where(finite, violation, torch.inf),
         margins=torch.stack(margins, -1) if margins else cost.new_zeros((*cost.shape, 0)),
     )
+
+
+def _check_shape(what: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    if value.shape != shape:
+        raise ValueError(f"{what} has shape {tuple(value.shape)} instead of {tuple(shape)}")

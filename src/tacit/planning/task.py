@@ -240,6 +240,8 @@ def _signal_of(schema: Schema, name: str, role: Role, *key: str) -> Signal:
 
 
 def _check_elements(limit: ActionLimit, signal: Signal) -> None:
+    if limit.unit is not None and limit.unit != signal.unit:
+        raise TaskError(f"is {limit.unit!r}, but {signal.name!r} is in {signal.unit!r}", "limits", "action", signal.name, "unit")
     for name in ("low", "high", "rate", "jerk"):
         value = getattr(limit, name)
         if isinstance(value, Sequence) and len(value) != signal.size:

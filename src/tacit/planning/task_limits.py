@@ -29,6 +29,7 @@ class ActionLimit:
         rate: Largest change per second, one for all elements or one per element; None for no limit.
         jerk: Largest change of the rate per second, in the unit per second squared, likewise: what keeps the start and the end of a ramp
             smooth.
+        unit: The unit that all of this is written in; a signal of another unit is refused. None for the signal's own.
     """
 
     low: Elements | None = None
@@ -36,6 +37,7 @@ class ActionLimit:
     max_norm: float | None = None
     rate: Elements | None = None
     jerk: Elements | None = None
+    unit: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("low", "high", "rate", "jerk"):

@@ -130,6 +130,19 @@ def read_config(folder: Path) -> RunConfig:
     return _structured(folder / CONFIG, values, RunConfig)
 
 
+def read_schema(folder: Path) -> Schema:
+    """Read schema.json of a finished run.
+
+    Raises:
+        RunError: The folder is not a finished run, or the file is missing or damaged.
+    """
+    read_config(folder)
+    try:
+        return Schema.from_json(_read_json(folder / SCHEMA))
+    except SchemaError as error:
+        raise RunError(f"{folder / SCHEMA}: {error}") from error
+
+
 def read_run(folder: Path) -> tuple[RunConfig, JEPA, TemporalDistance, GoalPolicy, Calibration]:
     """Read what `write_run` wrote; weights are loaded strictly.
 
@@ -138,8 +151,8 @@ def read_run(folder: Path) -> tuple[RunConfig, JEPA, TemporalDistance, GoalPolic
     """
     config = read_config(folder)
     calibration = _structured(folder / CALIBRATION, _read_json(folder / CALIBRATION), Calibration)
+    schema = read_schema(folder)
     try:
-        schema = Schema.from_json(_read_json(folder / SCHEMA))
         model = JEPA(schema, config.recipe.jepa)
         distance = TemporalDistance(config.recipe.jepa.latent, config.recipe.head)
         policy = GoalPolicy(config.recipe.jepa.latent, schema.action_size, model.history, config.recipe.head)
@@ -151,8 +164,6 @@ def read_run(folder: Path) -> tuple[RunConfig, JEPA, TemporalDistance, GoalPolic
             module.requires_grad_(False).eval()
     except CheckpointError as error:
         raise RunError(str(error)) from error
-    except SchemaError as error:
-        raise RunError(f"{folder / SCHEMA}: {error}") from error
     return config, model, distance, policy, calibration
 
 
