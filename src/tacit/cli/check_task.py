@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -77,9 +78,9 @@ def combination(limit: LinearLimit) -> str:
     return f"{limit.name}: {' + '.join(terms)} ≤ {limit.at_most:g}{'' if limit.unit == '1' else ' ' + limit.unit}"
 
 
-def _numbers(values: object, factor: float = 1.0) -> str:
+def _numbers(values: float | Sequence[float], factor: float = 1.0) -> str:
     """One number, or several that differ."""
-    given = list(values) if isinstance(values, list | tuple) else [values]
+    given = values if isinstance(values, Sequence) else [values]
     words = [f"{value * factor:g}" for value in given]
     return words[0] if len(set(words)) == 1 else f"({', '.join(words)})"
 

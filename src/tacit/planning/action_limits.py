@@ -146,7 +146,8 @@ def _centre(box: BoxLimits, combinations: Sequence[Combination]) -> NDArray[np.f
     A linear program; of a ball, the planes that touch it where it matters are found one by one.
     """
     low, high, quantum = box.low.double().numpy(), box.high.double().numpy(), quanta(box).numpy()
-    middle, half = low + (high - low) / 2, (high - low) / 2
+    half: NDArray[np.float64] = (high - low) / 2
+    middle: NDArray[np.float64] = low + half
     if not combinations and not box.norms:
         return middle
     from scipy.optimize import linprog  # it takes a while to load, and most tasks do not need it

@@ -5,7 +5,6 @@ Places, speeds and changes of speed are counted in quanta per step, as float64 t
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 UNLIMITED = 2.0**50  # more quanta than any limit; its small multiples are still exact in float64
@@ -35,9 +34,7 @@ def fastest(room: Tensor, change: Tensor) -> Tensor:
     Returns:
         Quanta per step, of the same shape; below 0 where the room is.
     """
-    steps = (((1 + 8 * room.clamp(min=0) / change).sqrt() - 1) / 2).floor()
-    # A square root may be off by a rounding: what it stands for decides.
-    steps = torch.where(change * (steps * (steps + 1) / 2) > room, steps - 1, steps).clamp(min=0)
-    steps = torch.where(change * ((steps + 1) * (steps + 2) / 2) <= room, steps + 1, steps)
-    speed = ((room + change * (steps * (steps + 1) / 2)) / (steps + 1)).floor()
-    return torch.where(room < 0, room, speed)
+    # The step and the braking after it take (m + 1) speed - change m (m + 1) / 2 when the braking takes m steps: straight pieces. Where two
+    # of them meet either one is right, and a whole number of room is never so near to there that a square root would pick the wrong one.
+    steps = ((room.clamp(min=0) * (2 / change) + 0.25).sqrt() - 0.5).floor()
+    return ((room + change * (steps * (steps + 1) / 2)) / (steps + 1)).floor()

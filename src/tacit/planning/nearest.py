@@ -41,9 +41,9 @@ def nearest(
         over = [(bound - plane @ wish) / _length(plane * scale) for plane, bound in zip(planes, bounds, strict=True)]
         lower = np.append((low - wish) / scale, np.full(len(planes), -np.inf))
         upper = np.append((high - wish) / scale, over)
-        solver = osqp.OSQP()
+        solver = osqp.OSQP(algebra="builtin")
         solver.setup(
-            sparse.diags(scale**2 / scale.max() ** 2, format="csc"), np.zeros(size), sparse.csc_matrix(rows), lower, upper,
+            sparse.csc_matrix(np.diag(scale**2 / scale.max() ** 2)), np.zeros(size), sparse.csc_matrix(rows), lower, upper,
             verbose=False, eps_abs=_TOLERANCE, eps_rel=_TOLERANCE, polishing=True,
         )  # fmt: skip
         result = solver.solve(raise_error=False)

@@ -16,8 +16,8 @@ from tacit.planning import braking
 from tacit.planning.limits import BoxLimits
 from tacit.planning.nearest import nearest
 
-_ROUNDS = 6  # of moving towards every combination and every ball in turn
-_HALVINGS = 8  # of the way back to an action that is known to be allowed
+_ROUNDS = 4  # of moving out of the worst combination and into every ball
+_PARTS = (1.0, 0.9, 0.5)  # of the way that convexity allows, until roundings are no matter either
 _SHAVED = 2.0**-40  # of a combination or a norm: far more than float64 loses in a sum, whatever its order
 _LARGEST = 2.0**24  # up to here float32 holds every whole number
 _FAR = 2.0**40  # quanta; an applied action further out counts as this far
@@ -145,6 +145,10 @@ class PathLimits:
         last = _finite(previous)
         before = last if earlier is None else _finite(earlier)
         wanted = torch.where(actions.isfinite(), actions.double(), last[:, None, None])
+        if not self.counts_from_applied:  # every step is like the first one, next to rest
+            rest = (self.rest.double() / self.quantum).expand_as(last)[:, None]
+            path = self._path(self._quantised(wanted).flatten(1, 2)[:, :, None], _Applied.of(rest, rest))
+            return (path * self.quantum).float().view(actions.shape)
         state = _Applied.of(last[:, None] / self.quantum, before[:, None] / self.quantum)
         path = self._path(self._quantised(wanted), state)
         if (path.abs() > _LARGEST).any():  # outside the box and on the way back, where float32 is coarser than the grid
@@ -233,7 +237,7 @@ class PathLimits:
     def _solved(self, wish: Tensor, bounds: _Bounds) -> Tensor:
         """The actions (N, A) nearest to wishes within bounds, combinations and norms; a wish itself where the solver finds none."""
         scaled, quantum = self._scaled, self.quantum.cpu().numpy()
-        low, high = bounds.held(torch.full_like(wish, -_FAR)), bounds.held(torch.full_like(wish, _FAR))
+        low, high = bounds.ends()
         weights, at_most = scaled.weights.cpu().numpy(), (scaled.at_most - scaled.slack - scaled.weights.abs().sum(-1)).cpu().numpy()
         balls = [(n.elements, quantum[n.elements], n.radius - float(np.linalg.norm(quantum[n.elements]))) for n in self.box.norms]
         rows = zip(*(part.cpu().numpy() for part in (wish, low, high)), strict=True)
@@ -246,8 +250,8 @@ class PathLimits:
         slow, fast = state.above - self._scaled.step, state.below + self._scaled.step
         least = slow
         if self._scaled.has_jerk:
-            lowest = state.above - braking.fastest(state.above - low, change)
-            high = state.below + braking.fastest(high - state.below, change)
+            back, on = braking.fastest(torch.stack((state.above - low, high - state.below)), change)
+            lowest, high = state.above - back, state.below + on
             # Outside the range these two may cross: the far side of the range is what can still be kept.
             low = torch.where(state.below < low, lowest.minimum(high), lowest)
             least, most = state.above + state.quickest - change, state.below + state.slowest + change
@@ -258,8 +262,8 @@ class PathLimits:
         """Least and largest value of each element from an action (..., A) until it rests, braking as hard as it can."""
         if not self._scaled.has_jerk:
             return action, action
-        down = braking.distance((state.above - action).clamp(min=0), self._scaled.change)
-        up = braking.distance((action - state.below).clamp(min=0), self._scaled.change)
+        speeds = torch.stack((state.above - action, action - state.below)).clamp(min=0)
+        down, up = braking.distance(speeds, self._scaled.change)
         return action - down, action + up
 
     def _excess(self, nearest: Tensor, farthest: Tensor, *, strict: bool = False) -> Tensor:
@@ -267,66 +271,67 @@ class PathLimits:
 
         What is strictly inside stays inside after the roundings of float64 on the way to rest.
         """
-        spare = 1.0 if strict else 0.5
-        found = [nearest.new_zeros(nearest.shape[:-1])]
-        scaled = self._scaled
-        for weights, up, down, at_most, slack in zip(scaled.weights, scaled.up, scaled.down, scaled.at_most, scaled.slack, strict=True):
-            found.append((farthest @ up + nearest @ down - at_most + spare * slack) / torch.linalg.vector_norm(weights))
-        for norm in self.box.norms:
-            quantum = self.quantum[norm.elements]
-            furthest = torch.maximum(nearest[..., norm.elements].abs(), farthest[..., norm.elements].abs()) * quantum
+        spare, scaled = (1.0 if strict else 0.5), self._scaled
+        found = []
+        if self.combinations:
+            sums = farthest @ scaled.up + nearest @ scaled.down
+            found.append(((sums - scaled.at_most + spare * scaled.slack) / scaled.length).amax(-1))
+        for norm, quantum in zip(self.box.norms, scaled.norm_quanta, strict=True):
+            furthest = torch.maximum(-nearest[..., norm.elements], farthest[..., norm.elements]) * quantum
             length = torch.linalg.vector_norm(furthest, dim=-1)
             found.append((length - norm.radius * (1 - spare * _SHAVED)) / quantum.amax())
-        return torch.stack(found).amax(0)
+        return torch.stack(found).amax(0) if found else nearest.new_full(nearest.shape[:-1], -torch.inf)
 
     def _coupled(self, action: Tensor, state: _Applied) -> Tensor:
         """Actions (N, A) near the given ones that keep combinations and norms, too; where none is known, the least bad ones."""
         bounds = self._bounds(state)
-        low, high = bounds.held(torch.full_like(action, -_FAR)), bounds.held(torch.full_like(action, _FAR))
+        low, high = bounds.ends()
+        home = braked = bounds.held(state.below)
+        at_home = self._excess(*self._swept(home, state))
+        if (is_lost := at_home > 0).any():
+            # Straight towards rest: limits are convex, so what is broken is broken less there.
+            way = self._quantised(self.rest) - braked
+            share = torch.where(way == 0, 1.0, torch.where(way > 0, high - braked, low - braked) / way).clamp(0, 1).amin(-1, keepdim=True)
+            home = torch.where(is_lost[:, None], braked + (share * way).trunc(), braked)
+            at_home = self._excess(*self._swept(home, state))
         slid = self._slid(action, state, low, high)
-        braked = bounds.held(state.below)
-        # Straight towards rest: limits are convex, so what is broken is broken less there.
-        way = self._quantised(self.rest) - braked
-        share = torch.where(way == 0, 1.0, torch.where(way > 0, high - braked, low - braked) / way).clamp(0, 1).amin(-1, keepdim=True)
-        rested = braked + (share * way).trunc()
-        is_braked, is_rested = (self._excess(*self._swept(home, state)) <= 0 for home in (braked, rested))
-        home = torch.where(is_braked[:, None], braked, rested)
-        is_kept = self._excess(*self._swept(slid, state), strict=True) <= 0
-        best = torch.where(is_kept[:, None], slid, home)
-        if not is_kept.all():
-            least, most = is_kept.double(), torch.ones_like(is_kept, dtype=torch.double)
-            for _ in range(_HALVINGS):
-                share = (least + most) / 2
-                trial = home + (share[:, None] * (slid - home)).trunc()
-                is_kept = self._excess(*self._swept(trial, state), strict=True) <= 0
-                best = torch.where(is_kept[:, None], trial, best)
-                least, most = torch.where(is_kept, share, least), torch.where(is_kept, most, share)
-            choice = torch.stack((slid, braked, rested))
-            worst = self._excess(*self._swept(choice, state)).argmin(0)
-            least_bad = choice[worst, torch.arange(len(slid), device=slid.device)]
-            best = torch.where((is_braked | is_rested)[:, None], best, least_bad)
-        return best
+        at_slid = self._excess(*self._swept(slid, state), strict=True)
+        is_kept = at_slid <= 0
+        found = torch.where(is_kept[:, None], slid, home)
+        # On the straight line from home a convex limit is used up by no more than the share of the way.
+        share = ((at_home + self._scaled.rounding) / (at_home - at_slid)).clamp(0, 1).nan_to_num(nan=0.0)[:, None]
+        for part in _PARTS:
+            if is_kept.all():
+                break
+            trial = home + (part * share * (slid - home)).trunc()
+            is_new = ~is_kept & (self._excess(*self._swept(trial, state), strict=True) <= 0)
+            found, is_kept = torch.where(is_new[:, None], trial, found), is_kept | is_new
+        if (is_lost := (at_home > 0) & ~is_kept).any():
+            choice = torch.stack((slid, braked, home))
+            least = self._excess(*self._swept(choice, state)).argmin(0)
+            found = torch.where(is_lost[:, None], choice[least, torch.arange(len(slid), device=slid.device)], found)
+        return found
 
     def _slid(self, action: Tensor, state: _Applied, low: Tensor, high: Tensor) -> Tensor:
-        """Actions (N, A), moved straight towards each combination and each ball that they break, a few times in turn."""
+        """Actions (N, A), moved straight out of the combination that they break most and into the balls, a few times in turn."""
         scaled, slid = self._scaled, action
         for _ in range(_ROUNDS):
-            for weights, up, down, at_most, slack in zip(scaled.weights, scaled.up, scaled.down, scaled.at_most, scaled.slack, strict=True):
+            if self.combinations:
                 nearest, farthest = self._swept(slid, state)
-                # One quantum per element more, for the rounding at the end.
-                over = (farthest @ up + nearest @ down - at_most + slack + weights.abs().sum()).clamp(min=0)
-                ahead = torch.where(weights > 0, slid - state.below, state.above - slid).clamp(min=0)
-                slope = weights * (1 + (ahead / scaled.change).floor())
-                slid = slid - (over / slope.square().sum(-1))[:, None] * slope
-            for norm in self.box.norms:
-                quantum = self.quantum[norm.elements]
+                over = (farthest @ scaled.up + nearest @ scaled.down - scaled.at_most + scaled.slack) / scaled.length + scaled.rounding
+                over, worst = over.max(-1, keepdim=True)
+                slope = scaled.weights[worst[:, 0]] / scaled.length[worst]
+                if scaled.has_jerk:
+                    ahead = torch.where(slope > 0, slid - state.below, state.above - slid).clamp(min=0)
+                    slope = slope * (1 + (ahead / scaled.change).floor())
+                    over = over / slope.square().sum(-1, keepdim=True)
+                slid = slid - over.clamp(min=0) * slope
+            for norm, quantum in zip(self.box.norms, scaled.norm_quanta, strict=True):
                 nearest, farthest = self._swept(slid, state)
-                furthest = torch.maximum(nearest[:, norm.elements].abs(), farthest[:, norm.elements].abs())
-                length = torch.linalg.vector_norm(furthest * quantum, dim=-1)
-                radius = (norm.radius * (1 - _SHAVED) - torch.linalg.vector_norm(quantum)).clamp(min=0)
-                scale = torch.where(length > radius, radius / length, 1.0)
-                slid = slid.clone()
-                slid[:, norm.elements] *= scale[:, None]
+                furthest = torch.maximum(-nearest[:, norm.elements], farthest[:, norm.elements]) * quantum
+                inner = norm.radius * (1 - _SHAVED) - scaled.rounding * quantum.amax()
+                scale = (inner / torch.linalg.vector_norm(furthest, dim=-1, keepdim=True)).clamp(0, 1)
+                slid = slid.index_copy(1, torch.arange(slid.shape[1], device=slid.device)[norm.elements], slid[:, norm.elements] * scale)
             slid = slid.minimum(high).maximum(low)
         return slid.round()
 
@@ -339,10 +344,13 @@ class _Scaled(NamedTuple):
     low: Tensor  # (A,)
     high: Tensor  # (A,)
     weights: Tensor  # (C, A), quanta to the unit of the sum
-    up: Tensor  # the positive ones
-    down: Tensor  # the negative ones
+    up: Tensor  # (A, C), the positive ones
+    down: Tensor  # (A, C), the negative ones
     at_most: Tensor  # (C,), the unit of the sum
     slack: Tensor  # (C,), how much of that is not used
+    length: Tensor  # (C,), norms of the weights
+    norm_quanta: tuple[Tensor, ...]  # of the elements of each norm limit, physical units
+    rounding: float  # how far an action moves when its elements are rounded, at most
     has_jerk: bool
 
     @classmethod
@@ -358,10 +366,13 @@ class _Scaled(NamedTuple):
             low=(low / limits.quantum).ceil(),
             high=(high / limits.quantum).floor(),
             weights=in_quanta,
-            up=in_quanta.clamp(min=0),
-            down=in_quanta.clamp(max=0),
+            up=in_quanta.clamp(min=0).T.contiguous(),
+            down=in_quanta.clamp(max=0).T.contiguous(),
             at_most=at_most,
             slack=_SHAVED * (largest + at_most.abs()),
+            length=torch.linalg.vector_norm(in_quanta, dim=-1),
+            norm_quanta=tuple(limits.quantum[norm.elements] for norm in limits.box.norms),
+            rounding=len(low) ** 0.5,
             has_jerk=bool(limits.change.isfinite().any()),
         )
 
@@ -402,6 +413,10 @@ class _Bounds(NamedTuple):
     slow: Tensor  # how far they get
     fast: Tensor
     least: Tensor  # how far they get if the rate does not count
+
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """The smallest and the largest value that may come next."""
+        return self.low.minimum(self.fast).maximum(self.slow), self.high.maximum(self.low).minimum(self.fast).maximum(self.slow)
 
     def held(self, wish: Tensor) -> Tensor:
         """The nearest value to a wish; rate and jerk decide where not both can hold."""
