@@ -153,13 +153,14 @@ def _centre(box: BoxLimits, combinations: Sequence[Combination]) -> NDArray[np.f
     from scipy.optimize import linprog  # it takes a while to load, and most tasks do not need it
 
     edges = [sign * np.eye(len(half))[element] for element in np.flatnonzero(half) for sign in (1.0, -1.0)]
-    rows, bounds = [np.append(edge, 1.0) for edge in edges], [1.0] * len(edges)
+    rows = [np.append(edge, 1.0) for edge in edges]
+    bounds = [1.0 for _ in edges]
     planes = [(np.array(c.weights), c.at_most) for c in combinations]
     for _ in range(_CUTS):
         for weights, at_most in planes:
             length = float(np.linalg.norm(weights * half)) or 1.0
             rows.append(np.append(weights * half / length, 1.0))
-            bounds.append((at_most - weights @ middle) / length)
+            bounds.append(float(at_most - weights @ middle) / length)
         objective = np.append(np.zeros(len(half)), -1.0)
         best = linprog(objective, A_ub=np.array(rows), b_ub=np.array(bounds), bounds=[(-1, 1)] * len(half) + [(0, 1)])
         if best.status != 0:
