@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +79,8 @@ def random_task(rng: np.random.Generator) -> tuple[Schema, Task, tuple[str, ...]
         if "norm" in kinds or rng.random() < 0.5:  # a norm needs a range around 0
             low, high = -scale * rng.uniform(0.01, 1), scale * rng.uniform(0.01, 1)
         else:
-            low, high = np.sort(scale * rng.uniform(-1, 2, 2)) + [0, 0.01 * scale]
+            low, high = np.sort(scale * rng.uniform(-1, 2, 2))
+            high += 0.01 * scale
         width = high - low
         wanted: dict[str, object] = {}
         if "rate" in kinds and rng.random() < 0.8:
@@ -94,14 +95,15 @@ def random_task(rng: np.random.Generator) -> tuple[Schema, Task, tuple[str, ...]
         limits[name] = ActionLimit(**wanted)  # type: ignore[arg-type]
     schema = Schema(signals=(Signal(name="state", role=Role.OBSERVATION, shape=(2,)), *signals), period=period)
     linear = [random_combination(rng, f"sum{number}", signals) for number in range(rng.integers(1, 4) if "linear" in kinds else 0)]
+    horizon = int(rng.integers(1, 6))
     settings = PlanSettings(
         planner=str(rng.choice(PLANNERS)),
-        horizon=int(rng.integers(1, 6)),
+        horizon=horizon,
+        replan_every=int(rng.integers(1, horizon + 1)),
         candidates=6,
         iterations=2,
         initial_std=10.0 ** rng.uniform(-1, 2),
     )
-    settings = replace(settings, replan_every=int(rng.integers(1, settings.horizon + 1)))
     goal = Goal(observations={"state": np.zeros(2, np.float32)})
     return schema, Task(goal=goal, limits=limits, linear=tuple(linear), plan=settings, fallback=Fallback.HOLD), kinds
 
@@ -170,11 +172,8 @@ class HostilePlanner:
     seen: Problem | None = None
 
     def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
-        limits, batch, shape = (
-            problem.action_limits,
-            len(problem.history),
-            (len(problem.history), problem.horizon, len(problem.previous[0])),
-        )
+        limits, (batch, size) = problem.action_limits, problem.previous.shape
+        shape = (batch, problem.horizon, size)
         low, high = limits.low.numpy(), limits.high.numpy()
         corner = np.where(self.rng.random(shape) < 0.5, low, high)
         match self.rng.choice(ANSWERS):
@@ -258,6 +257,8 @@ def drive(rng: np.random.Generator, machines: int, tally: Tally) -> None:
         tally.refused += 1
         return
     is_hostile = rng.random() < 0.3
+    if is_hostile and {"norm", "linear"} & set(kinds):
+        machines = max(1, machines // 20)  # each of its answers is a quadratic program
     model = HostileModel(schema=schema, mood=str(rng.choice(MOODS)), generator=torch.Generator().manual_seed(int(rng.integers(1 << 31))))
     planner: Planner = HostilePlanner(rng=rng) if is_hostile else planner_for(model, task.plan, seed=int(rng.integers(1 << 31)))
     sides = torch.tensor(rng.choice([-1.0, 1.0], (task.plan.horizon, schema.action_size)), dtype=torch.float32) / (limits.high - limits.low)

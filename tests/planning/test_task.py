@@ -109,7 +109,7 @@ def test_a_task_is_frozen() -> None:
         ("high = 370.0", "high = inf", "task.toml:6: limits.action.coolant.high: must be finite, not inf"),
         ("high = 370.0", "high = '370'", "task.toml:6: limits.action.coolant.high: must be a number, not '370'"),
         ("high = 370.0", "high = false", "task.toml:6: limits.action.coolant.high: must be a number, not False"),
-        ("high = 370.0", "max = 2.0", "task.toml:6: limits.action.coolant.max: unknown key; use one of: low, high, max_norm, rate, jerk, unit"),
+        ("high = 370.0", "max = 2.0", "task.toml:6: limits.action.coolant.max: unknown key; use one of: low, high, max_norm, rate"),
         ("high = 370.0", "high = 279.9", "task.toml:5: limits.action.coolant.low: low 280.0 is above high 279.9"),
         ("[-0.5, -1]", "[-0.5, 0.6]", "task.toml:9: limits.action.push.low: low (-0.5, 0.6) is above high 0.5"),
         ("[-0.5, -1]", "[-0.5,\n  nan]", "task.toml:9: limits.action.push.low: must be finite"),

@@ -138,9 +138,9 @@ class Controller:
             A decision per machine.
 
         Raises:
-            ValueError: A name, shape or dtype is wrong, also that of the proposals, of the plan and of what the model predicts; the number of
-                machines changed within an episode; there is no goal; or a rate or jerk is limited and nobody has said what was applied
-                before the first observation.
+            ValueError: A name, shape or dtype is wrong, also that of the proposals, the plan or what the model predicts; the number of
+                machines changed within an episode; there is no goal; or a rate or jerk is limited and nobody has said what was
+                applied before the first observation.
         """
         started = time.perf_counter()
         samples = _samples(self._model.schema, observations)

@@ -44,7 +44,7 @@ def nearest(
         solver = osqp.OSQP(algebra="builtin")
         solver.setup(
             sparse.csc_matrix(np.diag(scale**2 / scale.max() ** 2)), np.zeros(size), sparse.csc_matrix(rows), lower, upper,
-            verbose=False, eps_abs=_TOLERANCE, eps_rel=_TOLERANCE, polishing=True,
+            verbose=False, eps_abs=_TOLERANCE, eps_rel=_TOLERANCE,
         )  # fmt: skip
         result = solver.solve(raise_error=False)
         if result.info.status_val != osqp.SolverStatus.OSQP_SOLVED:
