@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 _CUTS = 8  # rounds of cutting balls out
-_TOLERANCE = 1e-9
+_TOLERANCE = 1e-7  # of half a range: about a quantum
+
+# What was not solved to the last digit is near: the caller moves it inside, and compares.
+_ENDED = (
+    osqp.SolverStatus.OSQP_SOLVED,
+    osqp.SolverStatus.OSQP_SOLVED_INACCURATE,
+    osqp.SolverStatus.OSQP_MAX_ITER_REACHED,
+)
 
 Vector = NDArray[np.float64]
 
@@ -47,13 +54,13 @@ def nearest(
             verbose=False, eps_abs=_TOLERANCE, eps_rel=_TOLERANCE,
         )  # fmt: skip
         result = solver.solve(raise_error=False)
-        if result.info.status_val != osqp.SolverStatus.OSQP_SOLVED:
+        if result.info.status_val not in _ENDED or not np.isfinite(result.x).all():
             return None
         found: Vector = wish + result.x * scale
         cuts = 0
         for elements, unit, radius in balls:
             part = found[elements] * unit
-            if (length := _length(part)) > radius * (1 + 1e-7):
+            if (length := _length(part)) > radius * (1 + 1e-5):
                 plane = np.zeros(size)
                 plane[elements] = part * unit / length
                 planes.append(plane)
