@@ -17,7 +17,15 @@ from tacit.cli import evaluate, main, train
 from tacit.cli.terminal import Stopped, Terminal
 from tacit.training import recipes
 
-VERBS = {"demo": True, "record": True, "info": False, "train": True, "eval": True, "report": False}  # and whether it draws
+VERBS = {
+    "demo": True,
+    "record": True,
+    "info": False,
+    "train": True,
+    "eval": True,
+    "check-task": False,
+    "report": False,
+}  # and whether it draws
 
 
 @pytest.mark.parametrize(("verb", "draws"), VERBS.items())

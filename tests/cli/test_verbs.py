@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from typed_words import EVAL, RECORD, TRAIN
 
 import tacit
@@ -328,3 +330,52 @@ def test_bench_tells_the_latency_beside_its_floor(here: Path, capsys: pytest.Cap
     assert json.loads((here / "speed.json").read_text())["settings"]["planner"] == "propose-verify"
     assert main(["bench", "plan", "run", "--calls", "0"]) == 1
     assert "--calls 0 must be at least 1" in capsys.readouterr().err
+
+
+TASK = """\
+[goal]
+image = "goal.png"
+
+[limits.action.move]
+rate = 2.0
+jerk = [8.0, 9.0]
+
+[[limits.linear]]
+name = "both"
+weights = { move = [1.0, -0.5] }
+at_most = 1.5
+unit = "px"
+"""
+
+
+def test_check_task_says_what_is_limited(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (64, 64)).save("goal.png")
+    Path("task.toml").write_text(TASK)
+    assert main(["check-task", "task.toml", "run"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"move +-?[\d.]+ to [\d.]+ px +[\d.]+ px +2 px/s +0\.2 px +\(8, 9\) px/s²", shown), shown
+    assert "both: 1 move[0] + -0.5 move[1] ≤ 1.5 px" in shown
+    assert "without a plan to trust: hold" in shown
+    assert "task.toml fits run" in shown
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("rate = 2.0", "rate = -2.0", "task.toml:5: limits.action.move.rate: must be positive"),
+        ("at_most = 1.5", "at_most = -100", "task.toml:11: limits.linear.1.at_most: 'both' cannot be kept"),
+        ("[limits.action.move]", "[limits.action.push]", "task.toml:4: limits.action.push: there is no signal 'push'"),
+        ('"goal.png"', '"other.png"', "task.toml:2: goal.image: image 'other.png' cannot be read"),
+    ],
+)
+def test_check_task_names_the_line_at_fault(old: str, new: str, text: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (64, 64)).save("goal.png")
+    Path("task.toml").write_text(TASK.replace(old, new))
+    assert main(["check-task", "task.toml", "run"]) == 1
+    assert text in capsys.readouterr().err
+
+
+def test_check_task_needs_a_finished_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("task.toml").write_text(TASK)
+    assert main(["check-task", "task.toml", "data"]) == 1
+    assert "data is not a run" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from tacit.planning import (
     Fallback,
     Goal,
     LatentDistance,
+    LinearLimit,
     PlanSettings,
     Task,
     TaskError,
@@ -495,3 +496,113 @@ def test_the_noise_of_proposals_is_of_the_seed_and_goes_on() -> None:
 def test_proposals_that_nobody_makes_are_refused() -> None:
     with pytest.raises(TaskError, match="nobody to make proposals"):
         controller(LinearWorld(), replace(reach(1.0, 1.0), plan=PlanSettings(proposals=3)))
+
+
+SLOW = {"velocity": ActionLimit(rate=0.1)}  # of a machine that is asked once a second
+
+
+def pushing(*wish: float, **fields: object) -> Controller:
+    """A controller whose planner always wants the same."""
+    world = LinearWorld()
+    planner = Scripted(world, change=lambda plan: replace(plan, actions=torch.tensor(wish).expand_as(plan.actions)))
+    return controller(world, reach(0.0, 0.0, **fields), planner)
+
+
+def test_the_rate_counts_from_what_was_applied_last() -> None:
+    driver = pushing(9.0, 9.0, limits=SLOW)
+    driver.reset(applied=[[[0.5, -0.5]]])
+    first = driver.act(seen(0, 0))
+    assert first.verdict is Verdict.ACT
+    np.testing.assert_allclose(first.action, [0.6, -0.4], atol=1e-6)
+    np.testing.assert_allclose(driver.act(seen(0, 0)).action, [0.7, -0.3], atol=1e-6)
+    np.testing.assert_allclose(driver.act(seen(0, 0), applied=[0.1, 0.2]).action, [0.2, 0.3], atol=1e-6, err_msg="the link lost one")
+    driver.reset()
+    np.testing.assert_allclose(driver.act(seen(0, 0), applied=[0.9, -0.9]).action, [1.0, -0.8], atol=1e-6)
+
+
+def test_the_jerk_counts_from_the_last_two_applied_actions() -> None:
+    driver = pushing(-9.0, -9.0, limits={"velocity": ActionLimit(jerk=0.1)})
+    driver.reset(applied=[[[0.0, 0.0], [0.25, 0.0]]])
+    path = np.array([driver.act(seen(0, 0)).action for _ in range(3)])
+    np.testing.assert_allclose(path[:, 0], [0.4, 0.45, 0.4], atol=1e-6)
+    np.testing.assert_allclose(path[:, 1], [-0.1, -0.3, -0.6], atol=1e-6)
+
+
+def test_a_restart_goes_on_as_if_there_was_none() -> None:
+    actions = []
+    for restarts in (False, True):
+        driver = pushing(9.0, -9.0, limits={"velocity": ActionLimit(rate=0.3, jerk=0.05)})
+        driver.reset(applied=np.zeros((1, 2, 2)))
+        path = [np.zeros(2, np.float32)] * 2
+        for step in range(12):
+            if restarts and step % 3 == 1:
+                driver.reset(applied=[path[-2:]])
+            path.append(driver.act(seen(0, 0)).action)
+        actions.append(np.array(path))
+        assert abs(np.diff(path, n=2, axis=0)).max() <= 0.05 + 1e-6
+    np.testing.assert_array_equal(actions[0], actions[1])
+
+
+def test_nobody_guesses_what_was_applied() -> None:
+    driver = controller(LinearWorld(), reach(1.0, 1.0, limits=SLOW))
+    with pytest.raises(ValueError, match="limits on rate and jerk count from what was applied last: tell it"):
+        driver.act(seen(0, 0))
+    with pytest.raises(ValueError, match="limits on rate and jerk count from what was applied last: tell it"):
+        driver.act(seen(0, 0), applied=[NAN, 0.0])
+    for applied, message in (
+        ([0.0, 0.0], r"applied has shape \(2,\) instead of \(B, 1 or 2, 2\)"),
+        (np.zeros((1, 3, 2)), "applied has shape"),
+        ([[[NAN, 0.0]]], "not finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            driver.reset(applied=applied)
+    driver.reset(applied=np.zeros((2, 1, 2)))
+    with pytest.raises(ValueError, match="told of 2 machines, but there are 1"):
+        driver.act(seen(0, 0))
+    driver.reset(applied=np.zeros((1, 1, 2)))
+    assert driver.act(seen(0, 0)).verdict is Verdict.ACT
+
+
+@pytest.mark.parametrize("fallback", Fallback)
+def test_out_of_its_range_a_machine_comes_back_at_its_rate_and_the_verdict_says_why(fallback: Fallback) -> None:
+    driver = controller(LinearWorld(), reach(9.0, 0.0, limits=SLOW, fallback=fallback))
+    driver.reset(goal={"state": np.tile([9.0, 0.0], (2, 1))}, applied=[[[1.25, 0.0]], [[0.95, 0.0]]])
+    states = {"state": np.zeros((2, 2))}
+    first, second, third = (driver.act_batch(states) for _ in range(3))
+    assert first.verdicts == second.verdicts == (Verdict.FALLBACK, Verdict.ACT)
+    assert first.reasons[0].startswith("the applied actions leave no way to keep velocity[0] inside its range: ")
+    np.testing.assert_allclose([d.actions[0, 0] for d in (first, second)], [1.15, 1.05], atol=1e-6)
+    assert third.verdicts == (Verdict.ACT, Verdict.ACT)
+    assert third.actions[0, 0] <= 1
+
+
+def test_a_combination_holds_whatever_the_planner_says() -> None:
+    world = LinearWorld()
+    both = LinearLimit(name="both", weights={"velocity": [1.0, 1.0]}, at_most=0.01)
+    decision = controller(world, reach(0.5, 0.0, linear=(both,)), Scripted(world)).act(seen(0, 0))
+    np.testing.assert_allclose(decision.action, [0.005, 0.005], atol=1e-6)
+    assert np.sum(decision.action.astype(np.float64)) <= 0.01
+    assert decision.verdict is Verdict.ACT
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda plan: replace(plan, actions=plan.actions[:, :, :1]), r"planner's actions have shape \(1, 6, 1\) instead of \(1, 6, 2\)"),
+        (lambda plan: replace(plan, actions=plan.actions[:, :3]), "planner's actions have shape"),
+        (lambda plan: replace(plan, cost=plan.cost[:, None]), "planner's cost have shape"),
+        (lambda plan: replace(plan, feasible=plan.feasible.expand(2)), "planner's feasible have shape"),
+        (lambda plan: replace(plan, margins=plan.margins.new_zeros(1, 3)), "planner's margins have shape"),
+    ],
+)
+def test_a_plan_of_another_shape_is_refused(change: Callable[[Plan], Plan], message: str) -> None:
+    world = LinearWorld()
+    with pytest.raises(ValueError, match=message):
+        controller(world, reach(0.5, 0.0), Scripted(world, change=change)).act(seen(0, 0))
+
+
+@pytest.mark.parametrize("shape", [(1, 128, 6), (1, 128, 1, 2), (1, 1, 6, 2)])
+def test_a_prediction_of_another_shape_is_refused(shape: tuple[int, ...], make_planner: MakePlanner) -> None:
+    world = Altered(change=lambda trajectory, actions: torch.zeros(shape))
+    with pytest.raises(ValueError, match="the model's rollout has shape"):
+        controller(world, reach(0.5, 0.0), make_planner(world)).act(seen(0, 0))

@@ -12,7 +12,17 @@ from linear_worlds import Altered, Below, LinearWorld, problem
 from torch import Tensor
 
 from tacit.contracts import Planner, Problem
-from tacit.planning import ActionEffort, BoxLimits, LatentDistance, NormLimit, WeightedSum
+from tacit.planning import (
+    ActionEffort,
+    ActionLimit,
+    BoxLimits,
+    LatentDistance,
+    LinearLimit,
+    NormLimit,
+    Task,
+    WeightedSum,
+    action_limits,
+)
 
 MakePlanner = Callable[..., Planner]
 HORIZON = 8
@@ -133,6 +143,30 @@ def test_every_scored_action_is_inside_the_limits(make_planner: MakePlanner) -> 
         assert (actions >= limits.low).all()
         assert (actions <= limits.high).all()
         assert (torch.linalg.vector_norm(actions.double(), dim=-1) <= 1.2).all()
+
+
+def test_every_scored_action_can_follow_the_one_before(make_planner: MakePlanner) -> None:
+    """Rate, jerk and a combination, counted from the last two applied actions; the goal lies where all of them bind."""
+    task = Task(
+        limits={"velocity": ActionLimit(rate=0.4, jerk=0.2)}, linear=(LinearLimit(name="both", weights={"velocity": 1.0}, at_most=0.5),)
+    )
+    world, previous, earlier = LinearWorld(), torch.tensor([[0.2, -0.3]]), torch.tensor([[0.1, -0.2]])
+    asked = Problem(
+        history=torch.zeros(1, 1, 2),
+        previous=previous,
+        earlier=earlier,
+        cost=LatentDistance(goal=torch.full((1, 2), 100.0)),
+        action_limits=action_limits(world.schema, task),
+        horizon=8,
+    )
+    plan = make_planner(world).plan(asked)
+    for actions in (*world.rolled, plan.actions[:, None]):
+        before = torch.stack((earlier, previous), 1)[:, None].expand(-1, actions.shape[1], -1, -1)
+        path = torch.cat((before, actions), 2).double()
+        assert (path.diff(dim=2)[:, :, 1:].abs() <= 0.4).all()
+        assert (path.diff(n=2, dim=2).abs() <= 0.2).all()
+        assert (actions.double().sum(-1) <= 0.5).all()
+    assert plan.actions.sum(-1).max() > 0.3, "the limit is used"
 
 
 def test_units_do_not_matter(make_planner: MakePlanner) -> None:

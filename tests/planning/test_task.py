@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tacit.located import key_lines
-from tacit.planning import ActionLimit, Fallback, Goal, PlanSettings, Task, TaskError
+from tacit.planning import ActionLimit, Fallback, Goal, LinearLimit, PathLimits, PlanSettings, Task, TaskError, action_limits
 from tacit.signals import Role, Schema, Signal
 
 SCHEMA = Schema(
@@ -162,6 +162,98 @@ def test_mistakes_of_form_are_found_on_their_line(folder: Path, text: str, messa
     assert message in refusal(text, folder)
 
 
+MOVING = """\
+[goal]
+image = "goal.png"
+
+[limits.action.coolant]
+unit = "K"
+rate = 2.0         # K per second
+jerk = 1.5
+
+[limits.action.push]
+rate = [0.5, 0.25]
+
+[[limits.linear]]
+name = "pump"
+weights = { coolant = 0.01, push = [1.0, 0.5] }
+at_most = 4.2
+unit = "bar"
+
+[[limits.linear]]
+name = "balance"
+at_most = 0.5
+
+[limits.linear.weights]
+push = [1, -1]
+"""
+
+
+def test_reads_limits_on_the_way_from_action_to_action(folder: Path) -> None:
+    task = Task.from_text(MOVING, folder)
+    assert task.limits["coolant"] == ActionLimit(unit="K", rate=2.0, jerk=1.5)
+    assert task.limits["push"] == ActionLimit(rate=(0.5, 0.25))
+    assert task.linear == (
+        LinearLimit(name="pump", weights={"coolant": 0.01, "push": (1.0, 0.5)}, at_most=4.2, unit="bar"),
+        LinearLimit(name="balance", weights={"push": (1.0, -1.0)}, at_most=0.5),
+    )
+    limits = action_limits(Schema(signals=SCHEMA.signals, period=0.5), task)
+    assert isinstance(limits, PathLimits)
+    assert limits.step.tolist() == [1.0, 0.25, 0.125]
+    assert limits.change.tolist() == [0.375, np.inf, np.inf]
+    assert [c.weights for c in limits.combinations] == [(0.01, 1.0, 0.5), (0.0, 1.0, -1.0)]
+    assert limits.names == ("coolant", "push[0]", "push[1]")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"K"', '"°C"', "task.toml:5: limits.action.coolant.unit: is '°C', but 'coolant' is in 'K'"),
+        ("rate = 2.0", "rate = 0", "task.toml:6: limits.action.coolant.rate: must be positive"),
+        ("rate = 2.0", "rate = inf", "task.toml:6: limits.action.coolant.rate: must be finite"),
+        ("rate = 2.0", "rate = 1e-9", "task.toml:6: limits.action.coolant.rate: is finer than float32 tells actions of this range apart"),
+        ("jerk = 1.5", "jerk = -1.5", "task.toml:7: limits.action.coolant.jerk: must be positive"),
+        ("jerk = 1.5", "jerk = 1e-6", "task.toml:7: limits.action.coolant.jerk: is finer than float32 tells actions of this range apart"),
+        ("[0.5, 0.25]", "[0.5, 0.25, 1]", "task.toml:10: limits.action.push.rate: has 3 elements, but 'push' has 2"),
+        ("[0.5, 0.25]", "[0.5, 0]", "task.toml:10: limits.action.push.rate: must be positive"),
+        ('name = "pump"', "name = 3", "task.toml:13: limits.linear.1.name: must be words, not 3"),
+        ('name = "pump"', 'name = "balance"', "task.toml:19: limits.linear.2.name: 'balance' is the name of another combination, too"),
+        ('name = "pump"', "", "task.toml:12: limits.linear.1: lacks name"),
+        ('unit = "bar"', 'units = "bar"', "task.toml:16: limits.linear.1.units: unknown key; use one of: name, weights, at_most, unit"),
+        ("coolant = 0.01", "heater = 0.01", "task.toml:14: limits.linear.1.weights.heater: there is no signal 'heater'; the actions are"),
+        ("coolant = 0.01", "level = 0.01", "task.toml:14: limits.linear.1.weights.level: 'level' is a signal of role observation"),
+        ("coolant = 0.01", "coolant = 'x'", "task.toml:14: limits.linear.1.weights.coolant: must be a number, not 'x'"),
+        ("[1.0, 0.5]", "[1.0]", "task.toml:14: limits.linear.1.weights.push: has 1 elements, but 'push' has 2"),
+        ("{ coolant = 0.01, push = [1.0, 0.5] }", "{ push = 0 }", "task.toml:14: limits.linear.1.weights: are all 0"),
+        ("{ coolant = 0.01, push = [1.0, 0.5] }", "3", "task.toml:14: limits.linear.1.weights: must be a table"),
+        ("at_most = 4.2", "at_most = 0.9", "task.toml:15: limits.linear.1.at_most: 'pump' cannot be kept: in the ranges of the actions"),
+        ("at_most = 0.5", "at_most = -1.6", "task.toml:20: limits.linear.2.at_most: 'balance' cannot be kept: no action keeps it"),
+        ("at_most = 0.5", "at_most = nan", "task.toml:20: limits.linear.2.at_most: must be finite"),
+        ("push = [1, -1]", "push = [1, -1, 1]", "task.toml:23: limits.linear.2.weights.push: has 3 elements"),
+        ("[[limits.linear]]", "[[limits.linears]]", "task.toml:12: limits.linears: unknown key; use one of: action, linear"),
+        ("[goal]", 'fallback.kind = "zero"\n[goal]', "task.toml:1: fallback.kind: 0 is outside the limits of 'coolant'"),
+    ],
+)  # fmt: skip
+def test_each_mistake_in_limits_on_the_way_is_found_on_its_line(folder: Path, old: str, new: str, message: str) -> None:
+    assert old in MOVING
+    with pytest.raises(TaskError) as error:
+        action_limits(SCHEMA, Task.from_text(MOVING.replace(old, new, 1), folder))
+    assert message in str(error.value)
+
+
+def test_zero_outside_a_combination_is_no_fallback() -> None:
+    negative = LinearLimit(name="less", weights={"push": 1.0}, at_most=-0.1)
+    machine = Schema(signals=tuple(s for s in SCHEMA.signals if s.name != "coolant"))
+    with pytest.raises(TaskError, match="0 is outside the limit 'less'"):
+        Task(linear=(negative,), fallback=Fallback.ZERO).check(machine)
+    Task(linear=(negative,)).check(machine)
+
+
+@pytest.mark.parametrize("text", ["limits.linear = 3", "[limits.linear]\nname = 'x'", "limits.linear = [1]"])
+def test_combinations_are_a_list_of_tables(text: str, folder: Path) -> None:
+    assert "task.toml:1: limits.linear: must be a list of tables: write [[limits.linear]]" in refusal(text, folder)
+
+
 def test_an_image_is_never_resized(folder: Path) -> None:
     Image.new("RGB", (8, 8)).save(folder / "goal.png")
     message = refusal(TASK, folder)
@@ -232,6 +324,19 @@ def test_a_task_from_python_names_the_entry() -> None:
         ('a = "\\"\\\\"\nb = ""\nc = 1', {("a",): 1, ("b",): 2, ("c",): 3}),
         ("a = { b = 1, c = [\n1] }\nd = 2020-01-01 10:00:00", {("a",): 1, ("d",): 3}),
         ("[t]", {("t",): 1}),
+        ("[[t]]\nk = 1\n[[t]]\nj = [[1]]", {("t",): 1, ("t", "1"): 1, ("t", "1", "k"): 2, ("t", "2"): 3, ("t", "2", "j"): 4}),
+        (
+            "[[t.u]]\n[t.u.v]\nk = 1\n[[t.u]]\n[t.u.v]",
+            {
+                ("t",): 1,
+                ("t", "u"): 1,
+                ("t", "u", "1"): 1,
+                ("t", "u", "1", "v"): 2,
+                ("t", "u", "1", "v", "k"): 3,
+                ("t", "u", "2"): 4,
+                ("t", "u", "2", "v"): 5,
+            },
+        ),
         ("", {}),
     ],
 )
