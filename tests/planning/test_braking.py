@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tacit.planning import braking
@@ -21,11 +21,13 @@ def as_tensor(number: float) -> torch.Tensor:
     return torch.tensor(float(number), dtype=torch.float64)
 
 
+@settings(deadline=None)
 @given(speed=st.integers(0, 3000), change=st.integers(1, 400))
 def test_the_distance_is_that_of_braking_step_by_step(speed: int, change: int) -> None:
     assert braking.distance(as_tensor(speed), as_tensor(change)) == walked(speed, change)
 
 
+@settings(deadline=None)
 @given(room=st.integers(0, 2000), change=st.integers(1, 400))
 @example(room=6, change=1)
 def test_the_fastest_speed_fits_and_the_next_one_does_not(room: int, change: int) -> None:
@@ -34,6 +36,7 @@ def test_the_fastest_speed_fits_and_the_next_one_does_not(room: int, change: int
     assert speed + 1 + walked(speed + 1, change) > room
 
 
+@settings(deadline=None)
 @given(speed=st.integers(1, 2**25), change=st.integers(4, 2**25))
 def test_a_room_that_just_fits_is_used_to_the_last_quantum(speed: int, change: int) -> None:
     """Where straight pieces meet, and with numbers as large as they come."""

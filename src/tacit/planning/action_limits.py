@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tacit.planning.grid import quanta
 from tacit.planning.limits import BoxLimits, NormLimit
-from tacit.planning.path_limits import Combination, PathLimits, quanta
+from tacit.planning.path_limits import Combination, PathLimits
 from tacit.planning.task import Task
 from tacit.planning.task_limits import Elements, TaskError
 from tacit.signals import Schema, Signal

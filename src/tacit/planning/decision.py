@@ -52,7 +52,8 @@ class Decision:
     """What one machine does now.
 
     Attributes:
-        action: (A,) float32, physical units, inside the action limits whatever the verdict.
+        action: (A,) float32, physical units, inside the action limits whatever the verdict, as far as what was applied before leaves a
+            way (`PathLimits`).
         verdict: What the controller decided.
         reason: Why, for a person.
         plan: The plan that was made in this step, with B = 1; None when none was made.
@@ -74,7 +75,7 @@ class DecisionBatch:
     """What B machines do now; `batch[i]` is the decision of machine i.
 
     Attributes:
-        actions: (B, A) float32, physical units, inside the action limits whatever the verdicts.
+        actions: (B, A) float32, physical units, inside the action limits as in `Decision`.
         verdicts: One per machine.
         reasons: One per machine.
         plan: The plan that was made in this step; None when none was made.

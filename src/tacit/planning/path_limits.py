@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from tacit.planning import braking
+from tacit.planning.grid import FAR, LARGEST, Applied, Bounds, quanta, representable, whole
 from tacit.planning.limits import BoxLimits
 from tacit.planning.nearest import nearest
 
 _ROUNDS = 4  # of moving out of the worst combination and into every ball
 _PARTS = (1.0, 0.9, 0.5)  # of the way that convexity allows, until roundings are no matter either
 _SHAVED = 2.0**-40  # of a combination or a norm: far more than float64 loses in a sum, whatever its order
-_LARGEST = 2.0**24  # up to here float32 holds every whole number
-_FAR = 2.0**40  # quanta; an applied action further out counts as this far
 _LEAST_STEP = 1.0  # quanta
 _LEAST_CHANGE = 4.0  # quanta; applied actions that are off the grid take up to 3 of them
 
@@ -147,11 +146,11 @@ class PathLimits:
         wanted = torch.where(actions.isfinite(), actions.double(), last[:, None, None])
         if not self.counts_from_applied:  # every step is like the first one, next to rest
             rest = (self.rest.double() / self.quantum).expand_as(last)[:, None]
-            path = self._path(self._quantised(wanted).flatten(1, 2)[:, :, None], _Applied.of(rest, rest))
+            path = self._path(self._quantised(wanted).flatten(1, 2)[:, :, None], Applied.of(rest, rest))
             return (path * self.quantum).float().view(actions.shape)
-        state = _Applied.of(last[:, None] / self.quantum, before[:, None] / self.quantum)
+        state = Applied.of(last[:, None] / self.quantum, before[:, None] / self.quantum)
         path = self._path(self._quantised(wanted), state)
-        if (path.abs() > _LARGEST).any():  # outside the box and on the way back, where float32 is coarser than the grid
+        if (path.abs() > LARGEST).any():  # outside the box and on the way back, where float32 is coarser than the grid
             path = self._path(self._quantised(wanted), state, is_far=True)
         return (path * self.quantum).float()
 
@@ -177,7 +176,7 @@ class PathLimits:
         if not (self.is_coupled and is_moved.any()):
             return projected
         wish, last, before = wish[is_moved], last[is_moved], before[is_moved]
-        solved = self._solved(wish, self._bounds(_Applied.of(last / self.quantum, before / self.quantum)))
+        solved = self._solved(wish, self._bounds(Applied.of(last / self.quantum, before / self.quantum)))
         solved = self.project((solved * self.quantum)[:, None, None], last, before)[:, 0, 0]
         near, far = ((self._quantised(found) - wish).square().sum(-1) for found in (solved, projected[is_moved]))
         is_better = near < far
@@ -196,7 +195,7 @@ class PathLimits:
         Returns:
             One per machine; None where the action is allowed.
         """
-        state = _Applied.of(previous.double() / self.quantum, (previous if earlier is None else earlier).double() / self.quantum)
+        state = Applied.of(previous.double() / self.quantum, (previous if earlier is None else earlier).double() / self.quantum)
         action = self._quantised(actions)
         nearest, farthest = self._swept(action, state)
         is_outside = (nearest < self._scaled.low) | (farthest > self._scaled.high)
@@ -219,9 +218,9 @@ class PathLimits:
         return " or ".join([repr(c.name) for c in self.combinations] + ["the largest norm"] * bool(self.box.norms))
 
     def _quantised(self, actions: Tensor) -> Tensor:
-        return (actions.double() / self.quantum).clamp(-_FAR, _FAR).round()
+        return (actions.double() / self.quantum).clamp(-FAR, FAR).round()
 
-    def _path(self, wanted: Tensor, state: _Applied, *, is_far: bool = False) -> Tensor:
+    def _path(self, wanted: Tensor, state: Applied, *, is_far: bool = False) -> Tensor:
         """The allowed actions nearest to wishes (B, K, H, A), one after the other, in quanta, as is all that follows."""
         path = []
         for wish in wanted.unbind(2):
@@ -229,12 +228,12 @@ class PathLimits:
             action = bounds.held(wish)
             if self.is_coupled and (is_bad := self._excess(*self._swept(action, state), strict=True) > 0).any():
                 at = [part.expand_as(action)[is_bad] for part in state]
-                action[is_bad] = self._coupled(action[is_bad], _Applied(*at))
-            path.append(_representable(action, bounds) if is_far else action)
+                action[is_bad] = self._coupled(action[is_bad], Applied(*at))
+            path.append(representable(action, bounds) if is_far else action)
             state = state.after(path[-1])
         return torch.stack(path, 2)
 
-    def _solved(self, wish: Tensor, bounds: _Bounds) -> Tensor:
+    def _solved(self, wish: Tensor, bounds: Bounds) -> Tensor:
         """The actions (N, A) nearest to wishes within bounds, combinations and norms; a wish itself where the solver finds none."""
         scaled, quantum = self._scaled, self.quantum.cpu().numpy()
         low, high = bounds.ends()
@@ -244,7 +243,7 @@ class PathLimits:
         found = [(nearest(asked, least, most, weights, at_most, balls), asked) for asked, least, most in rows]
         return wish.new_tensor(np.array([asked if point is None else point for point, asked in found]))
 
-    def _bounds(self, state: _Applied) -> _Bounds:
+    def _bounds(self, state: Applied) -> Bounds:
         """What each element alone may do next."""
         low, high, change = self._scaled.low, self._scaled.high, self._scaled.change
         slow, fast = state.above - self._scaled.step, state.below + self._scaled.step
@@ -256,9 +255,9 @@ class PathLimits:
             low = torch.where(state.below < low, lowest.minimum(high), lowest)
             least, most = state.above + state.quickest - change, state.below + state.slowest + change
             slow, fast = slow.maximum(least).minimum(most), fast.minimum(most).maximum(least)
-        return _Bounds(low, high, slow, fast, least)
+        return Bounds(low, high, slow, fast, least)
 
-    def _swept(self, action: Tensor, state: _Applied) -> tuple[Tensor, Tensor]:
+    def _swept(self, action: Tensor, state: Applied) -> tuple[Tensor, Tensor]:
         """Least and largest value of each element from an action (..., A) until it rests, braking as hard as it can."""
         if not self._scaled.has_jerk:
             return action, action
@@ -282,7 +281,7 @@ class PathLimits:
             found.append((length - norm.radius * (1 - spare * _SHAVED)) / quantum.amax())
         return torch.stack(found).amax(0) if found else nearest.new_full(nearest.shape[:-1], -torch.inf)
 
-    def _coupled(self, action: Tensor, state: _Applied) -> Tensor:
+    def _coupled(self, action: Tensor, state: Applied) -> Tensor:
         """Actions (N, A) near the given ones that keep combinations and norms, too; where none is known, the least bad ones."""
         bounds = self._bounds(state)
         low, high = bounds.ends()
@@ -312,7 +311,7 @@ class PathLimits:
             found = torch.where(is_lost[:, None], choice[least, torch.arange(len(slid), device=slid.device)], found)
         return found
 
-    def _slid(self, action: Tensor, state: _Applied, low: Tensor, high: Tensor) -> Tensor:
+    def _slid(self, action: Tensor, state: Applied, low: Tensor, high: Tensor) -> Tensor:
         """Actions (N, A), moved straight out of the combination that they break most and into the balls, a few times in turn."""
         scaled, slid = self._scaled, action
         for _ in range(_ROUNDS):
@@ -330,7 +329,7 @@ class PathLimits:
                 nearest, farthest = self._swept(slid, state)
                 furthest = torch.maximum(-nearest[:, norm.elements], farthest[:, norm.elements]) * quantum
                 inner = norm.radius * (1 - _SHAVED) - scaled.rounding * quantum.amax()
-                scale = (inner / torch.linalg.vector_norm(furthest, dim=-1, keepdim=True)).clamp(0, 1)
+                scale = (inner / torch.linalg.vector_norm(furthest, dim=-1, keepdim=True)).clamp(0, 1).nan_to_num(nan=0.0)
                 slid = slid.index_copy(1, torch.arange(slid.shape[1], device=slid.device)[norm.elements], slid[:, norm.elements] * scale)
             slid = slid.minimum(high).maximum(low)
         return slid.round()
@@ -361,8 +360,8 @@ class _Scaled(NamedTuple):
         largest = (weights * torch.maximum(low.abs(), high.abs())).abs().sum(-1)
         in_quanta = weights * limits.quantum
         return cls(
-            step=_whole(limits.step / limits.quantum),
-            change=_whole(limits.change / limits.quantum),
+            step=whole(limits.step / limits.quantum),
+            change=whole(limits.change / limits.quantum),
             low=(low / limits.quantum).ceil(),
             high=(high / limits.quantum).floor(),
             weights=in_quanta,
@@ -377,70 +376,5 @@ class _Scaled(NamedTuple):
         )
 
 
-class _Applied(NamedTuple):
-    """The last two applied actions (..., A) in quanta; each between two whole numbers, which are the same when it is on the grid."""
-
-    below: Tensor
-    above: Tensor
-    earlier_below: Tensor
-    earlier_above: Tensor
-
-    @classmethod
-    def of(cls, last: Tensor, before: Tensor) -> _Applied:
-        last, before = last.clamp(-_FAR, _FAR), before.clamp(-_FAR, _FAR)
-        return cls(last.floor(), last.ceil(), before.floor(), before.ceil())
-
-    @property
-    def slowest(self) -> Tensor:
-        """Least last step."""
-        return self.below - self.earlier_above
-
-    @property
-    def quickest(self) -> Tensor:
-        """Largest last step."""
-        return self.above - self.earlier_below
-
-    def after(self, action: Tensor) -> _Applied:
-        """The same, one action later."""
-        return _Applied(action, action, self.below, self.above)
-
-
-class _Bounds(NamedTuple):
-    """What elements (..., A) may do next."""
-
-    low: Tensor  # from where they can stop inside the range
-    high: Tensor
-    slow: Tensor  # how far they get
-    fast: Tensor
-    least: Tensor  # how far they get if the rate does not count
-
-    def ends(self) -> tuple[Tensor, Tensor]:
-        """The smallest and the largest value that may come next."""
-        return self.low.minimum(self.fast).maximum(self.slow), self.high.maximum(self.low).minimum(self.fast).maximum(self.slow)
-
-    def held(self, wish: Tensor) -> Tensor:
-        """The nearest value to a wish; rate and jerk decide where not both can hold."""
-        return wish.minimum(self.high).maximum(self.low).minimum(self.fast).maximum(self.slow)
-
-
-def quanta(box: BoxLimits) -> Tensor:
-    """What float32 tells apart at the far end of each element's range, (A,) float64: powers of two."""
-    exponent = torch.frexp(torch.maximum(box.low.abs(), box.high.abs()).double()).exponent
-    return torch.ldexp(torch.ones_like(box.low, dtype=torch.float64), (exponent - 24).clamp(min=-149))
-
-
-def _whole(limit: Tensor) -> Tensor:
-    return limit.floor().clamp(max=braking.UNLIMITED)
-
-
 def _finite(actions: Tensor) -> Tensor:
     return actions.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def _representable(action: Tensor, bounds: _Bounds) -> Tensor:
-    """Actions that float32 holds, still within reach, near those that are too large for it to hold every one."""
-    spacing = torch.exp2((action.abs().clamp(min=1).log2().floor() - 23).clamp(min=0))
-    lower = (action / spacing).floor() * spacing
-    upper = lower + spacing
-    is_upper = (lower < bounds.slow) & ((upper <= bounds.fast) | (lower < bounds.least))
-    return torch.where(is_upper, upper, lower)

@@ -37,7 +37,7 @@ _LACKS = {
 class Fallback(StrEnum):
     """What to do when there is no plan to trust."""
 
-    HOLD = "hold"  # repeat the action that was applied last
+    HOLD = "hold"  # repeat the action that was applied last; with a jerk limit, brake to rest
     ZERO = "zero"  # every action element at 0
 
 
