@@ -15,7 +15,7 @@ from tacit.assurance import Ledger, LedgerError, Made, Recorded, Session
 from tacit.assurance.chain import records
 from tacit.assurance.replay import entries, replay
 from tacit.contracts import Planner
-from tacit.planning import Controller, PlanSettings
+from tacit.planning import ActionLimit, Controller, LinearLimit, PlanSettings
 from tacit.planning.task import PLANNERS
 
 
@@ -42,6 +42,22 @@ def test_a_search_that_the_deadline_cut_is_cut_there_again(planner: str, path: P
     assert any(s.cut_by_deadline for s in spent)
     found = replay(path, Maker())
     assert (found.same, found.difference) == (12, None)
+
+
+def test_limits_that_count_from_applied_actions_are_counted_again(path: Path) -> None:
+    """Rate, jerk and a combination are read from the ledger with the task, and the last two applied actions with the episode."""
+    task = replace(
+        session().task,
+        limits={"velocity": ActionLimit(rate=[0.1, 0.2], jerk=0.05)},
+        linear=(LinearLimit(name="both", weights={"velocity": (1.0, -0.5)}, at_most=0.3),),
+    )
+    with Ledger(path, replace(session(), task=task)) as ledger:
+        actor = Recorded(Maker()(replace(session(), task=task)), ledger)
+        for applied in ([[[0.2, 0.1], [0.25, 0.0]]], [[[1.2, 0.0]]]):
+            actor.reset(applied=applied)
+            drive(actor, 5)
+    found = replay(path, Maker())
+    assert (found.same, found.difference) == (10, None)
 
 
 def test_missing_observations_and_told_actions_are_given_again(path: Path) -> None:

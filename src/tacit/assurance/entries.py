@@ -82,12 +82,14 @@ class Began:
 
     Attributes:
         goal: What `reset` was given, by signal; None for the task's goal.
+        applied: What `reset` was told of the last actions that were applied, (1, 1 or 2, A), or None.
     """
 
     kind: ClassVar[str] = "episode"
     time: float
     episode: int
     goal: Mapping[str, Array | ArrayDigest] | None
+    applied: Array | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -192,7 +194,8 @@ def entry_of(values: Mapping[str, Any]) -> Entry:
                 return Opened(**_of(values, "time", "inputs", "was_closed"), session=Session.from_json(values["session"]), cut=cut)
             case Began.kind:
                 goal = None if values["goal"] is None else {name: array_of(value) for name, value in values["goal"].items()}
-                return Began(**_of(values, "time", "episode"), goal=goal)
+                applied = None if values["applied"] is None else _array(values["applied"])
+                return Began(**_of(values, "time", "episode"), goal=goal, applied=applied)
             case Made.kind:
                 return _made(values)
             case Gap.kind:

@@ -45,8 +45,8 @@ _BREATH = 5e-5  # seconds between two entries in which a control thread can have
 class Actor(Protocol):
     """What decides for one machine: a controller, or a supervisor around one."""
 
-    def reset(self, goal: Mapping[str, ArrayLike] | None = None) -> None:
-        """Begin a new episode; a goal has a batch dimension of 1, as in `Controller.reset`."""
+    def reset(self, goal: Mapping[str, ArrayLike] | None = None, applied: ArrayLike | None = None) -> None:
+        """Begin a new episode; both have a batch dimension of 1, as in `Controller.reset`."""
 
     def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> Decision:
         """Decide what to do now."""
@@ -178,18 +178,20 @@ class Ledger:
         """Number of decisions until now, with those that were lost: the `step` of the next one."""
         return self._step
 
-    def begin(self, goal: Mapping[str, ArrayLike] | None = None) -> bool:
+    def begin(self, goal: Mapping[str, ArrayLike] | None = None, applied: ArrayLike | None = None) -> bool:
         """Note that an episode begins, which the controller was reset for.
 
         Args:
             goal: What `reset` was given.
+            applied: What `reset` was given.
 
         Returns:
             False when it is not kept: see `lost` and `fault`.
         """
         self._episode += 1
         kept = None if goal is None else {name: _copied(name, value) for name, value in goal.items()}
-        entry = Began(time=time.time(), episode=self._episode, goal=kept)
+        before = None if applied is None else _copied("applied", applied)
+        entry = Began(time=time.time(), episode=self._episode, goal=kept, applied=before)
         return self._put(entry, _size(kept or {}), decisions=0, episodes=1)
 
     def add(
@@ -394,10 +396,10 @@ class Recorded:
         self._actor = actor
         self._ledger = ledger
 
-    def reset(self, goal: Mapping[str, ArrayLike] | None = None) -> None:
+    def reset(self, goal: Mapping[str, ArrayLike] | None = None, applied: ArrayLike | None = None) -> None:
         """Begin a new episode; see `Controller.reset`."""
-        self._actor.reset(goal)
-        self._ledger.begin(goal)
+        self._actor.reset(goal, applied)
+        self._ledger.begin(goal, applied)
 
     def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> Decision:
         """Decide, and note it; see `Controller.act`. A disk that does not keep up or is broken never keeps a decision from being made."""

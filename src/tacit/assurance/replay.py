@@ -106,9 +106,9 @@ def replay(path: str | Path, make: Make, progress: Callable[[int], None] = lambd
                     torch.set_num_threads(session.threads)
                     planner, is_whole = _Repeating(), True
                     actor = make(session, planner.around)
-                case Began(goal=goal) if is_whole:
+                case Began(goal=goal, applied=applied) if is_whole:
                     assert actor is not None
-                    actor.reset(None if goal is None else {name: _array(value) for name, value in goal.items()})
+                    actor.reset(None if goal is None else {name: _array(value) for name, value in goal.items()}, applied)
                 case Gap():
                     is_whole = False
                 case Made() if not is_whole:

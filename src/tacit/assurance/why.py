@@ -15,8 +15,8 @@ from tacit.assurance.canonical import Array, ArrayDigest
 from tacit.assurance.chain import LedgerError, check, records
 from tacit.assurance.entries import Began, Gap, Made, Opened, Planned, Reading, entry_of
 from tacit.assurance.session import Session
+from tacit.planning.action_limits import action_limits
 from tacit.planning.decision import Verdict
-from tacit.planning.limits import action_limits
 from tacit.signals import Signal
 
 HISTORY = 60  # decisions before the one that is asked for
