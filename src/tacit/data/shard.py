@@ -67,9 +67,14 @@ def header(schema: Schema) -> bytes:
     return MAGIC + b"\0\0" + bytes(arrow_schema(schema).serialize().to_pybytes())
 
 
-def message(episode: Episode, schema: Schema) -> Any:
-    """An episode that fits `schema` as one encapsulated record batch message, a `pyarrow.Buffer`."""
-    fields = arrow_schema(schema)
+def message(episode: Episode, schema: Schema, fields: Any) -> Any:
+    """An episode that fits `schema` as one encapsulated record batch message, a `pyarrow.Buffer`.
+
+    Args:
+        episode: The episode.
+        schema: Of the store.
+        fields: Its Arrow schema.
+    """
     own = [_arrow_column(fields.field(s.name).type, s, episode.signals[s.name], episode.steps) for s in schema.signals]
     return pa.record_batch([pa.array(episode.time), *own], schema=fields).serialize()
 

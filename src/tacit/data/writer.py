@@ -139,7 +139,7 @@ class EpisodeWriter:
             OSError: The disk failed otherwise; the store is as it was.
         """
         require_fitting(episode, self.schema)
-        message = shards.message(episode, self.schema)
+        message = shards.message(episode, self.schema, self._columns)
         shard = self._open_shard(message.size)
         entry = Entry(
             episode=self._episodes,

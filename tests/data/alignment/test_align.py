@@ -11,6 +11,8 @@ import pytest
 from aligned_takes import Take, align
 
 from tacit.data.alignment.align import Alignment, AlignmentNotes, Gap, aligned
+from tacit.data.alignment.column import Column
+from tacit.data.alignment.notes import KEPT
 from tacit.data.episode import Episode
 from tacit.data.mapping import Align, Cutting, LogMapping, MappingError, SignalMapping
 from tacit.data.streams import ArrayFrames, BadTake, Channel, Piece, Stream
@@ -92,6 +94,31 @@ def test_a_sample_is_used_up_to_its_age_and_not_beyond() -> None:
     np.testing.assert_array_equal(episodes[0].signals["x"], [0, 1, 1, 1, 2, 2, 2, 2])
     assert notes.gaps == (Gap(at=7.0, seconds=1.5, signal="x"),)
     assert any("cut after 7.000 s: x is missing; 1.500 s until the next moment" in line for line in notes.words())
+
+
+def test_a_take_with_many_gaps_costs_no_more_than_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 20_000
+    x = np.where(np.arange(count) % 10 == 7, np.nan, 1.0)
+    steady = np.arange(float(count))
+    late = steady + np.random.default_rng(0).uniform(0, 0.01, count)  # each gap shifts the clock a little
+    asked: list[int] = []
+    for name in ("ticks", "there"):
+        plain = getattr(Column, name)
+
+        def counted(column: Column, *at: Any, plain: Any = plain) -> Any:
+            asked.append(len(at[-1]))
+            return plain(column, *at)
+
+        monkeypatch.setattr(Column, name, counted)
+    for time, calls, moments in ((steady, 500, 7 * count), (late, count / 2, 30 * count)):
+        asked.clear()
+        take = Take(logs={"x": (time, x), "u": (time, np.zeros(count))})
+        episodes, notes = align(take, {"x": seen(), "u": done()})
+        assert notes.episodes == len(episodes) > count / 20
+        assert len(asked) < calls
+        assert sum(asked) < moments
+        assert len(notes.gaps) == KEPT
+        assert f"and {notes.cuts - 5:,} more cuts" in notes.words()
 
 
 def test_the_rest_of_a_take_without_a_signal_is_noted_as_a_gap_and_ordinary_ends_are_not() -> None:

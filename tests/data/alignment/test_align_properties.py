@@ -76,6 +76,25 @@ def test_pieces_make_no_difference(data: st.DataObject) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
+def test_how_much_is_worked_out_together_makes_no_difference(data: st.DataObject) -> None:
+    offset = data.draw(st.sampled_from([0.0, 0.1, 1.7e9 + 0.1]))
+    logs_ = {name: data.draw(logs(disorder=True)) for name in "xyu"}
+    take = Take(logs={name: (time + offset, values) for name, (time, values) in logs_.items()})
+    signals = {name: data.draw(rules(name, Role.OBSERVATION, list(Align))) for name in "xy"}
+    signals["u"] = data.draw(rules("u", Role.ACTION, list(Align)))
+    period = data.draw(st.sampled_from([0.1, 0.25, 1.0]))
+    cuts = [offset + cut * GRID for cut in data.draw(st.lists(st.integers(0, 200), max_size=4))]
+    usual, notes = align(take, signals, period=period, cuts=cuts)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, few in (("CANDIDATES", 2), ("FEWEST", 1), ("MOST", 3)):
+            patch.setattr(f"tacit.data.alignment.align.{name}", few)
+        one_by_one, same_notes = align(take, signals, period=period, cuts=cuts)
+    assert_same(one_by_one, usual)
+    assert same_notes == notes
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
 def test_what_comes_later_changes_nothing_before(data: st.DataObject) -> None:
     take = Take(logs={name: data.draw(logs()) for name in "xu"})
     signals = {"x": data.draw(rules("x", Role.OBSERVATION, CAUSAL)), "u": data.draw(rules("u", Role.ACTION, CAUSAL))}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,14 +21,16 @@ from tacit.data.alignment.column import Column
 from tacit.data.alignment.draft import Draft
 from tacit.data.alignment.mapped import mapped_signals
 from tacit.data.alignment.notes import AlignmentNotes, Gap, SignalNotes
-from tacit.data.alignment.resample import Flags, Times, tolerance
+from tacit.data.alignment.resample import Flags, Times, Values, tolerance
 from tacit.data.episode import Episode
 from tacit.data.mapping import AGES, ESTIMATE, LogMapping
 from tacit.data.streams import BadTake, Channel, Piece
 
 __all__ = ["Alignment", "AlignmentNotes", "Gap", "SignalNotes", "aligned"]
 
-CHUNK = 1024  # moments that are decided at once
+CANDIDATES = 1024  # samples of a channel at whose times the clock may start, that are looked at together
+FEWEST, MOST = 64, 8192  # moments that are worked out together: few where a gap has shifted the clock, then twice as many each time
+ELEMENTS = 2**20  # of all signals, that are worked out together
 
 
 def aligned(pieces: Iterable[Piece], mapping: LogMapping, channels: Mapping[str, Channel]) -> Iterator[Episode | AlignmentNotes]:
@@ -77,7 +79,13 @@ class Alignment:
         self._draft = Draft(self._columns, self._cutting.min_steps)
         self._origin: float | None = None  # t0, or None while the clock stands still
         self._next = 0  # k of the next moment
-        self._after, self._at_once = -math.inf, False  # where to look for t0, and whether that time itself will do
+        self._ahead = _Moments()
+        self._most = max(FEWEST, min(MOST, ELEMENTS // sum(column.width for column in self._columns)))
+        self._width = FEWEST  # moments that were worked out together the last time
+        self._after, self._at_once = -math.inf, False  # time after which the clock may start, and whether it can at that very time
+        self._starts: Times = np.zeros(0)  # where it can, as far as that is known
+        self._searched = -math.inf  # how far that is
+        self._known, self._newest = -math.inf, -math.inf  # time before which nothing can change, and of the newest sample
         self._cut: tuple[float, Column] | None = None  # last moment before the gap, and what was missing
 
     @property
@@ -112,22 +120,23 @@ class Alignment:
 
     def _decided(self) -> Iterator[Episode]:
         """Episodes that are complete with the samples so far."""
-        while self._runs() and len(at := self._moments()):
-            gap = self._extend(at)
-            if gap:
+        self._known = min(column.known for column in self._columns)
+        self._newest = max(column.newest for column in self._columns)
+        while self._runs() and len(moments := self._moments()):
+            if self._extend(moments):
                 yield from self._closed()
                 self._draft = Draft(self._columns, self._cutting.min_steps)
             elif self._draft.steps == self._cutting.max_steps:
                 following = self._draft.following()
                 yield from self._closed()
                 self._draft = following
-        low = self._after if self._origin is None else self._draft.end
+        low = max(self._after, self._searched) if self._origin is None else self._draft.end
         for column in self._columns:
             column.forget(low)
 
-    def _extend(self, at: Times) -> bool:
+    def _extend(self, moments: _Moments) -> bool:
         """Add moments up to the first gap; True when there is one, and then the clock stands still."""
-        found = {column.name: column.ticks(at - self._period, at) for column in self._columns}
+        at, found = moments.at, moments.found
         there: dict[str, Flags] = {name: np.logical_and.reduce(present, axis=1) for name, (_, present) in found.items()}
         if not self._draft.moments:
             for column in self._columns:
@@ -141,7 +150,8 @@ class Alignment:
         self._next += count
         if blamed is not None:
             self._cut = (self._draft.end, blamed)
-            self._origin, self._after, self._at_once = None, float(at[count]), True
+            self._origin, self._after = None, float(at[count])
+            self._at_once = all(c.there(at[count : count + 1])[0] if c.action else there[c.name][count] for c in self._required)
         return blamed is not None
 
     def _closed(self) -> Iterator[Episode]:
@@ -152,47 +162,91 @@ class Alignment:
         elif draft.steps:
             self._counts = replace(counts, too_short=counts.too_short + 1, steps_left_out=counts.steps_left_out + draft.steps)
 
-    @property
-    def _newest(self) -> float:
-        return max(column.newest for column in self._columns)
+    def _moments(self) -> _Moments:
+        """The next moments that can be decided, no more than the longest episode may still have.
 
-    def _certain(self, at: Times) -> Times:
-        """Those of `at`, in ascending order, that no later sample can change and that lie within the take."""
-        slack = tolerance(at, self._period)
-        known = min(column.known for column in self._columns)
-        return at[(at + slack < known) & (at - slack <= self._newest)]
-
-    def _moments(self) -> Times:
-        """The next moments that can be decided, up to the longest episode."""
-        assert self._origin is not None
+        Many are worked out together and kept for the calls to come, because each time has its cost. They serve after a gap too, as long
+        as the clock then shows the same times.
+        """
         room = self._cutting.max_steps + 1 - self._draft.moments
-        ahead: Times = self._next + np.arange(min(CHUNK, room), dtype=np.float64)
-        return self._certain(self._origin + ahead * self._period)
+        at = self._grid(min(room, self._most))
+        kept = self._ahead.following(at)
+        if len(at) and not len(kept):
+            used_up = not len(self._ahead) or at[0] > self._ahead.at[-1]
+            self._width = min(2 * self._width, self._most) if used_up else FEWEST
+            every = self._grid(self._width)
+            self._ahead = _Moments(at=every, found={c.name: c.ticks(every - self._period, every) for c in self._columns})
+            kept = self._ahead.part(0, room)
+        return kept
+
+    def _grid(self, count: int) -> Times:
+        """The next moments, `count` at most, that no later sample can change and that lie within the take."""
+        assert self._origin is not None
+        at: Times = self._origin + (self._next + np.arange(count, dtype=np.float64)) * self._period
+        slack = tolerance(at, self._period)
+        return at[(at + slack < self._known) & (at - slack <= self._newest)]
 
     def _runs(self) -> bool:
         """Start the clock if it stands still and every signal that cuts is there; True when it runs."""
         if self._origin is not None:
             return True
+        if self._at_once:
+            start = self._after
+        else:
+            while not len(self._starts) or self._starts[-1] <= self._after:
+                if not self._search():
+                    return False
+            start = float(self._starts[np.searchsorted(self._starts, self._after, side="right")])
+        self._origin, self._next, self._at_once = start, 0, False
+        if self._cut is not None:
+            self._note_gap(start)
+        return True
+
+    def _search(self) -> bool:
+        """Look through the next times at which the clock may start: those of good samples; False when none is certain yet."""
+        if self._known == -math.inf:
+            return False
         sources = self._required or self._columns
-        times = [column.good_times(self._after) for column in sources]
-        at = self._certain(np.unique(np.concatenate([*times, [self._after] if self._at_once else []])))
-        for first in range(0, len(at), CHUNK):
-            some = at[first : first + CHUNK]
-            there = np.logical_and.reduce([column.there(some) for column in self._required] or [np.ones(len(some), np.bool_)])
-            if there.any():
-                self._origin, self._next = float(some[np.argmax(there)]), 0
-                if self._cut is not None:
-                    self._note_gap(self._origin)
-                return True
-        if len(at):
-            self._after, self._at_once = float(at[-1]), False
-        elif not self._at_once and math.isfinite(known := min(column.known for column in self._columns)):
-            # No sample so far can start the clock, and none that comes is earlier: what is older may be forgotten.
-            self._after = max(self._after, known - 2 * float(tolerance(np.array([known]), self._period)[0]))
-        return False
+        low, high = max(self._after, self._searched), self._newest
+        if self._known < math.inf:  # four tolerances before it are more than one of any time that is earlier
+            high = self._known - 4 * float(tolerance(np.array([self._known]), self._period)[0])
+        high = min(high, *(column.ahead(low, CANDIDATES) for column in sources))
+        if high <= low:
+            return False
+        at = np.unique(np.concatenate([column.good_times(low, high) for column in sources]))
+        there = np.logical_and.reduce([column.there(at) for column in self._required] or [np.ones(len(at), np.bool_)])
+        self._starts, self._searched = at[there], high
+        return True
 
     def _note_gap(self, until: float) -> None:
         assert self._cut is not None
         (at, column), self._cut = self._cut, None
-        self._counts = replace(self._counts, gaps=(*self._counts.gaps, Gap(at=at, seconds=until - at, signal=column.name)))
+        self._counts = self._counts.with_gap(Gap(at=at, seconds=until - at, signal=column.name))
         self._missing[column.name] += max(1, round((until - at) / self._period) - (not column.action))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Moments:
+    """Moments and what the columns have there.
+
+    Attributes:
+        at: In seconds, (M,).
+        found: By signal, values (M, D) and flags (M, P) as `Column.ticks` gives them.
+    """
+
+    at: Times = field(default_factory=lambda: np.zeros(0))
+    found: Mapping[str, tuple[Values, Flags]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def part(self, first: int, count: int) -> _Moments:
+        """`count` of them at most, from the first on."""
+        own = slice(first, first + count)
+        return _Moments(at=self.at[own], found={name: (values[own], there[own]) for name, (values, there) in self.found.items()})
+
+    def following(self, at: Times) -> _Moments:
+        """Those that are the first ones of `at`; none where the times are others."""
+        first = int(np.searchsorted(self.at, at[0])) if len(at) else 0
+        own = self.part(first, len(at))
+        return own if np.array_equal(own.at, at[: len(own)]) else _Moments()

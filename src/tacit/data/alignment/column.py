@@ -5,6 +5,7 @@ Dimensions: M moments or steps, D elements of the flattened signal (2 for a came
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -46,6 +47,11 @@ class Column:
         return self.mapped.signal.name
 
     @property
+    def width(self) -> int:
+        """Number of values at a moment, D."""
+        return 2 if self.mapped.camera else self.mapped.signal.size
+
+    @property
     def notes(self) -> SignalNotes:
         """What became of the samples of all channels so far."""
         return sum((track.notes for track in self._tracks), SignalNotes())
@@ -75,9 +81,18 @@ class Column:
         for track in self._tracks:
             track.forget(before)
 
-    def good_times(self, after: float) -> Times:
-        """Times of the good samples after `after`, of all channels, in no order."""
-        return np.concatenate([t.samples.time[t.samples.good & (t.samples.time > after)] for t in self._tracks])
+    def ahead(self, after: float, count: int) -> float:
+        """Time of the `count`-th sample after `after`, of the channel where it comes first; infinite where none has so many."""
+        later = (track.samples.time[np.searchsorted(track.samples.time, after, side="right") :] for track in self._tracks)
+        return min((float(time[count - 1]) for time in later if len(time) >= count), default=math.inf)
+
+    def good_times(self, after: float, until: float) -> Times:
+        """Times of the good samples after `after` and up to `until`, of all channels, in no order."""
+        times = []
+        for samples in (track.samples for track in self._tracks):
+            own = slice(*np.searchsorted(samples.time, [after, until], side="right"))
+            times.append(samples.time[own][samples.good[own]])
+        return np.concatenate(times)
 
     def there(self, at: Times) -> Flags:
         """Whether each moment has a value (a command in force, for an action), (M,)."""

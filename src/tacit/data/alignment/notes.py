@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+
+KEPT = 100  # gaps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,8 @@ class AlignmentNotes:
 
     Attributes:
         signals: By name, in storage order, without masks.
-        gaps: In the order of time.
+        gaps: The first ones, in the order of time: a long take may have more than fit into memory.
+        cuts: Number of all gaps.
         episodes: Number of episodes that came out.
         steps: Number of actions in them.
         too_short: Number of stretches with fewer steps than an episode must have, which were left out.
@@ -78,10 +81,15 @@ class AlignmentNotes:
 
     signals: Mapping[str, SignalNotes] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
+    cuts: int = 0
     episodes: int = 0
     steps: int = 0
     too_short: int = 0
     steps_left_out: int = 0
+
+    def with_gap(self, gap: Gap) -> AlignmentNotes:
+        """These notes, and one more gap."""
+        return replace(self, gaps=self.gaps if self.cuts >= KEPT else (*self.gaps, gap), cuts=self.cuts + 1)
 
     def words(self) -> tuple[str, ...]:
         """What a person should know, one thing a line; empty when all went in as it was."""
@@ -97,8 +105,8 @@ class AlignmentNotes:
                 lines.append(f"{name}: no value for {notes.missing:,} of the moments or steps")
         for gap in self.gaps[:_SHOWN]:
             lines.append(f"cut after {gap.at:.3f} s: {gap.signal} is missing; {gap.seconds:.3f} s until the next moment")
-        if len(self.gaps) > _SHOWN:
-            lines.append(f"and {len(self.gaps) - _SHOWN:,} more cuts")
+        if self.cuts > _SHOWN:
+            lines.append(f"and {self.cuts - _SHOWN:,} more cuts")
         if self.too_short:
             lines.append(f"{_plural(self.too_short, 'stretch')} with fewer than min_steps left out, {_plural(self.steps_left_out, 'step')}")
         return tuple(lines)

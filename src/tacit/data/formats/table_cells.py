@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from tacit.data.formats.table_options import TableOptions
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_NANS = ("nan", "null", "none", "na", "n/a", "#n/a", "#nan", "<na>")
+_ENDS = np.isin(np.arange(256), list(b"0123456789.,"))  # which bytes a number may end with
+_POINTS = np.frombuffer(bytes.maketrans(b",.", b".x"), np.uint8)
+_INFINITIES = {sign + word: float(sign + word) for sign in ("", "+", "-") for word in ("inf", "infinity")}
+_NANS = ("nan", "+nan", "-nan", "null", "none", "na", "n/a", "#n/a", "#nan", "<na>")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,15 +71,47 @@ def numbers(cells: pa.Array, options: TableOptions, decimal: str) -> Numbers:
             cells = pc.cast(cells, pa.uint8())
         values = pc.cast(cells, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         return Numbers(values=values, present=present, wrong=np.zeros(len(values), np.bool_))
-    if decimal == "." and (quick := _all_numbers(cells)) is not None:
-        return quick
+    if cells.null_count:
+        cells = pc.fill_null(cells, "")
+    offsets, data = _bytes(cells)
+    present = np.diff(offsets) > 0
+    likely = present.copy()  # to be nothing but a number, and then there is no need to look closer
+    likely[present] = _ENDS[data[offsets[1:][present] - 1]]
+    digits = cells if decimal == "." else _with_points(cells)
+    values = np.full(len(cells), np.nan)
+    try:
+        values[likely] = pc.cast(digits if likely.all() else digits.filter(pa.array(likely)), pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        likely[:] = False
+    wrong = np.zeros(len(cells), np.bool_)
+    if (rest := present & ~likely).any():
+        spelled = _spelled(cells.filter(pa.array(rest)), options, decimal)
+        values[rest], present[rest], wrong[rest] = spelled.values, spelled.present, spelled.wrong
+    return Numbers(values=values, present=present, wrong=wrong)
+
+
+def _with_points(cells: pa.Array) -> pa.Array:
+    """Text with a point for each comma, and for each point a letter that is in no number: 1.234 may be a thousand or one."""
+    offsets, data = _bytes(cells)
+    return pa.StringArray.from_buffers(len(cells), pa.py_buffer(offsets), pa.py_buffer(_POINTS[data]))
+
+
+def _bytes(cells: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Where each text begins and the last one ends, (N + 1,), and the bytes of all."""
+    _, places, data = cells.buffers()
+    offsets = np.frombuffer(places, np.int32)[cells.offset : cells.offset + len(cells) + 1]
+    return offsets, np.frombuffer(data or b"", np.uint8)
+
+
+def _spelled(cells: pa.Array, options: TableOptions, decimal: str) -> Numbers:
+    """Cells of any kind as numbers: with blanks around them, words, and what is neither."""
     text = texts(cells)
     present = numpy_bool(pc.not_equal(text, ""))
     digits = text if decimal == "." else pc.replace_substring(text, ",", ".")
     is_number = pc.match_substring_regex(digits, _NUMBER)
     if decimal == ",":  # 1.234 may be a thousand or one
         is_number = pc.and_(is_number, pc.invert(pc.match_substring(text, ".")))
-    known = {"inf": math.inf, "+inf": math.inf, "-inf": -math.inf} | dict.fromkeys((*_NANS, *options.nulls), math.nan)
+    known = _INFINITIES | dict.fromkeys((*_NANS, *options.nulls), math.nan)
     words = {word.strip().lower(): number for word, number in (known | dict(options.booleans)).items()}
     place = pc.fill_null(pc.index_in(pc.utf8_lower(text), value_set=pa.array(list(words), pa.string())), -1).to_numpy()
     values = np.append(np.array(list(words.values())), np.nan)[place]
@@ -85,17 +120,9 @@ def numbers(cells: pa.Array, options: TableOptions, decimal: str) -> Numbers:
     return Numbers(values=values, present=present, wrong=present & ~numeric & (place < 0))
 
 
-def _all_numbers(cells: pa.Array) -> Numbers | None:
-    """The common case, in one pass: nothing but numbers and empty cells; None when there is anything else."""
-    filled = pc.if_else(pc.equal(cells, ""), pa.scalar(None, pa.string()), cells)
-    try:
-        values = pc.cast(filled, pa.float64()).to_numpy(zero_copy_only=False)
-    except pa.ArrowInvalid:
-        return None
-    return Numbers(values=values, present=numpy_bool(pc.is_valid(filled)), wrong=np.zeros(len(values), np.bool_))
-
-
 def good(flags: pa.Array, options: TableOptions) -> NDArray[np.bool_]:
     """Which quality flags say good, bool (N,)."""
+    coded = plain(flags).dictionary_encode(null_encoding="encode")  # there are few different ones
     known = pa.array([word.strip().lower() for word in options.good], pa.string())
-    return numpy_bool(pc.is_in(pc.utf8_lower(texts(flags)), value_set=known))
+    is_good = pc.is_in(pc.utf8_lower(texts(coded.dictionary)), value_set=known)
+    return numpy_bool(is_good.take(coded.indices))
