@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
-KEPT = 100  # gaps
+KEPT = 100  # gaps that are remembered, each with its place
 
 
 @dataclass(frozen=True, kw_only=True)

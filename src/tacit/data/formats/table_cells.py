@@ -99,7 +99,7 @@ def _with_points(cells: pa.Array) -> pa.Array:
 def _bytes(cells: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     """Where each text begins and the last one ends, (N + 1,), and the bytes of all."""
     _, places, data = cells.buffers()
-    offsets = np.frombuffer(places, np.int32)[cells.offset : cells.offset + len(cells) + 1]
+    offsets = np.frombuffer(places or b"", np.int32)[cells.offset : cells.offset + len(cells) + 1]
     return offsets, np.frombuffer(data or b"", np.uint8)
 
 
