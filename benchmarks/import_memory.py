@@ -108,7 +108,7 @@ def ran(words: list[str], kill_when: Callable[[], bool]) -> Ran:
         if kill_when():
             process.send_signal(signal.SIGKILL)
         time.sleep(0.2)
-    return Ran(code=process.wait(), seconds=time.perf_counter() - began, peak_mb=peak / 1024, anonymous_mb=anonymous / 1024)
+    return Ran(code=process.wait(), seconds=time.perf_counter() - began, peak_mb=peak * 1.024e-3, anonymous_mb=anonymous * 1.024e-3)
 
 
 def nbytes(folder: Path) -> int:

@@ -147,7 +147,7 @@ def measured(case: Case, options: Options) -> dict[str, object]:
     rows = int(case.share * options.rows)
     with tempfile.TemporaryDirectory() as scratch:
         path, mapping = case.write(Path(scratch), rows)
-        rounds, floors, made = [], [], 0
+        rounds, floors = [], []
         for number in range(options.rounds):
             out = Path(scratch) / f"store{number}"
             rounds.append(took(lambda out=out: run(prepare(path, mapping), out)))  # type: ignore[misc]
@@ -175,7 +175,8 @@ def main(options: Options) -> None:
         "cases": found,
     }
     if options.before is not None:
-        numbers["before"] = json.loads(options.before.read_text())["cases"]
+        earlier = json.loads(options.before.read_text())
+        numbers["before"] = {name: earlier[name] for name in ("load", "cases")}
     Console().print(numbers)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(options.json, json.dumps(numbers, indent=2) + "\n")

@@ -186,8 +186,8 @@ def frame_damage(path: Path, end: int, batches: int, fields: Any) -> str | None:
 def seal(file: BinaryIO, end: int, fields: Any) -> bool:
     """Add the footer that plain Arrow readers need.
 
-    The footer follows from what is already in the file, so the batches are replayed into a sink that keeps nothing but what comes
-    after them. A crash in the middle leaves an unsealed shard that can be sealed again.
+    The footer follows from what is already in the file, so the batches are replayed, one in memory at a time, into a sink that keeps
+    nothing but what comes after them. A crash in the middle leaves an unsealed shard that can be sealed again.
 
     Args:
         file: The shard, open unbuffered for reading and writing.
@@ -199,8 +199,8 @@ def seal(file: BinaryIO, end: int, fields: Any) -> bool:
     """
     sink = _Tail(end)
     try:
-        with pa.memory_map(file.name) as mapped:
-            batches = pa.ipc.open_stream(mapped.read_buffer(end).slice(len(MAGIC) + 2))
+        with pa.PythonFile(_Messages(file, len(MAGIC) + 2, end), mode="r") as messages:
+            batches = pa.ipc.open_stream(messages)
             if not batches.schema.equals(fields, check_metadata=True):
                 return False
             with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), fields) as writer:
@@ -223,6 +223,26 @@ def write_all(file: BinaryIO, data: Any) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]
+
+
+class _Messages:
+    """The bytes of a file from `start` to `end`, to be read once; the file stays open."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO, start: int, end: int) -> None:
+        self.file = file
+        self.position = start
+        self.end = end
+
+    def read(self, count: int) -> bytes:
+        self.file.seek(self.position)
+        data = self.file.read(min(count, self.end - self.position))
+        self.position += len(data)
+        return data
+
+    def close(self) -> None:
+        """Nothing to release."""
 
 
 class _Tail:
