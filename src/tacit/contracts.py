@@ -62,6 +62,18 @@ class Limit(Protocol):
     def hard(self) -> bool:
         """True when a plan that breaks it is infeasible; False when it only adds to the cost."""
 
+    @property
+    def unit(self) -> str:
+        """Of the margin."""
+
+    @property
+    def confidence(self) -> float | None:
+        """Of the interval that the margin already allows for; None when it allows for nothing."""
+
+    @property
+    def priority(self) -> float:
+        """How much a shortfall of a soft limit counts beside that of another one."""
+
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
         """Predicted latents (B, K, H, D) and actions (B, K, H, A) -> margin (B, K)."""
 

@@ -48,6 +48,9 @@ class Ceiling:
 
     bound: float = 0.3
     hard: bool = True
+    unit: str = "m"
+    confidence: float | None = None
+    priority: float = 1.0
     name: str = "ceiling"
 
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:

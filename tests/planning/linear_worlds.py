@@ -72,6 +72,9 @@ class Below:
 
     bound: float
     hard: bool = True
+    unit: str = "m"
+    confidence: float | None = None
+    priority: float = 1.0
     name: str = "ceiling"
 
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:

@@ -112,6 +112,9 @@ class OnlyAtFirst:
     """A limit that holds when it is first asked, and never again."""
 
     hard: bool = True
+    unit: str = "m"
+    confidence: float | None = None
+    priority: float = 1.0
     name: str = "patience"
     asked: int = 0
 

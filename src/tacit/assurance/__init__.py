@@ -1,13 +1,24 @@
 """Assurance: what a person can rely on later, and how it is checked."""
 
 from tacit.assurance.chain import Checked, Damage, Finding, Head, LedgerError, check
+from tacit.assurance.conformal import (
+    AdaptiveLevel,
+    CalibrationError,
+    Interval,
+    Watch,
+    conformal_quantile,
+    least_episodes,
+    settle,
+)
 from tacit.assurance.entries import Began, Closed, Entry, Gap, Made, Opened, Reading
 from tacit.assurance.ledger import Actor, Ledger, Recorded
 from tacit.assurance.session import Session
 
 __all__ = [
+    "AdaptiveLevel",
     "Actor",
     "Began",
+    "CalibrationError",
     "Checked",
     "Closed",
     "Damage",
@@ -16,11 +27,16 @@ __all__ = [
     "Gap",
     "Head",
     "Ledger",
+    "Interval",
     "LedgerError",
     "Made",
     "Opened",
     "Reading",
     "Recorded",
     "Session",
+    "Watch",
     "check",
+    "conformal_quantile",
+    "least_episodes",
+    "settle",
 ]

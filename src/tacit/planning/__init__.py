@@ -4,7 +4,7 @@ from tacit.planning.action_limits import action_limits, element_names
 from tacit.planning.cem import CEM, CEMConfig
 from tacit.planning.controller import Controller
 from tacit.planning.costs import ActionEffort, FirstArrival, LatentDistance, TemporalDistance, TerminalLatentDistance, WeightedSum
-from tacit.planning.decision import Decision, DecisionBatch, Evidence, Verdict
+from tacit.planning.decision import Decision, DecisionBatch, Evidence, LimitMargin, Verdict
 from tacit.planning.gradient import GradientConfig, GradientPlanner
 from tacit.planning.history import one_step_error
 from tacit.planning.icem import ICEM, ICEMConfig
@@ -15,7 +15,8 @@ from tacit.planning.planners import planner_for
 from tacit.planning.proposals import ImaginedPolicy, Retrieval
 from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
 from tacit.planning.task import Fallback, Goal, PlanSettings, Task
-from tacit.planning.task_limits import ActionLimit, LinearLimit, TaskError
+from tacit.planning.state_limits import StateLimit, margin_of, selected
+from tacit.planning.task_limits import ActionLimit, LinearLimit, RegionLimit, SignalLimit, TaskError
 
 __all__ = [
     "CEM",
@@ -38,6 +39,7 @@ __all__ = [
     "ICEMConfig",
     "ImaginedPolicy",
     "LatentDistance",
+    "LimitMargin",
     "LinearLimit",
     "MPPIConfig",
     "NormLimit",
@@ -45,7 +47,10 @@ __all__ = [
     "PlanSettings",
     "ProposeVerify",
     "ProposeVerifyConfig",
+    "RegionLimit",
     "Retrieval",
+    "SignalLimit",
+    "StateLimit",
     "Task",
     "TaskError",
     "TemporalDistance",
@@ -54,6 +59,8 @@ __all__ = [
     "WeightedSum",
     "action_limits",
     "element_names",
+    "margin_of",
     "one_step_error",
     "planner_for",
+    "selected",
 ]

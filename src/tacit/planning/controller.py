@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tacit.contracts import Cost, Limit, Plan, Planner, Problem, Proposal, WorldModel
 from tacit.planning.action_limits import action_limits
-from tacit.planning.decision import Decision, DecisionBatch, Evidence, Verdict
+from tacit.planning.decision import Decision, DecisionBatch, Evidence, LimitMargin, Verdict
 from tacit.planning.history import LatentHistory
 from tacit.planning.search import Noise
 from tacit.planning.task import Fallback, Task
@@ -194,6 +194,7 @@ class Controller:
                 for cost, error in zip(costs, errors, strict=True)
             ),
             latents=history.latents,
+            limits=() if made is None else tuple(self._margins(margins) for margins in made.margins.tolist()),
         )
 
     def _begin(self, latent: Tensor, applied: ArrayLike | None) -> None:
@@ -280,7 +281,7 @@ class Controller:
         problems: list[str | None] = []
         facts = (observed, is_told, plan.cost.isfinite() & step.isfinite().all(-1), plan.feasible, plan.margins)
         for seen, told, scored, feasible, margins in zip(*(fact.tolist() for fact in facts), strict=True):
-            broken = [limit.name for limit, margin in zip(self._limits, margins, strict=True) if limit.hard and not margin >= 0]
+            broken = [str(limit) for limit in self._margins(margins) if limit.hard and not limit.is_feasible]
             if not seen:
                 problems.append("the observation is not finite")
             elif not told:
@@ -288,10 +289,17 @@ class Controller:
             elif not scored:
                 problems.append("no plan has a finite prediction")
             elif not feasible:
-                problems.append(f"every plan breaks a hard limit (the best one: {', '.join(broken) or 'unnamed'})")
+                problems.append(f"every plan breaks a hard limit (the best one: {'; '.join(broken) or 'unnamed'})")
             else:
                 problems.append(None)
         return problems
+
+    def _margins(self, margins: Sequence[float]) -> tuple[LimitMargin, ...]:
+        """Margins (C,) of one machine's plan, with what they are of."""
+        return tuple(
+            LimitMargin(name=limit.name, margin=margin, unit=limit.unit, confidence=limit.confidence, hard=limit.hard)
+            for limit, margin in zip(self._limits, margins, strict=True)
+        )
 
     def _fallback(self) -> Tensor:
         return self._previous if self._task.fallback is Fallback.HOLD else torch.zeros_like(self._previous)

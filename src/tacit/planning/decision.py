@@ -47,6 +47,36 @@ class Evidence:
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
+class LimitMargin:
+    """What a plan is worth before one limit.
+
+    Attributes:
+        name: What a person calls the limit.
+        margin: How far inside it the plan stays, what is allowed for errors already taken off; below 0 it breaks it.
+        unit: Of the margin.
+        confidence: Share of the episodes for which what was taken off is enough; None when nothing was.
+        hard: Whether a plan that breaks it is never applied.
+    """
+
+    name: str
+    margin: float
+    unit: str
+    confidence: float | None
+    hard: bool
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether the plan keeps it."""
+        return self.margin >= 0
+
+    def __str__(self) -> str:
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        sure = "" if self.confidence is None else f" at confidence {self.confidence:g}"
+        return f"{self.name}, margin {self.margin:.3g}{unit}{sure}"
+
+
+@final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Decision:
     """What one machine does now.
@@ -59,6 +89,7 @@ class Decision:
         plan: The plan that was made in this step, with B = 1; None when none was made.
         evidence: What the decision rests on.
         latents: Latest latents, (1, h, D), oldest first: what was known of the world.
+        limits: What the plan that was made in this step is worth before each limit; empty when none was made.
     """
 
     action: NDArray[np.float32]
@@ -67,6 +98,7 @@ class Decision:
     plan: Plan | None
     evidence: Evidence
     latents: Tensor
+    limits: tuple[LimitMargin, ...] = ()
 
 
 @final
@@ -81,6 +113,7 @@ class DecisionBatch:
         plan: The plan that was made in this step; None when none was made.
         evidence: One per machine.
         latents: Latest latents, (B, h, D), oldest first.
+        limits: Per machine, what the plan that was made in this step is worth before each limit; empty when none was made.
     """
 
     actions: NDArray[np.float32]
@@ -89,6 +122,7 @@ class DecisionBatch:
     plan: Plan | None
     evidence: tuple[Evidence, ...]
     latents: Tensor
+    limits: tuple[tuple[LimitMargin, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -101,6 +135,7 @@ class DecisionBatch:
             plan=None if self.plan is None else _plan_of(self.plan, machine),
             evidence=self.evidence[machine],
             latents=self.latents[machine][None],
+            limits=self.limits[machine] if self.limits else (),
         )
 
 

@@ -151,7 +151,7 @@ def judged(model: WorldModel, problem: Problem, actions: Tensor, soft_weight: fl
         if limit.hard:
             violation = violation + shortfall
         else:
-            cost = cost + soft_weight * shortfall
+            cost = cost + soft_weight * limit.priority * shortfall
         margins.append(margin)
     # A NaN margin makes `violation` or `cost` NaN; a violation of +inf stays what it is, the worst there is.
     finite = cost.isfinite() & trajectory.abs().amax((-2, -1)).isfinite() & ~violation.isnan()

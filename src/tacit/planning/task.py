@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from numbers import Integral
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tacit.located import Source, read_toml, text_of
-from tacit.planning.task_limits import ActionLimit, LinearLimit, TaskError, number
+from tacit.planning.task_limits import ActionLimit, LinearLimit, RegionLimit, SignalLimit, TaskError, number
 from tacit.signals import Role, Schema, Signal
 
 PLANNERS = ("cem", "icem", "mppi", "gradient", "propose-verify")
@@ -118,6 +118,8 @@ class Task:
         goal: What to reach; None when each episode brings its own (`Controller.reset`).
         limits: Limits by action signal; a signal that is not named keeps its own range.
         linear: Limits on weighted sums of actions.
+        signals: Limits on what is predicted, by channel of the run's readouts.
+        regions: Regions that the predicted state stays out of.
         plan: How to plan.
         fallback: What to do when there is no plan to trust.
         source: Where the entries stand when the task came from a file.
@@ -129,15 +131,18 @@ class Task:
     goal: Goal | None = None
     limits: Mapping[str, ActionLimit] = field(default_factory=dict)
     linear: tuple[LinearLimit, ...] = ()
+    signals: Mapping[str, SignalLimit] = field(default_factory=dict)
+    regions: tuple[RegionLimit, ...] = ()
     plan: PlanSettings = field(default_factory=PlanSettings)
     fallback: Fallback = Fallback.HOLD
     source: Source | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        names = [limit.name for limit in self.linear]
-        for place, name in enumerate(names, 1):
-            if name in names[: place - 1]:
-                raise TaskError(f"{name!r} is the name of another combination, too", "limits", "linear", str(place), "name")
+        for kind, what, limits in (("linear", "combination", self.linear), ("region", "region", self.regions)):
+            names = [limit.name for limit in limits]
+            for place, name in enumerate(names, 1):
+                if name in names[: place - 1]:
+                    raise TaskError(f"{name!r} is the name of another {what}, too", "limits", kind, str(place), "name")
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Task:
@@ -288,13 +293,18 @@ def _value(of: type[Value], table: dict[str, Any], *key: str) -> Value:
 def _read_task(tables: dict[str, Any], base_dir: Path, source: Source) -> Task:
     _table(tables, known=("goal", "limits", "plan", "fallback"))
     goal = _table(tables, "goal", later=("signals", "minimise"))
-    _table(tables, "limits", known=("action", "linear"), later=("signal",))
+    _table(tables, "limits", known=("action", "linear", "signal", "region"))
     limits = {}
     for name in _table(tables, "limits", "action"):
         key = ("limits", "action", name)
         table = _table(tables, *key, known=[f.name for f in fields(ActionLimit)])
         limits[name] = _value(ActionLimit, table, *key)
-    linear = _read_linear(tables)
+    linear = _read_list(LinearLimit, tables, "linear")
+    regions = _read_list(RegionLimit, tables, "region")
+    signals = {}
+    for name in _table(tables, "limits", "signal"):
+        key = ("limits", "signal", name)
+        signals[name] = _value(SignalLimit, _table(tables, *key, known=[f.name for f in fields(SignalLimit)]), *key)
     plan = _value(PlanSettings, _table(tables, "plan", known=[f.name for f in fields(PlanSettings)]), "plan")
     kind = _table(tables, "fallback", known=("kind",)).get("kind", Fallback.HOLD)
     if kind not in list(Fallback):
@@ -302,23 +312,34 @@ def _read_task(tables: dict[str, Any], base_dir: Path, source: Source) -> Task:
     if not goal:
         raise TaskError('is missing: write a table [goal] with, for a camera signal "image", image = "goal.png"', "goal")
     images = {name: _read_image(path, base_dir, "goal", name) for name, path in goal.items()}
-    return Task(goal=Goal(observations=images), limits=limits, linear=linear, plan=plan, fallback=Fallback(kind), source=source)
+    return Task(
+        goal=Goal(observations=images),
+        limits=limits,
+        linear=linear,
+        signals=signals,
+        regions=regions,
+        plan=plan,
+        fallback=Fallback(kind),
+        source=source,
+    )
 
 
-def _read_linear(tables: dict[str, Any]) -> tuple[LinearLimit, ...]:
-    key, needed = ("limits", "linear"), ("name", "weights", "at_most")
-    entries = tables.get("limits", {}).get("linear", [])
+def _read_list(of: type[Value], tables: dict[str, Any], kind: str) -> tuple[Value, ...]:
+    """The tables of `[[limits.kind]]`, each as a value of a dataclass."""
+    key, entries = ("limits", kind), tables.get("limits", {}).get(kind, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise TaskError("must be a list of tables: write [[limits.linear]] above each", *key)
+        raise TaskError(f"must be a list of tables: write [[limits.{kind}]] above each", *key)
+    known = fields(of)  # type: ignore[arg-type]
+    needed = [f.name for f in known if f.default is MISSING and f.default_factory is MISSING]
     found = []
     for place, entry in enumerate(entries, 1):
         at = (*key, str(place))
         for name in entry:
-            if name not in (*needed, "unit"):
-                raise TaskError(f"unknown key; use one of: {', '.join((*needed, 'unit'))}", *at, name)
+            if name not in (names := [f.name for f in known]):
+                raise TaskError(f"unknown key; use one of: {', '.join(names)}", *at, name)
         if missing := [name for name in needed if name not in entry]:
             raise TaskError(f"lacks {' and '.join(missing)}", *at)
-        found.append(_value(LinearLimit, entry, *at))
+        found.append(_value(of, entry, *at))
     return tuple(found)
 
 

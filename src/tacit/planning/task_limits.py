@@ -85,6 +85,106 @@ class LinearLimit:
         object.__setattr__(self, "at_most", number(self.at_most, "at_most"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class SignalLimit:
+    """A limit on what a readout of the predicted state shows, in its unit.
+
+    Attributes:
+        low: Smallest value, or None.
+        high: Largest value, or None.
+        confidence: Share of the episodes that are to keep it throughout; above 0 and below 1. None takes nothing off for the model's errors.
+        hard: True when a plan that breaks it is never applied; False when it only costs.
+        priority: What a shortfall costs beside that of other soft limits.
+        unit: The unit that all of this is written in; a readout of another unit is refused. None for the readout's own.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    confidence: float | None = None
+    hard: bool = True
+    priority: float = 1.0
+    unit: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, number(value, name))
+        if self.low is None and self.high is None:
+            raise TaskError("limits nothing: give low, high or both")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise TaskError(f"low {self.low} is not below high {self.high}", "low")
+        _check_assurance(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionLimit:
+    """A no-go region over two channels of readouts: a rectangle from `low` to `high`, or a circle.
+
+    Attributes:
+        name: What a person calls it; unique in a task.
+        channels: The two channels.
+        low: Lower corner of a rectangle.
+        high: Upper corner of a rectangle.
+        centre: Centre of a circle.
+        radius: Radius of a circle.
+        confidence: As of `SignalLimit`.
+        hard: Likewise.
+        priority: Likewise.
+        unit: Likewise.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+    centre: tuple[float, ...] | None = None
+    radius: float | None = None
+    confidence: float | None = None
+    hard: bool = True
+    priority: float = 1.0
+    unit: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise TaskError(f"must be words, not {self.name!r}", "name")
+        is_list = isinstance(self.channels, Sequence) and not isinstance(self.channels, str)
+        if not is_list or len(self.channels) != 2 or len(set(self.channels)) != 2 or not all(isinstance(c, str) for c in self.channels):
+            raise TaskError(f"must be a list of two different channels, not {self.channels!r}", "channels")
+        object.__setattr__(self, "channels", tuple(self.channels))
+        for name in ("low", "high", "centre"):
+            if (value := getattr(self, name)) is not None:
+                point = elements(value, name)
+                if isinstance(point, float) or len(point) != 2:
+                    raise TaskError(f"must be a list of two numbers, one per channel, not {value!r}", name)
+                object.__setattr__(self, name, tuple(point))
+        rectangle, circle = (self.low, self.high), (self.centre, self.radius)
+        if not ((None not in rectangle and circle == (None, None)) or (None not in circle and rectangle == (None, None))):
+            raise TaskError("must be a rectangle, with low and high, or a circle, with centre and radius")
+        if self.low is not None and self.high is not None and not all(a < b for a, b in zip(self.low, self.high, strict=True)):
+            raise TaskError(f"low {list(self.low)} is not below high {list(self.high)} in both channels", "low")
+        if self.radius is not None:
+            object.__setattr__(self, "radius", number(self.radius, "radius"))
+            if self.radius <= 0:
+                raise TaskError("must be positive", "radius")
+        _check_assurance(self)
+
+
+def _check_assurance(limit: SignalLimit | RegionLimit) -> None:
+    if limit.confidence is not None:
+        object.__setattr__(limit, "confidence", number(limit.confidence, "confidence"))
+        if not 0 < limit.confidence < 1:
+            raise TaskError(f"must be above 0 and below 1, such as 0.99, not {limit.confidence}", "confidence")
+    if not isinstance(limit.hard, bool):
+        raise TaskError(f"must be true or false, not {limit.hard!r}", "hard")
+    object.__setattr__(limit, "priority", number(limit.priority, "priority"))
+    if limit.priority <= 0:
+        raise TaskError("must be positive", "priority")
+    if limit.hard and limit.priority != 1.0:
+        raise TaskError("is of soft limits: a hard limit is never weighed against another one", "priority")
+    if limit.unit is not None and (not isinstance(limit.unit, str) or not limit.unit):
+        raise TaskError(f"must be words, not {limit.unit!r}", "unit")
+
+
 def number(value: object, *key: str) -> float:
     """A finite number, as a float.
 

@@ -1,0 +1,142 @@
+"""Limits on what sensors will show: on readouts of predicted latents, each step tightened by what the model may be wrong there.
+
+Dimensions: B batch, K candidates, H horizon, A action, D latent, N channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, final
+
+import torch
+from torch import Tensor
+
+from tacit.planning.task_limits import RegionLimit, SignalLimit, TaskError
+
+Margin = Callable[[Tensor], Tensor]
+"""Channels (..., N) in physical units -> how far inside the limit they are, (...), in the limit's unit; below 0 it is broken."""
+
+
+class Channels(Protocol):
+    """A readout, as a limit sees it."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What tasks call its channels."""
+
+    @property
+    def unit(self) -> str:
+        """Of every channel."""
+
+    def __call__(self, latent: Tensor) -> Tensor:
+        """Latents (..., D) -> channels (..., N)."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StateLimit:
+    """A limit on readouts of predicted latents; satisfies `tacit.contracts.Limit`.
+
+    Attributes:
+        name: What a person calls it.
+        read: Latents (..., D) -> the channels that the limit is on, (..., N).
+        inside: Margin of these channels.
+        tightening: What is taken off the margin at each step of the horizon, (H,), in `unit`, at least 0.
+        unit: Of the margin.
+        hard: True when a plan that breaks it is infeasible.
+        priority: How much a shortfall counts, when it is soft.
+        confidence: Of the tightening; None when nothing is taken off.
+    """
+
+    name: str
+    read: Callable[[Tensor], Tensor]
+    inside: Margin
+    tightening: Tensor
+    unit: str = "1"
+    hard: bool = True
+    priority: float = 1.0
+    confidence: float | None = None
+
+    def predicted(self, trajectory: Tensor) -> Tensor:
+        """Predicted latents (..., H, D) -> margins of every step, (..., H), with nothing taken off."""
+        return self.inside(self.read(trajectory))
+
+    def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        margins = self.predicted(trajectory) - self.tightening.to(trajectory.device)
+        return margins.amin(-1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Selection:
+    """Some channels of some readouts, side by side.
+
+    Attributes:
+        readouts: Each is evaluated once.
+        columns: Of their channels, laid side by side, those that are wanted, in order.
+        unit: Of all of them.
+    """
+
+    readouts: tuple[Channels, ...]
+    columns: tuple[int, ...]
+    unit: str
+
+    def __call__(self, latent: Tensor) -> Tensor:
+        """Latents (..., D) -> channels (..., N)."""
+        return torch.cat([readout(latent) for readout in self.readouts], -1)[..., self.columns]
+
+
+def selected(readouts: Mapping[str, Channels], channels: Sequence[str], *key: str) -> Selection:
+    """Find channels by the names that tasks call them.
+
+    Args:
+        readouts: By name.
+        channels: Which.
+        key: Entry of the task that names them.
+
+    Raises:
+        TaskError: There is no such channel, or they are of different units.
+    """
+    names = [name for readout in readouts.values() for name in readout.names]
+    for channel in channels:
+        if channel not in names:
+            known = f"the readouts of this run are: {', '.join(names)}" if names else "this run has no readouts: fit some first"
+            raise TaskError(f"there is no readout {channel!r}; {known}", *key)
+    used = tuple(readout for readout in readouts.values() if set(readout.names) & set(channels))
+    units = sorted({readout.unit for readout in used})
+    if len(units) != 1:
+        raise TaskError(f"the channels are of different units, {' and '.join(units)}: no distance is defined between them", *key)
+    offered = [name for readout in used for name in readout.names]
+    return Selection(readouts=used, columns=tuple(offered.index(channel) for channel in channels), unit=units[0])
+
+
+def margin_of(limit: SignalLimit | RegionLimit) -> Margin:
+    """How far inside a limit channels are."""
+    return _signal_margin(limit) if isinstance(limit, SignalLimit) else _region_margin(limit)
+
+
+def _signal_margin(limit: SignalLimit) -> Margin:
+    def inside(channels: Tensor) -> Tensor:
+        value, far = channels[..., 0], torch.full_like(channels[..., 0], torch.inf)
+        above = far if limit.low is None else value - limit.low
+        below = far if limit.high is None else limit.high - value
+        return torch.minimum(above, below)
+
+    return inside
+
+
+def _region_margin(limit: RegionLimit) -> Margin:
+    """Distance to the region, and below 0 the depth inside it."""
+    if limit.centre is not None and limit.radius is not None:
+        centre, radius = limit.centre, limit.radius
+        return lambda channels: torch.linalg.vector_norm(channels - channels.new_tensor(centre), dim=-1) - radius
+    assert limit.low is not None
+    assert limit.high is not None
+    low, high = limit.low, limit.high
+
+    def outside(channels: Tensor) -> Tensor:
+        beyond = torch.maximum(channels.new_tensor(low) - channels, channels - channels.new_tensor(high))
+        return torch.linalg.vector_norm(beyond.clamp(min=0), dim=-1) + beyond.amax(-1).clamp(max=0)
+
+    return outside

@@ -1,0 +1,185 @@
+"""Readouts fitted on the logs: from frozen latents to what sensors showed, and how far wrong they are when the model looks ahead.
+
+Dimensions: F frames, N channels, D latent, H horizon.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cattrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from tacit.atomic import atomic_write
+from tacit.contracts import WorldModel
+from tacit.data import EpisodeStore
+from tacit.models.readout import Kind, Readout, ReadoutConfig
+from tacit.signals import Role
+from tacit.training.checkpoint import CheckpointError, load_strictly, load_tensors, save_tensors, under, with_prefix
+from tacit.training.folder import RunError
+from tacit.training.heads import HeadTraining, Progress, optimized
+from tacit.training.latents import LatentLog
+from tacit.training.seed import generator
+
+READOUTS, READOUT_WEIGHTS = "readouts.json", "readouts.safetensors"
+VERSION = 1
+FITTING = HeadTraining(steps=4000)
+
+Sensor = Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]
+"""Computes channels (T, N) from observations (T, *shape) by signal name: a column of the log, or a measure taken in an image."""
+
+
+class ReadoutError(ValueError):
+    """What a readout should be fitted on does not fit the logs."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FittedReadout:
+    """A readout with what is known of its errors.
+
+    Attributes:
+        readout: From latents to channels.
+        spread: Root mean square error of the channels after 1..H predicted steps on held-out logs, the largest of the channels, (H,), in
+            the readout's unit. It says how errors grow along the horizon; it is no interval.
+        now: The same for the latent of the observation itself.
+    """
+
+    readout: Readout
+    spread: tuple[float, ...]
+    now: float
+
+
+def readings(store: EpisodeStore, episodes: Iterable[int], sensor: Sensor, channels: int) -> Tensor:
+    """What a sensor shows in some episodes, laid end to end: (F, N) float32. It is given observations only.
+
+    Raises:
+        ReadoutError: The sensor gives another shape, or a number that is not finite.
+    """
+    view = store.view([s.name for s in store.schema.having(Role.OBSERVATION)])
+    found = []
+    for number in episodes:
+        episode = view[int(number)]
+        values = np.asarray(sensor(episode.signals), dtype=np.float32).reshape(episode.steps + 1, -1)
+        if values.shape[1] != channels:
+            raise ReadoutError(f"the sensor gives {values.shape[1]} channels, but the readout has {channels}")
+        if not np.isfinite(values).all():
+            raise ReadoutError(f"the sensor gives a number that is not finite in episode {number}")
+        found.append(torch.from_numpy(values))
+    return torch.cat(found)
+
+
+def of_signal(name: str) -> Sensor:
+    """The sensor that is an observation signal itself."""
+    return lambda observations: observations[name]
+
+
+def fit_readout(
+    log: LatentLog, values: Tensor, config: ReadoutConfig, training: HeadTraining = FITTING, *, seed: int, progress: Progress | None = None
+) -> Readout:
+    """Learn what a sensor shows from latents: squared error of standardised values, or cross-entropy of events.
+
+    Args:
+        log: Encoded training episodes.
+        values: What the sensor showed at every frame of them, (F, N); 0 or 1 for events.
+        config: What is read.
+        training: Settings; those of the distance are not used.
+        seed: Of initialisation and draws.
+        progress: Told the share done and the loss.
+
+    Raises:
+        ReadoutError: The values are of another shape, or of an event and not 0 or 1.
+    """
+    if values.shape != (wanted := (len(log.latents), len(config.channels))):
+        raise ReadoutError(f"readout {config.name!r}: values have shape {tuple(values.shape)} instead of (F, N) = {wanted}")
+    if config.kind is Kind.EVENT and not ((values == 0) | (values == 1)).all():
+        raise ReadoutError(f"readout {config.name!r}: an event is 0 or 1 at every frame")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        readout = Readout(log.latents.shape[1], config)
+    readout.latents.set(log.latents.mean(0), log.latents.std(0))
+    if config.kind is Kind.VALUE:
+        readout.values.set(values.mean(0), values.std(0))
+    target = readout.values(values)
+
+    def loss(step: int) -> Tensor:
+        drawn = torch.randint(0, len(target), (training.batch,), generator=generator(seed, f"readout {config.name}", step))
+        found = readout.standardized(log.latents[drawn])
+        if config.kind is Kind.EVENT:
+            return F.binary_cross_entropy_with_logits(found, target[drawn])
+        return (found - target[drawn]).square().mean()
+
+    optimized(readout, training, loss, progress)
+    return readout.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def measured(model: WorldModel, readout: Readout, log: LatentLog, values: Tensor, *, horizon: int, windows: int = 2000) -> FittedReadout:
+    """Measure how a readout's errors grow along the horizon, under the logged actions.
+
+    Args:
+        model: Predicts.
+        readout: Fitted on other episodes.
+        log: Encoded held-out episodes.
+        values: What the sensor showed at every frame of them, (F, N).
+        horizon: H; where all episodes are shorter, the error of their last step stands for the rest.
+        windows: Number of rollouts, at most, spread evenly.
+    """
+    steps = min(horizon, int(log.steps.max()))
+    starts = torch.cat([torch.arange(int(n) - steps + 1) + int(f) for f, n in zip(log.first, log.steps, strict=True) if n >= steps])
+    row = starts[torch.linspace(0, len(starts) - 1, min(windows, len(starts))).long()]
+    episode = torch.searchsorted(log.first, row, right=True) - 1
+    ahead = torch.arange(steps)
+    history = log.history(episode, row - log.first[episode], model.history)
+    predicted = readout(model.rollout(history, log.actions[row[:, None] + ahead][:, None])[:, 0])
+    spread = (predicted - values[row[:, None] + ahead + 1]).square().mean(0).sqrt().amax(-1).cummax(0).values
+    now = float((readout(log.latents) - values).square().mean(0).sqrt().max())
+    longest = torch.cat((spread, spread[-1:].expand(horizon - steps)))
+    return FittedReadout(readout=readout, spread=tuple(longest.tolist()), now=now)
+
+
+def write_readouts(folder: Path, readouts: Sequence[FittedReadout]) -> None:
+    """Write the readouts of a run into its folder, in place of those that were there; each file atomically."""
+    tensors = {name: value for r in readouts for name, value in with_prefix(r.readout.config.name, r.readout.state_dict()).items()}
+    save_tensors(folder / READOUT_WEIGHTS, tensors, {"format": VERSION})
+    entries = [{"config": cattrs.unstructure(r.readout.config), "spread": list(r.spread), "now": r.now} for r in readouts]
+    atomic_write(folder / READOUTS, json.dumps({"version": VERSION, "readouts": entries}, indent=2, allow_nan=False) + "\n")
+
+
+def read_readouts(folder: Path, latent: int) -> dict[str, FittedReadout]:
+    """Read what `write_readouts` wrote, by name; empty where a run has none.
+
+    Args:
+        folder: Of the run.
+        latent: D of the run's model.
+
+    Raises:
+        RunError: A file is missing or damaged, or of another version or model.
+    """
+    path = folder / READOUTS
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+        if found["version"] != VERSION:
+            raise RunError(f"{path} has format version {found['version']}; this Tacit reads version {VERSION}")
+        tensors, _ = load_tensors(folder / READOUT_WEIGHTS)
+        readouts = {}
+        for entry in found["readouts"]:
+            readout = Readout(latent, cattrs.structure(entry["config"], ReadoutConfig))
+            load_strictly(readout, under(readout.config.name, tensors), str(folder / READOUT_WEIGHTS))
+            readout.requires_grad_(False).eval()
+            spread = tuple(float(value) for value in entry["spread"])
+            readouts[readout.config.name] = FittedReadout(readout=readout, spread=spread, now=float(entry["now"]))
+        return readouts
+    except (OSError, KeyError, TypeError, ValueError, cattrs.BaseValidationError) as error:
+        raise RunError(f"{path}: {error}") from error
+    except CheckpointError as error:
+        raise RunError(str(error)) from error
