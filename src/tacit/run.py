@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from tacit.assurance.conformal import Interval, settle
+from tacit.assurance.intervals import read_intervals, write_intervals
 from tacit.assurance.session import Session
 from tacit.contracts import Cost, Planner, Proposal
 from tacit.models.heads import GoalPolicy
@@ -19,14 +22,18 @@ from tacit.planning import (
     FirstArrival,
     ImaginedPolicy,
     LatentDistance,
+    StateLimit,
     Task,
+    TaskError,
     TemporalDistance,
     WeightedSum,
     planner_for,
+    state_limits,
 )
 from tacit.signals import Schema
 from tacit.training.calibration import Calibration
 from tacit.training.folder import RunConfig, digest_of_run, read_run
+from tacit.training.readouts import FittedReadout, read_readouts
 
 CostFor = Callable[[Tensor], Cost]
 COSTS = ("arrival_cost", "temporal_cost", "reaching_cost", "latent_cost")
@@ -45,6 +52,7 @@ class Run:
         policy: Goal policy cloned from the logs.
         calibration: Errors on held-out episodes.
         digest: SHA-256 of its files, in hex; see `digest_of_run`.
+        readouts: What sensors are read from latents, by name; none until some are fitted (`tacit.training.readouts`).
     """
 
     path: Path
@@ -54,6 +62,7 @@ class Run:
     policy: GoalPolicy
     calibration: Calibration
     digest: str
+    readouts: Mapping[str, FittedReadout] = field(default_factory=dict)
 
     @property
     def schema(self) -> Schema:
@@ -82,18 +91,94 @@ class Run:
         """What the goal policy would do on the way to the goal's latent (B, D), as the model imagines it."""
         return ImaginedPolicy(model=self.model, policy=self.policy.distribution, goal=goal)
 
-    def controller(self, task: Task | str | Path, *, cost_for: CostFor | None = None, seed: int = 0) -> Controller:
+    def controller(
+        self,
+        task: Task | str | Path,
+        *,
+        cost_for: CostFor | None = None,
+        seed: int = 0,
+        intervals: Mapping[str, Interval] | None = None,
+    ) -> Controller:
         """Make a receding-horizon controller.
 
         Args:
             task: What is wanted, or the path of a task file.
             cost_for: Makes the cost from the latents of the goals, (B, D); None for `arrival_cost`.
             seed: Of the planner's samples.
+            intervals: What is taken off the limits on states, by limit, while it is being recorded; None for what was settled for
+                this task.
 
         Raises:
             TaskError: The task does not fit this run.
+            CalibrationError: The run's file of intervals is damaged.
         """
-        return self._controller(task, cost_for or self.arrival_cost, seed, lambda planner: planner)
+        task = task if isinstance(task, Task) else Task.from_toml(task)
+        limits = self.limits(task, self.tightening(task) if intervals is None else {name: i.tightening for name, i in intervals.items()})
+        return self._controller(task, cost_for or self.arrival_cost, seed, lambda planner: planner, limits)
+
+    def limits(self, task: Task, tightening: Mapping[str, Sequence[float]]) -> tuple[StateLimit, ...]:
+        """The task's limits on states, with what is taken off at each step of the horizon, (H,), by limit.
+
+        Raises:
+            TaskError: As of `tacit.planning.state_limits`.
+        """
+        return state_limits(task, {name: fitted.readout for name, fitted in self.readouts.items()}, tightening)
+
+    def tightening(self, task: Task) -> dict[str, tuple[float, ...]]:
+        """What was settled to be taken off the task's limits on states, (H,) by limit; without those that nothing was settled for.
+
+        Raises:
+            CalibrationError: The run's file of intervals is damaged.
+        """
+        wanted = {entry.name: entry.limit.confidence for entry in task.state_limits if entry.limit.confidence is not None}
+        found = read_intervals(self.path, task) if wanted else {}
+        return {name: interval.tightening for name, interval in found.items() if name in wanted and interval.holds(wanted[name])}
+
+    def first_intervals(self, task: Task, reach: Mapping[str, float], factor: float = 2.0) -> dict[str, Interval]:
+        """Intervals to begin recording with: the scale is how the readouts' errors grow along the horizon on held-out logs.
+
+        Args:
+            task: Its limits with a confidence get one each.
+            reach: Margins above it count as it, by limit, in its unit; more than will be taken off.
+            factor: What the scale is multiplied by.
+
+        Raises:
+            TaskError: A limit names what no readout reads.
+        """
+        plan, found = task.plan, {}
+        for entry in task.state_limits:
+            if entry.limit.confidence is None:
+                continue
+            used = [f for f in self.readouts.values() if set(f.readout.names) & set(entry.channels)]
+            if not used:
+                raise task.located(TaskError(f"no readout of this run reads {entry.channels[0]!r}", *entry.key))
+            spread = [max(f.spread[min(k, len(f.spread) - 1)] for f in used) for k in range(plan.horizon)]
+            found[entry.name] = Interval(scale=tuple(spread), factor=factor, reach=reach[entry.name], applied=plan.replan_every)
+        return found
+
+    def settle(
+        self,
+        task: Task,
+        record: Callable[[Mapping[str, Interval]], Mapping[str, ArrayLike]],
+        intervals: Mapping[str, Interval],
+        *,
+        rounds: int = 6,
+    ) -> dict[str, Interval]:
+        """Record until the intervals are those of the planner that plans with them, and keep them in the run's folder.
+
+        Args:
+            task: With limits on states.
+            record: Drives fresh episodes of the task with `controller(task, intervals=...)` and gives their scores by limit (`Watch`).
+            intervals: To begin with (`first_intervals`).
+            rounds: At most.
+
+        Raises:
+            CalibrationError: Too few episodes, or no interval is wide enough; see `tacit.assurance.settle`.
+        """
+        confidence = {entry.name: entry.limit.confidence for entry in task.state_limits if entry.limit.confidence is not None}
+        found = settle(record, intervals, confidence, rounds=rounds)
+        write_intervals(self.path, task, found)
+        return found
 
     def session(self, task: Task | str | Path, *, cost: str = "arrival_cost", seed: int = 0) -> Session:
         """All that a controller's decisions follow from besides what it observes: what a ledger begins with.
@@ -104,13 +189,15 @@ class Run:
             seed: Of the planner's samples.
 
         Raises:
-            TaskError: The task file cannot be read.
+            TaskError: The task file cannot be read, or its limits on states do not fit this run.
             ValueError: There is no such cost.
         """
         if cost not in COSTS:
             raise ValueError(f"{cost!r} is not a cost of a run; use one of: {', '.join(COSTS)}")
         task = task if isinstance(task, Task) else Task.from_toml(task)
-        return Session(model=self.digest, schema=self.schema, task=task, cost=cost, seed=seed)
+        tightening = self.tightening(task)
+        names = tuple(limit.name for limit in self.limits(task, tightening))
+        return Session(model=self.digest, schema=self.schema, task=task, cost=cost, seed=seed, limits=names, tightening=tightening)
 
     def controller_of(self, session: Session, around: Callable[[Planner], Planner] = lambda planner: planner) -> Controller:
         """Make the controller of a session: each time one that decides the same from the same observations.
@@ -127,16 +214,19 @@ class Run:
             raise ValueError(f"{self.path} is another run (SHA-256 {self.digest}) than the one that decided (SHA-256 {session.model})")
         if session.cost not in COSTS:
             raise ValueError(f"the session's cost {session.cost!r} is not a cost of a run: {', '.join(COSTS)}")
-        return self._controller(session.task, getattr(self, session.cost), session.seed, around)
+        limits = self.limits(session.task, session.tightening)
+        return self._controller(session.task, getattr(self, session.cost), session.seed, around, limits)
 
-    def _controller(self, task: Task | str | Path, cost_for: CostFor, seed: int, around: Callable[[Planner], Planner]) -> Controller:
-        task = task if isinstance(task, Task) else Task.from_toml(task)
+    def _controller(
+        self, task: Task, cost_for: CostFor, seed: int, around: Callable[[Planner], Planner], limits: tuple[StateLimit, ...]
+    ) -> Controller:
         return Controller(
             model=self.model,
             planner=around(planner_for(self.model, task.plan, seed=seed)),
             cost_for=cost_for,
             task=task,
             proposals_for=self.proposals,
+            limits=limits,
             calibration=self.calibration.one_step,
             seed=seed,
         )
@@ -145,8 +235,8 @@ class Run:
 def load(path: str | Path) -> Run:
     """Load a run for use on the CPU.
 
-    What planning evaluates thousands of times, the predictor and the distance, is kept in `products_dtype()`; running latents, costs
-    and the encoder stay in float32.
+    What planning evaluates thousands of times, the predictor, the distance and the readouts, is kept in `products_dtype()`; running
+    latents, costs and the encoder stay in float32.
 
     Args:
         path: Its folder.
@@ -158,4 +248,16 @@ def load(path: str | Path) -> Run:
     digest = digest_of_run(Path(path))
     model.predictor.to(products_dtype())
     distance.to(products_dtype())
-    return Run(path=Path(path), config=config, model=model, distance=distance, policy=policy, calibration=calibration, digest=digest)
+    readouts = read_readouts(Path(path), model.latent_size)
+    for fitted in readouts.values():
+        fitted.readout.network.to(products_dtype())
+    return Run(
+        path=Path(path),
+        config=config,
+        model=model,
+        distance=distance,
+        policy=policy,
+        calibration=calibration,
+        digest=digest,
+        readouts=readouts,
+    )

@@ -15,8 +15,8 @@ from tacit.assurance.ledger import Actor, Ledger, Recorded
 from tacit.assurance.session import Session
 
 __all__ = [
-    "AdaptiveLevel",
     "Actor",
+    "AdaptiveLevel",
     "Began",
     "CalibrationError",
     "Checked",
@@ -26,8 +26,8 @@ __all__ = [
     "Finding",
     "Gap",
     "Head",
-    "Ledger",
     "Interval",
+    "Ledger",
     "LedgerError",
     "Made",
     "Opened",

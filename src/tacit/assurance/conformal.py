@@ -245,7 +245,9 @@ def settle(
         if all(kept.values()):
             return {name: interval for name, interval in kept.items() if interval is not None}
         intervals = {name: proposed(interval, scores[name], confidence[name]) for name, interval in intervals.items()}
-    raise CalibrationError(f"after {rounds} rounds the episodes still ask for more than what was taken off: begin with more, or record more")
+    raise CalibrationError(
+        f"after {rounds} rounds the episodes still ask for more than what was taken off: begin with more, or record more"
+    )
 
 
 @final

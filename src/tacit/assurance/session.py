@@ -41,6 +41,7 @@ class Session:
         cost: What the controller's cost is called.
         seed: Of the planner's samples.
         limits: Names of the limits that are checked on predictions, in the order of `Plan.margins`.
+        tightening: What is taken off them at each step of the horizon, (H,) by limit; of limits on states.
         threads: That torch computed with.
         build: Versions and the processor.
         machine: Name of the computer.
@@ -52,6 +53,7 @@ class Session:
     cost: str = "arrival_cost"
     seed: int = 0
     limits: tuple[str, ...] = ()
+    tightening: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     threads: int = field(default_factory=torch.get_num_threads)
     build: Mapping[str, str] = field(default_factory=build)
     machine: str = field(default_factory=platform.node)
@@ -71,6 +73,7 @@ class Session:
             "cost": self.cost,
             "seed": self.seed,
             "limits": list(self.limits),
+            "tightening": {name: list(taken) for name, taken in self.tightening.items()},
             "threads": self.threads,
             "build": dict(self.build),
             "machine": self.machine,
@@ -91,6 +94,7 @@ class Session:
                 cost=values["cost"],
                 seed=values["seed"],
                 limits=tuple(values["limits"]),
+                tightening={name: tuple(taken) for name, taken in values.get("tightening", {}).items()},
                 threads=values["threads"],
                 build=values["build"],
                 machine=values["machine"],

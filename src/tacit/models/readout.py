@@ -41,7 +41,7 @@ class ReadoutConfig:
     channels: tuple[str, ...] = ("value",)
     unit: str = "1"
     kind: Kind = Kind.VALUE
-    head: HeadConfig = field(default_factory=HeadConfig)
+    head: HeadConfig = field(default_factory=lambda: HeadConfig(width=128))
 
     def __post_init__(self) -> None:
         if not self.name or not self.channels or len(set(self.channels)) != len(self.channels):
@@ -80,7 +80,8 @@ class Readout(nn.Module):
 
     def standardized(self, latent: Tensor) -> Tensor:
         """Latents (..., D) -> standardised channels, or log-odds of events, (..., N)."""
-        found: Tensor = self.network(self.latents(latent.float()))
+        dtype = next(self.network.parameters()).dtype
+        found: Tensor = self.network(self.latents(latent.float()).to(dtype)).float()
         return found
 
     def forward(self, latent: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from tacit.planning.path_limits import Combination, PathLimits
 from tacit.planning.planners import planner_for
 from tacit.planning.proposals import ImaginedPolicy, Retrieval
 from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
+from tacit.planning.state_limits import StateLimit, state_limits
 from tacit.planning.task import Fallback, Goal, PlanSettings, Task
-from tacit.planning.state_limits import StateLimit, margin_of, selected
 from tacit.planning.task_limits import ActionLimit, LinearLimit, RegionLimit, SignalLimit, TaskError
 
 __all__ = [
@@ -59,8 +59,7 @@ __all__ = [
     "WeightedSum",
     "action_limits",
     "element_names",
-    "margin_of",
     "one_step_error",
     "planner_for",
-    "selected",
+    "state_limits",
 ]

@@ -69,6 +69,9 @@ class Controller:
         self._task = task
         self._action_limits = action_limits(model.schema, task)
         self._limits = limits
+        for name, key in ((entry.name, entry.key) for entry in task.state_limits):
+            if name not in [limit.name for limit in limits]:
+                raise task.located(TaskError("nobody checks it: use a controller of a run that has readouts", *key))
         self._proposals_for = proposals_for
         if task.plan.proposals and proposals_for is None:
             raise TaskError("there is nobody to make proposals: leave them out, or use a controller of a run", "plan", "proposals")

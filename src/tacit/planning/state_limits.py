@@ -12,6 +12,7 @@ from typing import Protocol, final
 import torch
 from torch import Tensor
 
+from tacit.planning.task import Task
 from tacit.planning.task_limits import RegionLimit, SignalLimit, TaskError
 
 Margin = Callable[[Tensor], Tensor]
@@ -84,7 +85,8 @@ class Selection:
 
     def __call__(self, latent: Tensor) -> Tensor:
         """Latents (..., D) -> channels (..., N)."""
-        return torch.cat([readout(latent) for readout in self.readouts], -1)[..., self.columns]
+        channels = torch.cat([readout(latent) for readout in self.readouts], -1)
+        return channels[..., list(self.columns)]
 
 
 def selected(readouts: Mapping[str, Channels], channels: Sequence[str], *key: str) -> Selection:
@@ -130,13 +132,68 @@ def _region_margin(limit: RegionLimit) -> Margin:
     """Distance to the region, and below 0 the depth inside it."""
     if limit.centre is not None and limit.radius is not None:
         centre, radius = limit.centre, limit.radius
-        return lambda channels: torch.linalg.vector_norm(channels - channels.new_tensor(centre), dim=-1) - radius
+
+        def around(channels: Tensor) -> Tensor:
+            distance: Tensor = torch.linalg.vector_norm(channels - channels.new_tensor(centre), dim=-1)
+            return distance - radius
+
+        return around
     assert limit.low is not None
     assert limit.high is not None
     low, high = limit.low, limit.high
 
     def outside(channels: Tensor) -> Tensor:
         beyond = torch.maximum(channels.new_tensor(low) - channels, channels - channels.new_tensor(high))
-        return torch.linalg.vector_norm(beyond.clamp(min=0), dim=-1) + beyond.amax(-1).clamp(max=0)
+        distance: Tensor = torch.linalg.vector_norm(beyond.clamp(min=0), dim=-1)
+        return distance + beyond.amax(-1).clamp(max=0)
 
     return outside
+
+
+def state_limits(
+    task: Task, readouts: Mapping[str, Channels], tightening: Mapping[str, Sequence[float]] | None = None
+) -> tuple[StateLimit, ...]:
+    """The limits of a task on what readouts show: of its signals first, then of its regions.
+
+    Args:
+        task: Its limits name channels.
+        readouts: By name.
+        tightening: What is taken off at each step of the horizon, (H,), by limit; it may be left out of limits without a confidence.
+
+    Raises:
+        TaskError: There is no such channel or it has another unit, or a limit with a confidence has no interval; with its line where the
+            task came from a file.
+    """
+    tightening = tightening or {}
+    found = []
+    try:
+        for limit, name, channels, key in task.state_limits:
+            read = selected(readouts, channels, *key)
+            if limit.unit is not None and limit.unit != read.unit:
+                raise TaskError(f"is {limit.unit!r}, but {channels[0]!r} is in {read.unit!r}", *key, "unit")
+            taken = tightening.get(name)
+            if taken is None and limit.confidence is not None:
+                raise TaskError(
+                    "has no interval for this task: record episodes with the planner that will use it (Run.settle), "
+                    "or leave the confidence out and nothing is promised",
+                    *key,
+                    "confidence",
+                )
+            taken = [0.0] * task.plan.horizon if taken is None else list(taken)
+            if len(taken) != task.plan.horizon:
+                raise TaskError(f"has an interval of {len(taken)} steps for a horizon of {task.plan.horizon}", *key)
+            found.append(
+                StateLimit(
+                    name=name,
+                    read=read,
+                    inside=margin_of(limit),
+                    tightening=torch.tensor(taken, dtype=torch.float32),
+                    unit=read.unit,
+                    hard=limit.hard,
+                    priority=limit.priority,
+                    confidence=limit.confidence,
+                )
+            )
+    except TaskError as error:
+        raise task.located(error) from None
+    return tuple(found)

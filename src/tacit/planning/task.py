@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from numbers import Integral
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +110,15 @@ class PlanSettings:
             raise TaskError(f"{self.replan_every} is more actions than the horizon of {self.horizon} plans", "replan_every")
 
 
+class StateEntry(NamedTuple):
+    """A limit on what is predicted: the limit, its name, the channels that it is on, and where the task has it."""
+
+    limit: SignalLimit | RegionLimit
+    name: str
+    channels: tuple[str, ...]
+    key: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What a controller is asked to do.
@@ -143,6 +152,17 @@ class Task:
             for place, name in enumerate(names, 1):
                 if name in names[: place - 1]:
                     raise TaskError(f"{name!r} is the name of another {what}, too", "limits", kind, str(place), "name")
+                if kind == "region" and name in self.signals:
+                    raise TaskError(f"{name!r} is the name of a limited signal, too", "limits", kind, str(place), "name")
+
+    @property
+    def state_limits(self) -> tuple[StateEntry, ...]:
+        """Limits on what is predicted, in the order of a plan's margins."""
+        signals = [StateEntry(limit, name, (name,), ("limits", "signal", name)) for name, limit in self.signals.items()]
+        regions = [
+            StateEntry(limit, limit.name, limit.channels, ("limits", "region", str(place))) for place, limit in enumerate(self.regions, 1)
+        ]
+        return (*signals, *regions)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Task:

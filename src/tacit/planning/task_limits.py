@@ -92,7 +92,8 @@ class SignalLimit:
     Attributes:
         low: Smallest value, or None.
         high: Largest value, or None.
-        confidence: Share of the episodes that are to keep it throughout; above 0 and below 1. None takes nothing off for the model's errors.
+        confidence: Share of the episodes that are to keep it throughout, above 0 and below 1. None takes nothing off for the errors of the
+            model, and promises nothing.
         hard: True when a plan that breaks it is never applied; False when it only costs.
         priority: What a shortfall costs beside that of other soft limits.
         unit: The unit that all of this is written in; a readout of another unit is refused. None for the readout's own.

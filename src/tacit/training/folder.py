@@ -7,6 +7,8 @@
     metrics.jsonl       losses and the collapse watch over the steps
     results.json        numbers measured so far, by whoever measured them
     report.html         the same for a person
+    readouts.json       what sensors are read from latents, once some are fitted; their weights in readouts.safetensors
+    intervals.json      what is taken off limits on states, once some are recorded
     checkpoints/        what resuming needs
 
 Every file but metrics.jsonl is written atomically, config.json last.
@@ -36,6 +38,7 @@ from tacit.training.recipes import Recipe
 
 FORMAT_VERSION = 4
 CONFIG, SCHEMA, MODEL, CALIBRATION, RESULTS = "config.json", "schema.json", "model.safetensors", "calibration.json", "results.json"
+READOUTS, READOUT_WEIGHTS = "readouts.json", "readouts.safetensors"
 
 _converter = cattrs.Converter(forbid_extra_keys=True)
 Value = TypeVar("Value")
@@ -97,13 +100,15 @@ def write_run(
 
 
 def digest_of_run(folder: Path) -> str:
-    """SHA-256, in hex, over what decides: the weights, the signals, the calibration and the settings, as `sha256sum` prints them.
+    """SHA-256, in hex, over what decides: the weights, the signals, the calibration, the settings, and the readouts where there are some,
+    as `sha256sum` prints them.
 
     Raises:
         RunError: One of the files is missing.
     """
+    names = [CALIBRATION, CONFIG, MODEL, SCHEMA] + [name for name in (READOUTS, READOUT_WEIGHTS) if (folder / name).exists()]
     try:
-        lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in (CALIBRATION, CONFIG, MODEL, SCHEMA)]
+        lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     except OSError as error:
         raise RunError(f"{error.filename}: {error.strerror}") from error
     return hashlib.sha256("".join(lines).encode()).hexdigest()

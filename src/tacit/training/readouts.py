@@ -24,14 +24,13 @@ from tacit.data import EpisodeStore
 from tacit.models.readout import Kind, Readout, ReadoutConfig
 from tacit.signals import Role
 from tacit.training.checkpoint import CheckpointError, load_strictly, load_tensors, save_tensors, under, with_prefix
-from tacit.training.folder import RunError
+from tacit.training.folder import READOUT_WEIGHTS, READOUTS, RunError
 from tacit.training.heads import HeadTraining, Progress, optimized
 from tacit.training.latents import LatentLog
 from tacit.training.seed import generator
 
-READOUTS, READOUT_WEIGHTS = "readouts.json", "readouts.safetensors"
 VERSION = 1
-FITTING = HeadTraining(steps=4000)
+FITTING = HeadTraining(steps=6000, learning_rate=2e-3)
 
 Sensor = Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]
 """Computes channels (T, N) from observations (T, *shape) by signal name: a column of the log, or a measure taken in an image."""
@@ -107,14 +106,14 @@ def fit_readout(
     readout.latents.set(log.latents.mean(0), log.latents.std(0))
     if config.kind is Kind.VALUE:
         readout.values.set(values.mean(0), values.std(0))
-    target = readout.values(values)
+    target: Tensor = readout.values(values)
 
     def loss(step: int) -> Tensor:
         drawn = torch.randint(0, len(target), (training.batch,), generator=generator(seed, f"readout {config.name}", step))
         found = readout.standardized(log.latents[drawn])
         if config.kind is Kind.EVENT:
             return F.binary_cross_entropy_with_logits(found, target[drawn])
-        return (found - target[drawn]).square().mean()
+        return F.mse_loss(found, target[drawn])
 
     optimized(readout, training, loss, progress)
     return readout.requires_grad_(False).eval()

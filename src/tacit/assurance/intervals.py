@@ -1,0 +1,52 @@
+"""Intervals of a run, by the task that they were recorded for, in its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tacit.assurance.canonical import digest
+from tacit.assurance.conformal import CalibrationError, Interval
+from tacit.atomic import atomic_write
+from tacit.planning.task import Task
+
+INTERVALS = "intervals.json"
+VERSION = 1
+
+
+def key_of(task: Task) -> str:
+    """SHA-256, in hex, of all of a task but its goal: limits, planner settings and fallback, each of which makes other plans."""
+    return digest(replace(task, goal=None))
+
+
+def read_intervals(folder: Path, task: Task) -> dict[str, Interval]:
+    """The intervals that were settled for a task, by limit; empty when none were.
+
+    Raises:
+        CalibrationError: The file is damaged or of another version.
+    """
+    entries = _read(folder / INTERVALS).get(key_of(task), {})
+    return {name: Interval.from_json(values) for name, values in entries.items()}
+
+
+def write_intervals(folder: Path, task: Task, intervals: Mapping[str, Interval]) -> None:
+    """Add the intervals of a task to a run's folder, in place of those it had for the same task; atomically."""
+    tasks = _read(folder / INTERVALS) | {key_of(task): {name: interval.to_json() for name, interval in intervals.items()}}
+    atomic_write(folder / INTERVALS, json.dumps({"version": VERSION, "tasks": tasks}, indent=1, allow_nan=False) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+        if found["version"] != VERSION:
+            raise CalibrationError(f"{path} has format version {found['version']}; this Tacit reads version {VERSION}")
+        return dict(found["tasks"])
+    except CalibrationError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CalibrationError(f"{path} is damaged: {error}; record its intervals again, or restore it from a copy") from error
