@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from tacit.assurance.conformal import Interval, settle
-from tacit.assurance.intervals import read_intervals, write_intervals
+from tacit.assurance.intervals import settled_tightening, write_intervals
 from tacit.assurance.session import Session
 from tacit.contracts import Cost, Planner, Proposal
 from tacit.models.heads import GoalPolicy
@@ -113,7 +113,8 @@ class Run:
             CalibrationError: The run's file of intervals is damaged.
         """
         task = task if isinstance(task, Task) else Task.from_toml(task)
-        limits = self.limits(task, self.tightening(task) if intervals is None else {name: i.tightening for name, i in intervals.items()})
+        recorded = None if intervals is None else {name: interval.tightening for name, interval in intervals.items()}
+        limits = self.limits(task, settled_tightening(self.path, task) if recorded is None else recorded)
         return self._controller(task, cost_for or self.arrival_cost, seed, lambda planner: planner, limits)
 
     def limits(self, task: Task, tightening: Mapping[str, Sequence[float]]) -> tuple[StateLimit, ...]:
@@ -123,16 +124,6 @@ class Run:
             TaskError: As of `tacit.planning.state_limits`.
         """
         return state_limits(task, {name: fitted.readout for name, fitted in self.readouts.items()}, tightening)
-
-    def tightening(self, task: Task) -> dict[str, tuple[float, ...]]:
-        """What was settled to be taken off the task's limits on states, (H,) by limit; without those that nothing was settled for.
-
-        Raises:
-            CalibrationError: The run's file of intervals is damaged.
-        """
-        wanted = {entry.name: entry.limit.confidence for entry in task.state_limits if entry.limit.confidence is not None}
-        found = read_intervals(self.path, task) if wanted else {}
-        return {name: interval.tightening for name, interval in found.items() if name in wanted and interval.holds(wanted[name])}
 
     def first_intervals(self, task: Task, reach: Mapping[str, float], factor: float = 2.0) -> dict[str, Interval]:
         """Intervals to begin recording with: the scale is how the readouts' errors grow along the horizon on held-out logs.
@@ -195,7 +186,7 @@ class Run:
         if cost not in COSTS:
             raise ValueError(f"{cost!r} is not a cost of a run; use one of: {', '.join(COSTS)}")
         task = task if isinstance(task, Task) else Task.from_toml(task)
-        tightening = self.tightening(task)
+        tightening = settled_tightening(self.path, task)
         names = tuple(limit.name for limit in self.limits(task, tightening))
         return Session(model=self.digest, schema=self.schema, task=task, cost=cost, seed=seed, limits=names, tightening=tightening)
 

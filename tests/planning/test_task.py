@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tacit.located import key_lines
-from tacit.planning import ActionLimit, Fallback, Goal, LinearLimit, PathLimits, PlanSettings, Task, TaskError, action_limits
+from tacit.planning import (
+    ActionLimit,
+    Fallback,
+    Goal,
+    LinearLimit,
+    PathLimits,
+    PlanSettings,
+    RegionLimit,
+    SignalLimit,
+    Task,
+    TaskError,
+    action_limits,
+)
 from tacit.signals import Role, Schema, Signal
 
 SCHEMA = Schema(
@@ -115,7 +127,7 @@ def test_a_task_is_frozen() -> None:
         ("[-0.5, -1]", "[-0.5,\n  nan]", "task.toml:9: limits.action.push.low: must be finite"),
         ("[-0.5, -1]", "[[1], [2]]", "task.toml:9: limits.action.push.low: must be a number, not [1]"),
         ("max_norm = 0.6", "max_norm = -1", "task.toml:11: limits.action.push.max_norm: must be positive"),
-        ("[limits.action.coolant]", "[limits.signal.level]", "task.toml:4: limits.signal: is not supported in this version"),
+        ("[limits.action.coolant]", "[limits.signals.level]", "task.toml:4: limits.signals: unknown key; use one of: action"),
         ("[limits.action.coolant]", "[limits.actions.coolant]", "task.toml:4: limits.actions: unknown key; use one of: action"),
         ('image = "goal.png"', "signals = { level = 1.0 }", "task.toml:2: goal.signals: is not supported in this version"),
         ('image = "goal.png"', 'minimise = "energy"', "task.toml:2: goal.minimise: is not supported in this version"),
@@ -252,6 +264,78 @@ def test_zero_outside_a_combination_is_no_fallback() -> None:
 @pytest.mark.parametrize("text", ["limits.linear = 3", "[limits.linear]\nname = 'x'", "limits.linear = [1]"])
 def test_combinations_are_a_list_of_tables(text: str, folder: Path) -> None:
     assert "task.toml:1: limits.linear: must be a list of tables: write [[limits.linear]]" in refusal(text, folder)
+
+
+STATES = """\
+goal.image = "goal.png"
+
+[limits.signal.level]
+low = 0.2
+high = 1
+confidence = 0.99
+
+[limits.signal."tip.x"]
+high = 3.0
+hard = false
+priority = 2
+
+[[limits.region]]
+name = "press"
+channels = ["tip.x", "tip.y"]
+low = [0, 0]
+high = [1, 2]
+
+[[limits.region]]
+name = "column"
+channels = ["tip.x", "tip.y"]
+centre = [4, 4]
+radius = 0.5
+unit = "m"
+"""
+
+
+def test_limits_on_states_are_read(folder: Path) -> None:
+    task = Task.from_text(STATES, folder)
+    task.check(SCHEMA)
+    assert task.signals == {
+        "level": SignalLimit(low=0.2, high=1.0, confidence=0.99),
+        "tip.x": SignalLimit(high=3.0, hard=False, priority=2.0),
+    }
+    tip = ("tip.x", "tip.y")
+    assert task.regions == (
+        RegionLimit(name="press", channels=tip, low=(0.0, 0.0), high=(1.0, 2.0)),
+        RegionLimit(name="column", channels=tip, centre=(4.0, 4.0), radius=0.5, unit="m"),
+    )
+    assert [entry.name for entry in task.state_limits] == ["level", "tip.x", "press", "column"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("low = 0.2", "lowest = 0.2", "task.toml:4: limits.signal.level.lowest: unknown key; use one of: low, high, confidence"),
+        ("low = 0.2", "low = 1", "task.toml:4: limits.signal.level.low: low 1.0 is not below high 1.0"),
+        ("low = 0.2\nhigh = 1", "", "task.toml:3: limits.signal.level: limits nothing"),
+        ("confidence = 0.99", "confidence = 1", "task.toml:6: limits.signal.level.confidence: must be above 0 and below 1"),
+        ("confidence = 0.99", "confidence = '99 %'", "task.toml:6: limits.signal.level.confidence: must be a number"),
+        ("hard = false", "hard = 0", "task.toml:10: limits.signal.tip.x.hard: must be true or false, not 0"),
+        ("hard = false", "hard = true", "task.toml:11: limits.signal.tip.x.priority: is of soft limits"),
+        ("priority = 2", "priority = 0", "task.toml:11: limits.signal.tip.x.priority: must be positive"),
+        ('name = "press"', "", "task.toml:13: limits.region.1: lacks name"),
+        ('name = "press"', 'name = "press"\nsize = 3', "task.toml:15: limits.region.1.size: unknown key; use one of: name, channels"),
+        ('name = "column"', 'name = "press"', "task.toml:20: limits.region.2.name: 'press' is the name of another region, too"),
+        ('name = "column"', 'name = "level"', "task.toml:20: limits.region.2.name: 'level' is the name of a limited signal, too"),
+        ("high = [1, 2]", "high = [1, 0]", "task.toml:16: limits.region.1.low: low [0.0, 0.0] is not below high [1.0, 0.0]"),
+        ("high = [1, 2]", "high = [1, 2, 3]", "task.toml:17: limits.region.1.high: must be a list of two numbers"),
+        ("high = [1, 2]", "radius = 2", "task.toml:13: limits.region.1: must be a rectangle, with low and high, or a circle"),
+        ("radius = 0.5", "radius = -1", "task.toml:23: limits.region.2.radius: must be positive"),
+        ("[limits.signal.level]", "[limits.region.level]", "must be a list of tables: write [[limits.region]] above each"),
+    ],
+)
+def test_each_mistake_about_states_is_found_on_its_line(folder: Path, old: str, new: str, message: str) -> None:
+    text = STATES.replace(old, new, 1)
+    if "[limits.region.level]" in new:
+        text = text.split("[[limits.region]]")[0]
+    assert message in refusal(text, folder)
 
 
 def test_an_image_is_never_resized(folder: Path) -> None:

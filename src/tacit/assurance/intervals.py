@@ -32,6 +32,17 @@ def read_intervals(folder: Path, task: Task) -> dict[str, Interval]:
     return {name: Interval.from_json(values) for name, values in entries.items()}
 
 
+def settled_tightening(folder: Path, task: Task) -> dict[str, tuple[float, ...]]:
+    """What was settled to be taken off a task's limits on states, (H,) by limit; without limits that nothing was settled for.
+
+    Raises:
+        CalibrationError: As of `read_intervals`.
+    """
+    wanted = {entry.name: entry.limit.confidence for entry in task.state_limits if entry.limit.confidence is not None}
+    found = read_intervals(folder, task) if wanted else {}
+    return {name: found[name].tightening for name, confidence in wanted.items() if name in found and found[name].holds(confidence)}
+
+
 def write_intervals(folder: Path, task: Task, intervals: Mapping[str, Interval]) -> None:
     """Add the intervals of a task to a run's folder, in place of those it had for the same task; atomically."""
     tasks = _read(folder / INTERVALS) | {key_of(task): {name: interval.to_json() for name, interval in intervals.items()}}

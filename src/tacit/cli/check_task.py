@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,13 +13,13 @@ from rich.table import Table
 from tacit.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from tacit.planning import LinearLimit, Task
+    from tacit.planning import LinearLimit, RegionLimit, SignalLimit, StateLimit, Task
     from tacit.signals import Schema, Signal
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckTask:
-    """Check a task file against the signals of a run, and show what it limits; the exit code is 1 when something is wrong.
+    """Check a task file against the signals and readouts of a run, and show what it limits; the exit code is 1 when something is wrong.
 
     $ tacit check-task task.toml runs/rooms
     """
@@ -31,22 +31,70 @@ class CheckTask:
 
 
 def run(options: CheckTask, terminal: Terminal) -> int:
-    from tacit.planning import Task, action_limits
-    from tacit.training.folder import read_schema
+    from tacit.assurance.intervals import settled_tightening
+    from tacit.planning import Task, action_limits, state_limits
+    from tacit.training.folder import read_config, read_schema
+    from tacit.training.readouts import read_readouts
 
     schema = read_schema(options.run)
     task = Task.from_toml(options.task)
     action_limits(schema, task)
+    readouts = read_readouts(options.run, read_config(options.run).recipe.jepa.latent)
+    nothing = {entry.name: [0.0] * task.plan.horizon for entry in task.state_limits}
+    limits = state_limits(task, {name: fitted.readout for name, fitted in readouts.items()}, nothing)
+    taken = settled_tightening(options.run, task)
     terminal.show(limited(schema, task))
     for limit in task.linear:
         terminal.say(combination(limit))
+    if limits:
+        terminal.show(watched(task, limits, taken))
     plan = task.plan
     deadline = "no deadline" if plan.deadline_ms is None else f"{plan.deadline_ms:g} ms from the observation to the decision"
     ahead = f"{plan.horizon} actions = {plan.horizon * schema.period:g} s ahead"
     terminal.say(f"planned by {plan.planner}: {ahead}, a new plan every {plan.replan_every * schema.period:g} s, {deadline}")
     terminal.say(f"without a plan to trust: {task.fallback}")
+    if waiting := [limit.name for limit in limits if limit.confidence is not None and limit.name not in taken]:
+        terminal.say(
+            f"no interval of {options.run} is for {', '.join(waiting)} with these limits and this planner: record one (Run.settle); "
+            "until then its controllers refuse the task"
+        )
+        return 1
     terminal.say(f"{options.task} fits {options.run}")
     return 0
+
+
+def watched(task: Task, limits: Sequence[StateLimit], taken: Mapping[str, Sequence[float]]) -> Table:
+    """One row per limit on what is predicted."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("predicted", "limit", "kind", "confidence", "taken off"):
+        table.add_column(name)
+    for entry, limit in zip(task.state_limits, limits, strict=True):
+        steps = taken.get(limit.name)
+        kind = "hard" if limit.hard else f"soft, priority {limit.priority:g}"
+        none = "–" if limit.confidence is None else "not recorded"
+        table.add_row(
+            limit.name,
+            f"{bounds(entry.limit)}{'' if limit.unit == '1' else ' ' + limit.unit}",
+            kind,
+            "–" if limit.confidence is None else f"{limit.confidence:g}",
+            none if steps is None else f"{steps[0]:.3g} to {max(steps):.3g}{'' if limit.unit == '1' else ' ' + limit.unit}",
+        )
+    return table
+
+
+def bounds(limit: SignalLimit | RegionLimit) -> str:
+    """The numbers of a limit on what is predicted, as a person writes them."""
+    from tacit.planning import SignalLimit
+
+    if isinstance(limit, SignalLimit):
+        parts = [f"{sign} {value:g}" for sign, value in (("≥", limit.low), ("≤", limit.high)) if value is not None]
+        return " and ".join(parts)
+    where = " × ".join(limit.channels)
+    if limit.centre is not None:
+        return f"{where} outside the circle of {limit.radius:g} around {_numbers(limit.centre)}"
+    assert limit.low is not None
+    assert limit.high is not None
+    return f"{where} outside {_numbers(limit.low)} to {_numbers(limit.high)}"
 
 
 def limited(schema: Schema, task: Task) -> Table:

@@ -30,6 +30,7 @@ from tacit.training.latents import LatentLog
 from tacit.training.seed import generator
 
 VERSION = 1
+_converter = cattrs.Converter(forbid_extra_keys=True)
 FITTING = HeadTraining(steps=6000, learning_rate=2e-3)
 
 Sensor = Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]
@@ -66,7 +67,7 @@ def readings(store: EpisodeStore, episodes: Iterable[int], sensor: Sensor, chann
     found = []
     for number in episodes:
         episode = view[int(number)]
-        values = np.asarray(sensor(episode.signals), dtype=np.float32).reshape(episode.steps + 1, -1)
+        values = np.array(sensor(episode.signals), dtype=np.float32).reshape(episode.steps + 1, -1)
         if values.shape[1] != channels:
             raise ReadoutError(f"the sensor gives {values.shape[1]} channels, but the readout has {channels}")
         if not np.isfinite(values).all():
@@ -148,7 +149,7 @@ def write_readouts(folder: Path, readouts: Sequence[FittedReadout]) -> None:
     """Write the readouts of a run into its folder, in place of those that were there; each file atomically."""
     tensors = {name: value for r in readouts for name, value in with_prefix(r.readout.config.name, r.readout.state_dict()).items()}
     save_tensors(folder / READOUT_WEIGHTS, tensors, {"format": VERSION})
-    entries = [{"config": cattrs.unstructure(r.readout.config), "spread": list(r.spread), "now": r.now} for r in readouts]
+    entries = [{"config": _converter.unstructure(r.readout.config), "spread": list(r.spread), "now": r.now} for r in readouts]
     atomic_write(folder / READOUTS, json.dumps({"version": VERSION, "readouts": entries}, indent=2, allow_nan=False) + "\n")
 
 
@@ -172,7 +173,7 @@ def read_readouts(folder: Path, latent: int) -> dict[str, FittedReadout]:
         tensors, _ = load_tensors(folder / READOUT_WEIGHTS)
         readouts = {}
         for entry in found["readouts"]:
-            readout = Readout(latent, cattrs.structure(entry["config"], ReadoutConfig))
+            readout = Readout(latent, _converter.structure(entry["config"], ReadoutConfig))
             load_strictly(readout, under(readout.config.name, tensors), str(folder / READOUT_WEIGHTS))
             readout.requires_grad_(False).eval()
             spread = tuple(float(value) for value in entry["spread"])
