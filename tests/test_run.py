@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 import tacit
-from point_world import recipe, record, sensed
+from point_world import DIRECTIONS, recipe, record, sensed
 from tacit import Goal, Run, Task, Verdict
+from tacit.assurance import CalibrationError, Interval, Session, Watch
 from tacit.contracts import Cost, WorldModel
-from tacit.planning import PlanSettings, TaskError
+from tacit.data import EpisodeStore
+from tacit.models.readout import ReadoutConfig
+from tacit.planning import Fallback, PlanSettings, RegionLimit, TaskError
 from tacit.training.fit import fit
 from tacit.training.folder import RunError
+from tacit.training.heads import HeadTraining
+from tacit.training.latents import encode_log
+from tacit.training.readouts import fit_readout, measured, readings, write_readouts
 
 HERE, THERE = np.array([-0.8, 0.3]), np.array([0.8, -0.5])
 PLAN = PlanSettings(horizon=4, candidates=32, iterations=3)
@@ -127,6 +137,86 @@ def test_a_task_may_be_a_file_and_must_fit(run: Run, tmp_path: Path) -> None:
         run.controller(path)
     with pytest.raises(TaskError, match="pose"):
         run.controller(Task(goal=Goal(observations={"pose": THERE.astype(np.float32)}), plan=PLAN))
+
+
+def seen_pose(observations: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
+    """The pose that the sensors speak of, (..., 2): a measure that a person gives, made of observations."""
+    return np.arctanh(np.clip((observations["sensors"].astype(np.float64) - 5) / 2, -0.999, 0.999)) @ DIRECTIONS.T / 3
+
+
+@pytest.fixture
+def reading(folder: Path, tmp_path: Path) -> Run:
+    """The run with a readout of the pose."""
+    copied = shutil.copytree(folder, tmp_path / "run")
+    bare, store = tacit.load(copied), EpisodeStore(folder.parent / "store")
+    log = encode_log(store, range(20), bare.model, device=torch.device("cpu"))
+    values = readings(store, range(20), seen_pose, 2)
+    config = ReadoutConfig(name="pose", channels=("x", "y"), unit="m")
+    readout = fit_readout(log, values, config, HeadTraining(steps=400, batch=128, learning_rate=5e-3), seed=0)
+    write_readouts(copied, [measured(bare.model, readout, log, values, horizon=4)])
+    return tacit.load(copied)
+
+
+REGION = RegionLimit(name="post", channels=("pose.x", "pose.y"), centre=(0.0, -0.1), radius=0.3, confidence=0.8)
+
+
+def test_a_readout_changes_the_digest_of_a_run(run: Run, reading: Run) -> None:
+    assert reading.readouts.keys() == {"pose"}
+    assert not run.readouts
+    assert reading.digest != run.digest
+
+
+def test_a_limit_on_a_state_is_settled_on_episodes_of_its_own_planner(reading: Run, task: Task) -> None:
+    limited = replace(task, regions=(REGION,), fallback=Fallback.ZERO)
+    with pytest.raises(TaskError, match=r"limits\.region\.1\.confidence: has no interval for this task"):
+        reading.controller(limited)
+    [free] = reading.limits(replace(task, regions=(replace(REGION, confidence=None),)), {})
+    rng, in_place = np.random.default_rng(0), []
+
+    def record(intervals: Mapping[str, Interval]) -> dict[str, NDArray[np.float64]]:
+        """Twenty points at once from here to there, for eight steps."""
+        in_place.append(intervals["post"].factor)
+        watch, pose = Watch(intervals["post"]), HERE + rng.normal(0, 0.2, (20, 2))
+        controller = reading.controller(limited, intervals=intervals, seed=len(in_place))
+        for _ in range(8):
+            seen = {"sensors": sensed(pose)}
+            watch.found(free.inside(torch.tensor(seen_pose(seen))).numpy())
+            decided = controller.act_batch(seen)
+            acts = [verdict is Verdict.ACT for verdict in decided.verdicts]
+            watch.decided(None if decided.plan is None else free.predicted(decided.plan.trajectory).numpy(), acts)
+            pose = np.clip(pose + decided.actions, -2, 2)
+        return {"post": watch.scores}
+
+    first = reading.first_intervals(limited, {"post": 2.0}, factor=0.1)
+    assert first["post"].scale[0] == max(reading.readouts["pose"].spread[:1])
+    settled = reading.settle(limited, record, first, slack=0.3)
+    assert settled["post"].holds(0.8)
+    assert settled["post"].rounds == len(in_place)
+    assert in_place == sorted(in_place)
+
+    decision = reading.controller(limited).act({"sensors": sensed(HERE)})
+    assert [(limit.name, limit.confidence, limit.unit) for limit in decision.limits] == [("post", 0.8, "m")]
+    session = reading.session(limited)
+    assert session.limits == ("post",)
+    again = reading.controller_of(Session.from_json(json.loads(json.dumps(session.to_json())))).act({"sensors": sensed(HERE)})
+    np.testing.assert_array_equal(again.action, decision.action)
+    assert again.limits == decision.limits
+
+    other = replace(limited, plan=replace(PLAN, candidates=320))
+    with pytest.raises(TaskError, match="has no interval for this task"):
+        reading.controller(other)
+    with pytest.raises(TaskError, match="has no interval for this task"):
+        reading.controller(replace(limited, regions=(replace(REGION, confidence=0.9),)))
+    (reading.path / "intervals.json").write_text("{")
+    with pytest.raises(CalibrationError, match=r"intervals\.json is damaged"):
+        reading.controller(limited)
+
+
+def test_a_limit_on_a_state_needs_a_readout(run: Run, task: Task) -> None:
+    with pytest.raises(TaskError, match=r"limits\.region\.1: there is no readout 'pose\.x'; this run has no readouts"):
+        run.controller(replace(task, regions=(REGION,)))
+    with pytest.raises(TaskError, match=r"limits\.region\.1: no readout of this run reads 'pose\.x'"):
+        run.first_intervals(replace(task, regions=(REGION,)), {"post": 1.0})
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ class Run:
         intervals: Mapping[str, Interval],
         *,
         rounds: int = 6,
+        slack: float = 0.0,
     ) -> dict[str, Interval]:
         """Record until the intervals are those of the planner that plans with them, and keep them in the run's folder.
 
@@ -162,12 +163,13 @@ class Run:
             record: Drives fresh episodes of the task with `controller(task, intervals=...)` and gives their scores by limit (`Watch`).
             intervals: To begin with (`first_intervals`).
             rounds: At most.
+            slack: How much more than was asked for the next round takes off, as a share of it.
 
         Raises:
             CalibrationError: Too few episodes, or no interval is wide enough; see `tacit.assurance.settle`.
         """
         confidence = {entry.name: entry.limit.confidence for entry in task.state_limits if entry.limit.confidence is not None}
-        found = settle(record, intervals, confidence, rounds=rounds)
+        found = settle(record, intervals, confidence, rounds=rounds, slack=slack)
         write_intervals(self.path, task, found)
         return found
 

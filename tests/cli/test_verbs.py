@@ -16,10 +16,15 @@ from PIL import Image
 from typed_words import EVAL, RECORD, TRAIN
 
 import tacit
+from tacit.assurance import Interval
+from tacit.assurance.intervals import write_intervals
 from tacit.cli import demo, main
 from tacit.data import EpisodeStore
 from tacit.evaluation.protocol import Manifest, Protocol, draw_manifest
+from tacit.models.readout import Readout, ReadoutConfig
+from tacit.planning import Task
 from tacit.training.folder import read_config, read_results
+from tacit.training.readouts import FittedReadout, write_readouts
 
 
 def interrupting(function: Callable[..., Any], call: int) -> Callable[..., Any]:
@@ -373,6 +378,48 @@ def test_check_task_names_the_line_at_fault(old: str, new: str, text: str, here:
     Path("task.toml").write_text(TASK.replace(old, new))
     assert main(["check-task", "task.toml", "run"]) == 1
     assert text in capsys.readouterr().err
+
+
+STATES = (
+    TASK
+    + """
+[[limits.region]]
+name = "no-go"
+channels = ["position.x", "position.y"]
+low = [10, 24]
+high = [18, 40]
+confidence = 0.99
+
+[limits.signal."position.x"]
+high = 50
+hard = false
+priority = 3
+"""
+)
+
+
+def test_check_task_says_what_is_limited_of_states_and_what_is_taken_off(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (64, 64)).save("goal.png")
+    Path("task.toml").write_text(STATES)
+    assert main(["check-task", "task.toml", "run"]) == 1
+    assert "task.toml:21: limits.signal.position.x: there is no readout 'position.x'; this run has no readouts" in capsys.readouterr().err
+
+    readout = Readout(tacit.load("run").model.latent_size, ReadoutConfig(name="position", channels=("x", "y"), unit="px"))
+    write_readouts(Path("run"), [FittedReadout(readout=readout, spread=(0.5, 1.0), now=0.4)])
+    assert main(["check-task", "task.toml", "run"]) == 1
+    shown = capsys.readouterr().out
+    assert re.search(r"no-go +outside \(10, 24\) to \(18, 40\) px +hard +0\.99 +not recorded", shown), shown
+    assert re.search(r"position\.x +≤ 50 px +soft × 3 +– +–", shown), shown
+    assert "no interval of run is for no-go" in shown
+    assert "fits" not in shown
+
+    task = Task.from_toml("task.toml")
+    interval = Interval(scale=(0.5, 1.0) + (1.0,) * 10, factor=2.0, reach=4.0, applied=1, scores=(1.0,) * 99)
+    write_intervals(Path("run"), task, {"no-go": interval})
+    assert main(["check-task", "task.toml", "run"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"hard +0\.99 +1 to 1 px", shown), shown
+    assert "task.toml fits run" in shown
 
 
 def test_check_task_needs_a_finished_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

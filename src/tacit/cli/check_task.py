@@ -70,7 +70,7 @@ def watched(task: Task, limits: Sequence[StateLimit], taken: Mapping[str, Sequen
         table.add_column(name)
     for entry, limit in zip(task.state_limits, limits, strict=True):
         steps = taken.get(limit.name)
-        kind = "hard" if limit.hard else f"soft, priority {limit.priority:g}"
+        kind = "hard" if limit.hard else f"soft × {limit.priority:g}"
         none = "–" if limit.confidence is None else "not recorded"
         table.add_row(
             limit.name,
@@ -89,12 +89,11 @@ def bounds(limit: SignalLimit | RegionLimit) -> str:
     if isinstance(limit, SignalLimit):
         parts = [f"{sign} {value:g}" for sign, value in (("≥", limit.low), ("≤", limit.high)) if value is not None]
         return " and ".join(parts)
-    where = " × ".join(limit.channels)
     if limit.centre is not None:
-        return f"{where} outside the circle of {limit.radius:g} around {_numbers(limit.centre)}"
+        return f"outside {limit.radius:g} around {_numbers(limit.centre)}"
     assert limit.low is not None
     assert limit.high is not None
-    return f"{where} outside {_numbers(limit.low)} to {_numbers(limit.high)}"
+    return f"outside {_numbers(limit.low)} to {_numbers(limit.high)}"
 
 
 def limited(schema: Schema, task: Task) -> Table:
