@@ -207,6 +207,9 @@ def test_a_limit_on_a_state_is_settled_on_episodes_of_its_own_planner(reading: R
         reading.controller(other)
     with pytest.raises(TaskError, match="has no interval for this task"):
         reading.controller(replace(limited, regions=(replace(REGION, confidence=0.9),)))
+    write_readouts(reading.path, [replace(reading.readouts["pose"], now=1.0)])
+    with pytest.raises(TaskError, match="has no interval for this task"):
+        tacit.load(reading.path).controller(limited)  # its readout is another one now
     (reading.path / "intervals.json").write_text("{")
     with pytest.raises(CalibrationError, match=r"intervals\.json is damaged"):
         reading.controller(limited)

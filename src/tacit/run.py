@@ -114,7 +114,7 @@ class Run:
         """
         task = task if isinstance(task, Task) else Task.from_toml(task)
         recorded = None if intervals is None else {name: interval.tightening for name, interval in intervals.items()}
-        limits = self.limits(task, settled_tightening(self.path, task) if recorded is None else recorded)
+        limits = self.limits(task, settled_tightening(self.path, task, self.digest) if recorded is None else recorded)
         return self._controller(task, cost_for or self.arrival_cost, seed, lambda planner: planner, limits)
 
     def limits(self, task: Task, tightening: Mapping[str, Sequence[float]]) -> tuple[StateLimit, ...]:
@@ -161,6 +161,7 @@ class Run:
         Args:
             task: With limits on states.
             record: Drives fresh episodes of the task with `controller(task, intervals=...)` and gives their scores by limit (`Watch`).
+                Of its cost nothing is kept: use the same one later.
             intervals: To begin with (`first_intervals`).
             rounds: At most.
             slack: How much more than was asked for the next round takes off, as a share of it.
@@ -170,7 +171,7 @@ class Run:
         """
         confidence = {entry.name: entry.limit.confidence for entry in task.state_limits if entry.limit.confidence is not None}
         found = settle(record, intervals, confidence, rounds=rounds, slack=slack)
-        write_intervals(self.path, task, found)
+        write_intervals(self.path, task, self.digest, found)
         return found
 
     def session(self, task: Task | str | Path, *, cost: str = "arrival_cost", seed: int = 0) -> Session:
@@ -188,7 +189,7 @@ class Run:
         if cost not in COSTS:
             raise ValueError(f"{cost!r} is not a cost of a run; use one of: {', '.join(COSTS)}")
         task = task if isinstance(task, Task) else Task.from_toml(task)
-        tightening = settled_tightening(self.path, task)
+        tightening = settled_tightening(self.path, task, self.digest)
         names = tuple(limit.name for limit in self.limits(task, tightening))
         return Session(model=self.digest, schema=self.schema, task=task, cost=cost, seed=seed, limits=names, tightening=tightening)
 

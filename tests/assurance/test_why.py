@@ -41,7 +41,10 @@ def test_one_that_refused_names_the_limit(path: Path) -> None:
     with Ledger(path, told := session(limits=("ceiling",))) as ledger:
         Recorded(Maker(limits=(Ceiling(bound=-5.0),))(told), ledger).act({"state": np.array([0.0, 0.0])})
     story = why.story(path, 0)
-    assert why.headline(story) == "It fell back: every plan breaks a hard limit (the best one: ceiling): holding the last action."
+    margin = f"{float(story.made.plan.margins[0]):.3g} m"
+    assert why.headline(story) == (
+        f"It fell back: every plan breaks a hard limit (the best one: ceiling, margin {margin}): holding the last action."
+    )
     assert why.limits(story)[0].startswith("ceiling: broken on the prediction by ")
 
 

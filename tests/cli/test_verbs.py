@@ -23,7 +23,7 @@ from tacit.data import EpisodeStore
 from tacit.evaluation.protocol import Manifest, Protocol, draw_manifest
 from tacit.models.readout import Readout, ReadoutConfig
 from tacit.planning import Task
-from tacit.training.folder import read_config, read_results
+from tacit.training.folder import digest_of_run, read_config, read_results
 from tacit.training.readouts import FittedReadout, write_readouts
 
 
@@ -415,7 +415,7 @@ def test_check_task_says_what_is_limited_of_states_and_what_is_taken_off(here: P
 
     task = Task.from_toml("task.toml")
     interval = Interval(scale=(0.5, 1.0) + (1.0,) * 10, factor=2.0, reach=4.0, applied=1, scores=(1.0,) * 99)
-    write_intervals(Path("run"), task, {"no-go": interval})
+    write_intervals(Path("run"), task, digest_of_run(Path("run")), {"no-go": interval})
     assert main(["check-task", "task.toml", "run"]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"hard +0\.99 +1 to 1 px", shown), shown

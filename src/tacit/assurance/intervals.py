@@ -17,35 +17,40 @@ INTERVALS = "intervals.json"
 VERSION = 1
 
 
-def key_of(task: Task) -> str:
-    """SHA-256, in hex, of all of a task but its goal: limits, planner settings and fallback, each of which makes other plans."""
-    return digest(replace(task, goal=None))
+def key_of(task: Task, run: str) -> str:
+    """SHA-256, in hex, of a run's own and of all of a task but its goal: limits, planner settings and fallback. Each makes other plans."""
+    return digest({"task": replace(task, goal=None), "run": run})
 
 
-def read_intervals(folder: Path, task: Task) -> dict[str, Interval]:
+def read_intervals(folder: Path, task: Task, run: str) -> dict[str, Interval]:
     """The intervals that were settled for a task, by limit; empty when none were.
+
+    Args:
+        folder: Of the run.
+        task: With limits on states.
+        run: SHA-256 of the run (`tacit.training.folder.digest_of_run`), with the readouts that it has now.
 
     Raises:
         CalibrationError: The file is damaged or of another version.
     """
-    entries = _read(folder / INTERVALS).get(key_of(task), {})
+    entries = _read(folder / INTERVALS).get(key_of(task, run), {})
     return {name: Interval.from_json(values) for name, values in entries.items()}
 
 
-def settled_tightening(folder: Path, task: Task) -> dict[str, tuple[float, ...]]:
+def settled_tightening(folder: Path, task: Task, run: str) -> dict[str, tuple[float, ...]]:
     """What was settled to be taken off a task's limits on states, (H,) by limit; without limits that nothing was settled for.
 
     Raises:
         CalibrationError: As of `read_intervals`.
     """
     wanted = {entry.name: entry.limit.confidence for entry in task.state_limits if entry.limit.confidence is not None}
-    found = read_intervals(folder, task) if wanted else {}
+    found = read_intervals(folder, task, run) if wanted else {}
     return {name: found[name].tightening for name, confidence in wanted.items() if name in found and found[name].holds(confidence)}
 
 
-def write_intervals(folder: Path, task: Task, intervals: Mapping[str, Interval]) -> None:
+def write_intervals(folder: Path, task: Task, run: str, intervals: Mapping[str, Interval]) -> None:
     """Add the intervals of a task to a run's folder, in place of those it had for the same task; atomically."""
-    tasks = _read(folder / INTERVALS) | {key_of(task): {name: interval.to_json() for name, interval in intervals.items()}}
+    tasks = _read(folder / INTERVALS) | {key_of(task, run): {name: interval.to_json() for name, interval in intervals.items()}}
     atomic_write(folder / INTERVALS, json.dumps({"version": VERSION, "tasks": tasks}, indent=1, allow_nan=False) + "\n")
 
 

@@ -33,7 +33,7 @@ class CheckTask:
 def run(options: CheckTask, terminal: Terminal) -> int:
     from tacit.assurance.intervals import settled_tightening
     from tacit.planning import Task, action_limits, state_limits
-    from tacit.training.folder import read_config, read_schema
+    from tacit.training.folder import digest_of_run, read_config, read_schema
     from tacit.training.readouts import read_readouts
 
     schema = read_schema(options.run)
@@ -42,7 +42,7 @@ def run(options: CheckTask, terminal: Terminal) -> int:
     readouts = read_readouts(options.run, read_config(options.run).recipe.jepa.latent)
     nothing = {entry.name: [0.0] * task.plan.horizon for entry in task.state_limits}
     limits = state_limits(task, {name: fitted.readout for name, fitted in readouts.items()}, nothing)
-    taken = settled_tightening(options.run, task)
+    taken = settled_tightening(options.run, task, digest_of_run(options.run))
     terminal.show(limited(schema, task))
     for limit in task.linear:
         terminal.say(combination(limit))

@@ -60,7 +60,8 @@ class Controller:
             seed: Of the noise of proposals.
 
         Raises:
-            TaskError: The task does not fit the model's schema, or asks for proposals that nobody makes.
+            TaskError: The task does not fit the model's schema, has a limit on states that is not among `limits`, or asks for
+                proposals that nobody makes.
             ValueError: The goal leaves out an observation, or the calibration is empty or not finite.
         """
         self._model = model
@@ -69,9 +70,10 @@ class Controller:
         self._task = task
         self._action_limits = action_limits(model.schema, task)
         self._limits = limits
-        for name, key in ((entry.name, entry.key) for entry in task.state_limits):
-            if name not in [limit.name for limit in limits]:
-                raise task.located(TaskError("nobody checks it: use a controller of a run that has readouts", *key))
+        checked = [limit.name for limit in limits]
+        for entry in task.state_limits:
+            if entry.name not in checked:
+                raise task.located(TaskError("nobody checks it: use a controller of a run that has readouts", *entry.key))
         self._proposals_for = proposals_for
         if task.plan.proposals and proposals_for is None:
             raise TaskError("there is nobody to make proposals: leave them out, or use a controller of a run", "plan", "proposals")

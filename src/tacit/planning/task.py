@@ -349,14 +349,14 @@ def _read_list(of: type[Value], tables: dict[str, Any], kind: str) -> tuple[Valu
     key, entries = ("limits", kind), tables.get("limits", {}).get(kind, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise TaskError(f"must be a list of tables: write [[limits.{kind}]] above each", *key)
-    known = fields(of)  # type: ignore[arg-type]
-    needed = [f.name for f in known if f.default is MISSING and f.default_factory is MISSING]
+    parts = fields(of)  # type: ignore[arg-type]
+    known, needed = [f.name for f in parts], [f.name for f in parts if f.default is MISSING]
     found = []
     for place, entry in enumerate(entries, 1):
         at = (*key, str(place))
         for name in entry:
-            if name not in (names := [f.name for f in known]):
-                raise TaskError(f"unknown key; use one of: {', '.join(names)}", *at, name)
+            if name not in known:
+                raise TaskError(f"unknown key; use one of: {', '.join(known)}", *at, name)
         if missing := [name for name in needed if name not in entry]:
             raise TaskError(f"lacks {' and '.join(missing)}", *at)
         found.append(_value(of, entry, *at))
