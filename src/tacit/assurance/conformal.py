@@ -9,10 +9,10 @@ that multiplies the tightening. Its score is the smallest factor that would have
 recorded episodes and the next one are exchangeable (scenes from one source, nothing adapted between them), the score of the next one is
 above the ceil((n + 1) c)-th smallest with probability at most 1 - c, whatever the model is worth: it is for the average over recordings
 and episodes, not for every recording or every scene (Vovk et al., 2005; Angelopoulos and Bates, arXiv 2107.07511). A factor is `settled`
-when it is at least as large as that quantile of fresh episodes that were recorded with this factor in place; if R rounds were recorded
-until one was, the probability that an episode breaks the limit is at most R (1 - c), and as a rule far less, since only a limit
-that is nearly touched can be broken. It is about moments of the control period, not about what happens between two of them, and about
-what the sensor shows.
+when it is at least as large as that quantile of fresh episodes that were recorded with this factor in place. Each round is another
+chance to settle by luck, so the probability that a factor was settled and the next episode breaks the hard limit is at most 1 - c times the
+mean number of rounds; as a rule it is far less, since only a limit that is nearly touched can be broken. It is about moments of the control
+period, not about what happens between two of them, and about what the sensor shows.
 
 What does not hold. Beyond the actions that are applied of one plan before the next is made nothing was observed, so nothing is
 promised there: the tightening of the last applied action is kept for the rest of the horizon, only so that a way stays open. When the
