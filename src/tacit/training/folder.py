@@ -167,6 +167,8 @@ def read_run(folder: Path) -> tuple[RunConfig, JEPA, TemporalDistance, GoalPolic
         for part, module in {"jepa": model, "distance": distance, "policy": policy}.items():
             load_strictly(module, under(part, tensors), str(folder / MODEL))
             module.requires_grad_(False).eval()
+    except SchemaError as error:
+        raise RunError(f"{folder / SCHEMA}: {error}") from error
     except CheckpointError as error:
         raise RunError(str(error)) from error
     return config, model, distance, policy, calibration
