@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import tacit
 from point_world import DIRECTIONS, recipe, record, sensed
 from tacit import Goal, Run, Task, Verdict
-from tacit.assurance import CalibrationError, Interval, Session, Watch
+from tacit.assurance import CalibrationError, Interval, Session, MarginWatch
 from tacit.contracts import Cost, WorldModel
 from tacit.data import EpisodeStore
 from tacit.models.readout import ReadoutConfig
@@ -176,7 +176,7 @@ def test_a_limit_on_a_state_is_settled_on_episodes_of_its_own_planner(reading: R
     def record(intervals: Mapping[str, Interval]) -> dict[str, NDArray[np.float64]]:
         """Twenty points at once from here to there, for eight steps."""
         in_place.append(intervals["post"].factor)
-        watch, pose = Watch(intervals["post"]), HERE + rng.normal(0, 0.2, (20, 2))
+        watch, pose = MarginWatch(intervals["post"]), HERE + rng.normal(0, 0.2, (20, 2))
         controller = reading.controller(limited, intervals=intervals, seed=len(in_place))
         for _ in range(8):
             seen = {"sensors": sensed(pose)}

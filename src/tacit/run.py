@@ -160,7 +160,7 @@ class Run:
 
         Args:
             task: With limits on states.
-            record: Drives fresh episodes of the task with `controller(task, intervals=...)` and gives their scores by limit (`Watch`).
+            record: Drives fresh episodes of the task with `controller(task, intervals=...)` and gives their scores by limit (`MarginWatch`).
                 Of its cost nothing is kept: use the same one later.
             intervals: To begin with (`first_intervals`).
             rounds: At most.

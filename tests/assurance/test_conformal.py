@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tacit.assurance import AdaptiveLevel, CalibrationError, Interval, Watch, conformal_quantile, least_episodes, settle
+from tacit.assurance import AdaptiveLevel, CalibrationError, Interval, MarginWatch, conformal_quantile, least_episodes, settle
 from tacit.evaluation.intervals import wilson
 
 
@@ -54,7 +54,7 @@ def test_the_tightening_is_held_from_the_last_applied_action_on() -> None:
 
 
 def test_a_score_is_the_worst_flattery_of_an_episode_over_its_scale() -> None:
-    watch = Watch(interval())
+    watch = MarginWatch(interval())
     watch.found([5.0, 5.0, 5.0, -1.0])
     watch.decided([[4.0, 3.0, -99.0]] * 3 + [[90.0, 2.0, 0.0]], [True, True, False, True])
     watch.found([3.0, 6.0, 1.0, 12.0])  # flattered by 1 over 1; by less than nothing; not led; out of reach both
@@ -67,7 +67,7 @@ def test_a_score_is_the_worst_flattery_of_an_episode_over_its_scale() -> None:
 
 
 def test_what_stays_broken_after_a_plan_led_there_is_not_counted_again() -> None:
-    watch = Watch(interval())
+    watch = MarginWatch(interval())
     watch.found([1.0])
     watch.decided([[1.0, 1.0, 1.0]], [True])
     watch.found([-1.0])

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tacit.assurance.conformal import Interval, Watch
+from tacit.assurance.conformal import Interval, MarginWatch
 from tacit.planning import Controller, StateLimit, Verdict
 
 Samples = Mapping[str, NDArray[Any]]
@@ -21,7 +21,7 @@ Samples = Mapping[str, NDArray[Any]]
 
 @final
 class WatchedPolicy:
-    """As `PlannedPolicy`, and keeps the scores of `tacit.assurance.Watch` by limit.
+    """As `PlannedPolicy`, and keeps the scores of `tacit.assurance.MarginWatch` by limit.
 
     The moment after the last action is not shown to a policy: let an evaluation that records go on for one action more.
 
@@ -46,13 +46,13 @@ class WatchedPolicy:
         self._limits = {limit.name: limit for limit in limits if limit.name in intervals}
         self._intervals, self._sensors = intervals, sensors
         self._ended: dict[str, list[NDArray[np.float64]]] = {name: [] for name in self._limits}
-        self._watches: dict[str, Watch] = {}
+        self._watches: dict[str, MarginWatch] = {}
         self.verdicts: Counter[Verdict] = Counter()
 
     def reset(self, goals: Samples, seed: int) -> None:
         self._end()
         self._controller.reset(goals)
-        self._watches = {name: Watch(self._intervals[name]) for name in self._limits}
+        self._watches = {name: MarginWatch(self._intervals[name]) for name in self._limits}
 
     def act(self, observations: Samples) -> NDArray[np.float32]:
         decided = self._controller.act_batch(observations)
