@@ -59,6 +59,7 @@ class Decision:
         plan: The plan that was made in this step, with B = 1; None when none was made.
         evidence: What the decision rests on.
         latents: Latest latents, (1, h, D), oldest first: what was known of the world.
+        expected: What the model expected in the place of the newest latent, (1, D); not finite where nothing was before.
     """
 
     action: NDArray[np.float32]
@@ -67,6 +68,7 @@ class Decision:
     plan: Plan | None
     evidence: Evidence
     latents: Tensor
+    expected: Tensor | None = None
 
 
 @final
@@ -81,6 +83,7 @@ class DecisionBatch:
         plan: The plan that was made in this step; None when none was made.
         evidence: One per machine.
         latents: Latest latents, (B, h, D), oldest first.
+        expected: What the model expected in the place of the newest latents, (B, D); not finite where nothing was before.
     """
 
     actions: NDArray[np.float32]
@@ -89,6 +92,7 @@ class DecisionBatch:
     plan: Plan | None
     evidence: tuple[Evidence, ...]
     latents: Tensor
+    expected: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -101,6 +105,7 @@ class DecisionBatch:
             plan=None if self.plan is None else _plan_of(self.plan, machine),
             evidence=self.evidence[machine],
             latents=self.latents[machine][None],
+            expected=None if self.expected is None else self.expected[machine][None],
         )
 
 
