@@ -42,7 +42,7 @@ from tacit.atomic import atomic_write
 from tacit.cli import main as tacit
 from tacit.data import EpisodeStore, split
 from tacit.evaluation.machine import cpu_model
-from tacit.evaluation.monitoring import Warned, auroc, judged, logged, matrix_row, monitor_of, recorded, watch_for
+from tacit.evaluation.monitoring import Warned, auroc, judged, logged, matrix_row, monitor_of, recorded
 from tacit.evaluation.protocol import Manifest, Protocol, draw_manifest
 from tacit.evaluation.suites import cost_for, planning_for
 from tacit.planning import Decision, Task
@@ -73,7 +73,7 @@ class Options:
     episodes: int = 60
     calm: int = 520
     usual: int = 300
-    false_alarms: float = 0.03
+    false_alarms: float = 0.04
     minutes: float = 10.0
     work: Path = Path("benchmarks/work/shifts")
     json: Path = Path("benchmarks/results/shifts.json")
@@ -190,9 +190,7 @@ def measured(name: str, options: Options, console: Console) -> tuple[Numbers, Ru
             "words": SHIFTS[shift].words,
             "auroc_with_undisturbed": areas(both, ~both.success),
             "auroc_within": areas(warned, ~warned.success),
-            "unusual_single_scores": {
-                score: round(float(rate), 4) for score, rate in zip(SCORES, unusual(calibration, warned), strict=True)
-            },
+            "unusual_single_scores": unusual(calibration, warned),
             "floors": floors(matrix_row(warned)),
         }
     whole = joined(*every)
@@ -249,8 +247,8 @@ def cost(name: str, trained: Run, calibration: Calibration, steps: int = 1000) -
     controller = Timed(trained.controller(task, cost_for=cost_for(trained, manifest.protocol)))
     found: dict[str, list[float]] = {part: [] for part in ("supervisor", "supervisor_cpu", "monitor", "monitor_cpu")}
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l", trained.session(task)) as ledger:
-        supervisor = Supervisor(controller, calibration=calibration, watch=watch_for(trained), ledger=ledger)  # type: ignore[arg-type]
-        monitor, watch = Monitor(calibration), watch_for(trained)
+        supervisor = Supervisor(controller, calibration=calibration, watch=trained.watch(), ledger=ledger)  # type: ignore[arg-type]
+        monitor, watch = Monitor(calibration), trained.watch()
         supervisor.reset(goal)
         observation, _ = arena.start(env, scene)
         for step in range(steps):

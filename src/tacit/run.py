@@ -8,6 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from tacit.assurance.monitor import MONITOR, Watch
+from tacit.assurance.monitor import Calibration as MonitorCalibration
 from tacit.assurance.session import Session
 from tacit.contracts import Cost, Planner, Proposal
 from tacit.models.heads import GoalPolicy
@@ -94,6 +96,23 @@ class Run:
             TaskError: The task does not fit this run.
         """
         return self._controller(task, cost_for or self.arrival_cost, seed, lambda planner: planner)
+
+    def steps_to(self, goal: Tensor) -> Callable[[Tensor], Tensor]:
+        """The learned steps from latents (B, D) to the goal's latent (B, D) or (1, D), as a function of the former."""
+        there = self.distance.embed(goal)
+        return lambda latent: self.distance.between(self.distance.embed(latent), there)
+
+    def watch(self) -> Watch:
+        """Makes what a monitor of this run sees."""
+        return Watch(self.schema, self.steps_to)
+
+    def monitor(self) -> MonitorCalibration:
+        """What `tacit calibrate` wrote of this run.
+
+        Raises:
+            MonitorError: There is none, it is damaged, or of another machine.
+        """
+        return MonitorCalibration.load(self.path / MONITOR, self.schema)
 
     def session(self, task: Task | str | Path, *, cost: str = "arrival_cost", seed: int = 0) -> Session:
         """All that a controller's decisions follow from besides what it observes: what a ledger begins with.

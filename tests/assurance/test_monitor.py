@@ -15,7 +15,7 @@ from tacit.signals import Role, Schema, Signal
 
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
-    return calibrate(episodes(20, seed=0), episodes(200, seed=1), schema=SCHEMA, false_alarms=0.1)
+    return calibrate(episodes(20, seed=0), episodes(150, seed=1), schema=SCHEMA, false_alarms=0.1)
 
 
 def alarms(calibration: Calibration, seed: int, gain: float = 0.1, count: int = 600) -> float:
@@ -25,7 +25,7 @@ def alarms(calibration: Calibration, seed: int, gain: float = 0.1, count: int = 
 
 
 def test_alarms_come_at_the_rate_that_was_set(calibration: Calibration) -> None:
-    rates = [alarms(calibrate(episodes(20, seed=0), episodes(200, seed=s), schema=SCHEMA, false_alarms=0.1), 50 + s) for s in range(1, 6)]
+    rates = [alarms(calibrate(episodes(20, seed=0), episodes(150, seed=s), schema=SCHEMA, false_alarms=0.1), 50 + s) for s in range(1, 6)]
     assert 0.05 < np.mean(rates) < 0.13  # on average over calibrations at most 0.1
 
 
@@ -76,7 +76,7 @@ def test_what_is_no_monitor_is_refused(calibration: Calibration, tmp_path: Path)
 
 
 def test_a_rate_needs_episodes() -> None:
-    with pytest.raises(MonitorError, match="it takes 297"):
+    with pytest.raises(MonitorError, match="it takes 149"):
         calibrate(episodes(20), episodes(50), schema=SCHEMA, false_alarms=0.01)
     with pytest.raises(MonitorError, match="between 0 and 1"):
         calibrate(episodes(20), episodes(50), schema=SCHEMA, false_alarms=0.0)

@@ -29,7 +29,7 @@ def test_a_monitor_is_made_of_episodes_that_went_well(
 
 def test_too_few_episodes_leave_the_run_as_it_was(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", "run", "--threads", "1"]) == 1
-    assert "too few for a rate of false alarms of 0.03: it takes 99" in capsys.readouterr().err
+    assert "too few for a rate of false alarms of 0.04: it takes 37" in capsys.readouterr().err
     assert not Path("run/monitor.safetensors").exists()
 
 

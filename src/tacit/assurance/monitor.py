@@ -143,7 +143,7 @@ class Calibration:
             raise MonitorError(f"{path} is damaged or no monitor: {error}; `tacit calibrate` makes a new one") from error
 
 
-def calibrate(logs: Moments, episodes: Moments, *, schema: Schema, false_alarms: float = 0.03, seed: int = 0) -> Calibration:
+def calibrate(logs: Moments, episodes: Moments, *, schema: Schema, false_alarms: float = 0.04, seed: int = 0) -> Calibration:
     """Learn what is usual.
 
     Args:
@@ -159,25 +159,25 @@ def calibrate(logs: Moments, episodes: Moments, *, schema: Schema, false_alarms:
     least = math.ceil(1 / false_alarms) - 1 if 0 < false_alarms < 1 else 0
     if not 0 < false_alarms < 1:
         raise MonitorError(f"the rate of false alarms must lie between 0 and 1, not at {false_alarms}")
-    if len(episodes) < 3 * least:
+    needed = least + least // 2 + 1  # a third is for the scales
+    if len(episodes) < needed:
         raise MonitorError(
-            f"{len(episodes)} episodes that went well are too few for a rate of false alarms of {false_alarms:g}: it takes {3 * least}"
+            f"{len(episodes)} episodes that went well are too few for a rate of false alarms of {false_alarms:g}: it takes {needed}"
         )
     shuffled = np.random.default_rng(seed).permutation(len(episodes))
-    course, scale, rest = np.array_split(shuffled, 3)
-    reference = replace(fit_reference(logs, seed=seed), nearing=usual_nearing(episodes.among(course)))
-    maxima = scored(reference, episodes.among(np.concatenate((scale, rest)))).max(1)
+    scale, rest = (episodes.among(rows) for rows in np.split(shuffled, [len(shuffled) // 3]))
+    reference = replace(fit_reference(logs, seed=seed), nearing=usual_nearing(scale))
+    usual_maxima, scores = scored(reference, scale).max(1), scored(reference, rest)
     usual = Calibration(
         reference=reference,
-        zero=np.quantile(maxima[: len(scale)], USUAL, axis=0).astype(np.float32),
-        one=np.quantile(maxima[: len(scale)], RARE, axis=0).astype(np.float32),
-        maxima=np.sort(maxima[len(scale) :], axis=0),
+        zero=np.quantile(usual_maxima, USUAL, axis=0).astype(np.float32),
+        one=np.quantile(usual_maxima, RARE, axis=0).astype(np.float32),
+        maxima=np.sort(scores.max(1), axis=0),
         combined=np.empty(0, np.float32),
         false_alarms=false_alarms,
         schema=schema.digest(),
     )
-    combined = usual.statistic(scored(reference, episodes.among(rest))).max(1)
-    return replace(usual, combined=np.sort(combined))
+    return replace(usual, combined=np.sort(usual.statistic(scores).max(1)))
 
 
 def scored(reference: Reference, episodes: Moments) -> Floats:
@@ -262,17 +262,18 @@ class Watch:
 
     Args:
         schema: Of the machine.
-        steps_to_go: Latents (B, D) and goals (B, D) -> learned steps (B,); None where there is no such thing.
+        steps_to: Goals (B, D) -> what gives the learned steps (B,) from latents (B, D) to them; None where there is no such thing.
     """
 
-    def __init__(self, schema: Schema, steps_to_go: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
+    def __init__(self, schema: Schema, steps_to: Callable[[Tensor], Callable[[Tensor], Tensor]] | None = None) -> None:
         self._schema = schema
-        self._steps_to_go = steps_to_go
+        self._steps_to = steps_to
         self.reset()
 
     def reset(self) -> None:
         """Begin a new episode."""
         self._before: dict[str, NDArray[Any]] | None = None
+        self._steps_to_go: Callable[[Tensor], Tensor] | None = None  # those of this episode
 
     def moment(self, samples: Mapping[str, Any], decided: Decision | DecisionBatch, goal: Tensor | None) -> Moment:
         """What the monitor is told.
@@ -291,9 +292,10 @@ class Watch:
         if before is not None:
             is_same = np.logical_and.reduce([(full[n] == before[n]).reshape(size, -1).all(1) for n in full])
         steps = distance = torch.full((size,), torch.nan)
-        if self._steps_to_go is not None and goal is not None:
+        if self._steps_to is not None and goal is not None:
             with torch.no_grad():
-                steps, distance = self._steps_to_go(newest, goal), one_step_error(newest, goal)
+                self._steps_to_go = self._steps_to_go or self._steps_to(goal)
+                steps, distance = self._steps_to_go(newest), one_step_error(newest, goal)
         expected = torch.full_like(newest, torch.nan) if decided.expected is None else decided.expected
         actions = decided.action[None] if isinstance(decided, Decision) else decided.actions
         return Moment(

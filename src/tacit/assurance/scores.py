@@ -6,6 +6,7 @@ calibrates that. All are numpy: B machines, D latent, A action, S senses.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -114,10 +115,16 @@ def senses(schema: Schema, samples: Samples) -> Floats:
             batch, height, width, channels = value.shape
             down, across = height // CELLS, width // CELLS
             whole = value[:, : down * CELLS, : across * CELLS].astype(np.float32).reshape(batch, CELLS, down, CELLS * across * channels)
-            # A product with a matrix of means: numpy sums over an axis before a short last one take ten times as long.
-            value = whole.mean(2) @ np.kron(np.eye(CELLS), np.kron(np.full((across, 1), 1 / across), np.eye(channels))).astype(np.float32)
+            value = whole.mean(2) @ _means(across, channels)
         parts.append(value.reshape(len(value), -1).astype(np.float32))
     return np.concatenate(parts, axis=1)
+
+
+@functools.cache
+def _means(across: int, channels: int) -> Floats:
+    """What a row of pixels is multiplied with for the means of blocks: sums over an axis before a short last one take longer."""
+    means: Floats = np.kron(np.eye(CELLS), np.kron(np.full((across, 1), 1 / across), np.eye(channels))).astype(np.float32)
+    return means
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -33,7 +33,7 @@ class Calibrate:
     """Scenes of the world, half of them hard, or most episodes of the logs."""
     budget: Annotated[int, tyro.conf.arg(metavar="N")] = BUDGET
     """Actions per scene, and most steps of an episode of the logs."""
-    false_alarms: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.03
+    false_alarms: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.04
     """Share of episodes that go well in which there may be an alarm."""
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 1000
     """Seed of the scenes; not one that the run is evaluated with."""

@@ -62,11 +62,6 @@ class WatchedPolicy:
         return Moments(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
 
-def watch_for(trained: Run) -> Watch:
-    """Makes the moments of a run."""
-    return Watch(trained.schema, trained.distance)
-
-
 def recorded(
     trained: Run, manifest: Manifest, *, arena: World | None = None, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Outcome, Moments]:
@@ -80,7 +75,7 @@ def recorded(
     """
     protocol = manifest.protocol
     controller = trained.controller(Task(plan=planning_for(protocol)), cost_for=cost_for(trained, protocol), seed=protocol.seed)
-    policy = WatchedPolicy(controller, watch_for(trained))
+    policy = WatchedPolicy(controller, trained.watch())
     outcome = run(manifest, policy, arena=arena, progress=progress)
     return outcome, policy.moments()
 
@@ -134,7 +129,7 @@ def logged(trained: Run, store: EpisodeStore, episodes: Sequence[int], *, steps:
 
 
 def monitor_of(
-    trained: Run, episodes: Moments, success: NDArray[np.bool_], *, logs: Moments | None, false_alarms: float = 0.03, seed: int = 0
+    trained: Run, episodes: Moments, success: NDArray[np.bool_], *, logs: Moments | None, false_alarms: float = 0.04, seed: int = 0
 ) -> Calibration:
     """A monitor of episodes in which the run planned; those that failed say nothing of what is usual.
 

@@ -151,7 +151,8 @@ class Failing(_Nothing):
 
 
 def _levels(values: NDArray[np.floating[Any]]) -> Frame:
-    return np.clip(values + 0.5, 0, 255).astype(np.uint8)
+    levels: Frame = np.clip(values + 0.5, 0, 255).astype(np.uint8)
+    return levels
 
 
 def _moved(image: Frame, down: int, right: int) -> Frame:
