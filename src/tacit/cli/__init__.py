@@ -15,7 +15,23 @@ from typing import Annotated, Any
 
 import tyro
 
-from tacit.cli import audit, bench, calibrate, check_task, demo, evaluate, export, formats, import_logs, info, ledger, record, report, train, why
+from tacit.cli import (
+    audit,
+    bench,
+    calibrate,
+    check_task,
+    demo,
+    evaluate,
+    export,
+    formats,
+    import_logs,
+    info,
+    ledger,
+    record,
+    report,
+    train,
+    why,
+)
 from tacit.cli.terminal import Stopped, Terminal
 
 DESCRIPTION = """World models for machines that must not guess.
