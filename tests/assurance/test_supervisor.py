@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from tacit.assurance.chain import records
 from tacit.assurance.fallbacks import Ramp, Safe
 from tacit.assurance.monitor import Calibration, Watch, calibrate
 from tacit.assurance.supervisor import Supervision, Supervisor
-from tacit.planning import Decision, Verdict
+from tacit.planning import ActionLimit, Decision, Verdict
 
 
 @dataclass
@@ -123,6 +123,26 @@ def test_a_controller_without_a_sound_plan_is_replaced_by_the_fallback() -> None
 def test_what_a_fallback_asks_for_is_moved_inside_the_limits() -> None:
     point = machine(maker=Maker(limits=(Ceiling(bound=-1.0),)), fallback=Safe(action=(7.0, float("nan"))))
     assert point.step().action.tolist() == [1.0, 0.0]
+
+
+def test_a_limit_on_rate_holds_into_a_fallback_and_out_of_it() -> None:
+    clock, told = Clock(), session()
+    task = replace(told.task, limits={"velocity": ActionLimit(rate=0.5)})
+    controller = Maker()(replace(told, task=task))
+    supervisor = Supervisor(
+        controller, clock=clock, supervision=Supervision(oldest=0.1, dwell=2, blend=1), fallback=Safe(action=(-1.0, -1.0))
+    )
+    supervisor.reset(applied=np.zeros((1, 1, 2), np.float32))
+    point, sent, verdicts = Machine(supervisor, np.zeros(2)), [np.zeros(2)], []
+    for step in range(40):
+        clock.now = float(step)
+        decision = point.step(taken=step - (1.0 if 10 <= step < 20 else 0.0) + 0.01 * step)
+        sent.append(decision.action)
+        verdicts.append(decision.verdict)
+    assert verdicts[15] is Verdict.FALLBACK
+    assert verdicts[-1] is Verdict.ACT
+    changes = np.abs(np.diff(np.stack(sent).astype(np.float64), axis=0)).max()
+    assert 0.4 * SCHEMA.period < changes <= 0.5 * SCHEMA.period
 
 
 def test_the_controller_learns_what_was_really_emitted() -> None:

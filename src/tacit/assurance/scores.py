@@ -176,7 +176,7 @@ def fit_reference(logs: Moments, *, seed: int = 0) -> Reference:
     sensed = logs.senses.reshape(len(flat), -1)[chosen[: 4 * REFERENCE]].astype(np.float64)
     usual = sensed.mean(0)
     half = len(sensed) // 2
-    count = min(COMPONENTS, half - 1, sensed.shape[1])
+    count = min(COMPONENTS, half - 1, sensed.shape[1] // 4)  # some must be left over
     components = np.linalg.svd(sensed[:half] - usual, full_matrices=False)[2][:count]
     off = sensed[half:] - usual
     rest = np.sqrt(np.square(off - off @ components.T @ components).mean(0)) + 0.01 * (sensed.std() + 1e-6)

@@ -183,7 +183,7 @@ class Supervisor:
         settings = self._supervision
         now = self._clock()
         if taken is not None:
-            if taken <= self._taken:
+            if not taken > self._taken:  # one that is no number is not new either
                 return "there is no new observation"
             self._taken = taken
             if settings.oldest is not None and not now - taken <= settings.oldest:
@@ -233,9 +233,9 @@ class Supervisor:
         """Once more inside the limits, whoever made it; an action that is not finite becomes the last one. Where no action near it is
         allowed, what the limits make of holding the last one is sent: with a limit on jerk it brakes."""
         limits = self._controller.action_limits
-        previous = torch.from_numpy(last.copy())[None]
-        earlier = previous if self._earlier is None else torch.from_numpy(self._earlier.copy())[None]
-        wanted = torch.from_numpy(np.where(np.isfinite(action), action, last).astype(np.float32))[None]
+        usable = np.where(np.isfinite(action), action, last)
+        before = last if self._earlier is None else self._earlier
+        wanted, previous, earlier = torch.tensor(np.stack((usable, last, before)), dtype=torch.float32, device=limits.low.device)[:, None]
         sent = limits.nearest(wanted, previous, earlier)
         if limits.broken(sent, previous, earlier)[0] is not None:
             sent = limits.nearest(previous, previous, earlier)
