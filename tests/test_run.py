@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import tacit
 from point_world import DIRECTIONS, recipe, record, sensed
 from tacit import Goal, Run, Task, Verdict
-from tacit.assurance import CalibrationError, Interval, Session, MarginWatch
+from tacit.assurance import CalibrationError, Interval, MarginWatch, Session
 from tacit.contracts import Cost, WorldModel
 from tacit.data import EpisodeStore
 from tacit.models.readout import ReadoutConfig

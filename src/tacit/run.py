@@ -11,6 +11,8 @@ from torch import Tensor
 
 from tacit.assurance.conformal import Interval, settle
 from tacit.assurance.intervals import settled_tightening, write_intervals
+from tacit.assurance.monitor import MONITOR, Watch
+from tacit.assurance.monitor import Calibration as MonitorCalibration
 from tacit.assurance.session import Session
 from tacit.contracts import Cost, Planner, Proposal
 from tacit.models.heads import GoalPolicy
@@ -160,7 +162,8 @@ class Run:
 
         Args:
             task: With limits on states.
-            record: Drives fresh episodes of the task with `controller(task, intervals=...)` and gives their scores by limit (`MarginWatch`).
+            record: Drives fresh episodes of the task with `controller(task, intervals=...)` and gives their scores by limit
+                (`MarginWatch`).
                 Of its cost nothing is kept: use the same one later.
             intervals: To begin with (`first_intervals`).
             rounds: At most.
@@ -173,6 +176,23 @@ class Run:
         found = settle(record, intervals, confidence, rounds=rounds, slack=slack)
         write_intervals(self.path, task, self.digest, found)
         return found
+
+    def steps_to(self, goal: Tensor) -> Callable[[Tensor], Tensor]:
+        """The learned steps from latents (B, D) to the goal's latent (B, D) or (1, D), as a function of the former."""
+        there = self.distance.embed(goal)
+        return lambda latent: self.distance.between(self.distance.embed(latent), there)
+
+    def watch(self) -> Watch:
+        """Makes what a monitor of this run sees."""
+        return Watch(self.schema, self.steps_to)
+
+    def monitor(self) -> MonitorCalibration:
+        """What `tacit calibrate` wrote of this run.
+
+        Raises:
+            MonitorError: There is none, it is damaged, or of another machine.
+        """
+        return MonitorCalibration.load(self.path / MONITOR, self.schema)
 
     def session(self, task: Task | str | Path, *, cost: str = "arrival_cost", seed: int = 0) -> Session:
         """All that a controller's decisions follow from besides what it observes: what a ledger begins with.

@@ -11,30 +11,51 @@ from tacit.assurance.conformal import (
     settle,
 )
 from tacit.assurance.entries import Began, Closed, Entry, Gap, Made, Opened, Reading
+from tacit.assurance.fallbacks import PID, Fallback, Hold, Ramp, RetreatByMoves, RetreatBySetPoints, Safe
 from tacit.assurance.ledger import Actor, Ledger, Recorded
+from tacit.assurance.monitor import Calibration, Judgement, Monitor, MonitorError, Watch, calibrate
+from tacit.assurance.scores import Moment, Moments
 from tacit.assurance.session import Session
+from tacit.assurance.supervisor import Supervision, Supervisor
 
 __all__ = [
+    "PID",
     "Actor",
     "AdaptiveLevel",
     "Began",
+    "Calibration",
     "CalibrationError",
     "Checked",
     "Closed",
     "Damage",
     "Entry",
+    "Fallback",
     "Finding",
     "Gap",
     "Head",
+    "Hold",
     "Interval",
+    "Judgement",
     "Ledger",
     "LedgerError",
     "Made",
+    "MarginWatch",
+    "Moment",
+    "Moments",
+    "Monitor",
+    "MonitorError",
     "Opened",
+    "Ramp",
     "Reading",
     "Recorded",
+    "RetreatByMoves",
+    "RetreatBySetPoints",
+    "Safe",
     "Session",
-    "MarginWatch",
+    "Supervision",
+    "Supervisor",
+    "Watch",
+    "calibrate",
     "check",
     "conformal_quantile",
     "least_episodes",

@@ -5,7 +5,7 @@ drawn at random is too narrow for the plan that was chosen. Here the scores are 
 of the worst moment of an episode, so that what is bounded is the share of episodes in which something goes wrong at all.
 
 What holds. Let an episode be recorded under the very controller that is going to be used: task, planner settings, model and the factor
-that multiplies the tightening. Its score is the smallest factor that would have been enough for all of its moments (`MarginWatch`). If the n
+that multiplies the tightening. Its score is the smallest factor that would have been enough for all its moments (`MarginWatch`). If the n
 recorded episodes and the next one are exchangeable (scenes from one source, nothing adapted between them), the score of the next one is
 above the ceil((n + 1) c)-th smallest with probability at most 1 - c, whatever the model is worth: it is for the average over recordings
 and episodes, not for every recording or every scene (Vovk et al., 2005; Angelopoulos and Bates, arXiv 2107.07511). A factor is `settled`

@@ -15,7 +15,23 @@ from typing import Annotated, Any
 
 import tyro
 
-from tacit.cli import audit, bench, check_task, demo, evaluate, export, formats, import_logs, info, ledger, record, report, train, why
+from tacit.cli import (
+    audit,
+    bench,
+    calibrate,
+    check_task,
+    demo,
+    evaluate,
+    export,
+    formats,
+    import_logs,
+    info,
+    ledger,
+    record,
+    report,
+    train,
+    why,
+)
 from tacit.cli.terminal import Stopped, Terminal
 
 DESCRIPTION = """World models for machines that must not guess.
@@ -34,6 +50,7 @@ Verb = (
     | Annotated[train.Train, tyro.conf.subcommand("train", prefix_name=False)]
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("eval", prefix_name=False)]
     | Annotated[check_task.CheckTask, tyro.conf.subcommand("check-task", prefix_name=False)]
+    | Annotated[calibrate.Calibrate, tyro.conf.subcommand("calibrate", prefix_name=False)]
     | Annotated[bench.Bench, tyro.conf.subcommand("bench", prefix_name=False)]
     | Annotated[report.ReportOptions, tyro.conf.subcommand("report", prefix_name=False)]
     | Annotated[ledger.LedgerOptions, tyro.conf.subcommand("ledger", prefix_name=False)]
@@ -50,6 +67,7 @@ RUN: dict[type, Callable[[Any, Terminal], int]] = {
     train.Train: train.run,
     evaluate.Evaluate: evaluate.run,
     check_task.CheckTask: check_task.run,
+    calibrate.Calibrate: calibrate.run,
     bench.Bench: bench.run,
     report.ReportOptions: report.run,
     ledger.LedgerOptions: ledger.run,

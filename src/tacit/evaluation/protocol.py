@@ -217,6 +217,7 @@ def run(
     progress: Callable[[int, int], None] | None = None,
     keep: Collection[int] = (),
     batch: int = 100,
+    arena: World | None = None,
 ) -> Outcome:
     """Let a policy try every scene.
 
@@ -226,6 +227,7 @@ def run(
         progress: Called with the number of actions applied and the number of all.
         keep: Numbers of the episodes whose observations, labels and actions are kept.
         batch: B, episodes side by side; the last batch may be smaller.
+        arena: Where the scenes are played; None for the world of the protocol. One that was changed on purpose is given here.
 
     Returns:
         How it went.
@@ -239,7 +241,7 @@ def run(
         raise ValueError(f"batch {batch} must be at least 1")
     if strange := sorted(set(keep) - set(range(len(scenes)))):
         raise ValueError(f"keep names episode {strange[0]}; the manifest has episodes 0 to {len(scenes) - 1}")
-    arena = world(protocol.world)
+    arena = arena or world(protocol.world)
     distance = np.empty((len(scenes), protocol.budget + 1))
     traces: dict[int, Trace] = {}
     seconds = 0.0

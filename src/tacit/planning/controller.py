@@ -19,6 +19,8 @@ from tacit.contracts import Cost, Limit, Plan, Planner, Problem, Proposal, World
 from tacit.planning.action_limits import action_limits
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, LimitMargin, Verdict
 from tacit.planning.history import LatentHistory
+from tacit.planning.limits import BoxLimits
+from tacit.planning.path_limits import PathLimits
 from tacit.planning.search import Noise
 from tacit.planning.task import Fallback, Task
 from tacit.planning.task_limits import TaskError
@@ -112,6 +114,16 @@ class Controller:
         self._used = 0  # actions of the plan that were applied
         self._is_followed = False  # by every machine
 
+    @property
+    def goal(self) -> Tensor | None:
+        """Latents of the goals of this episode, (B, D), or (1, D) for all machines; None where there is no goal yet."""
+        return self._goal
+
+    @property
+    def action_limits(self) -> BoxLimits | PathLimits:
+        """What every emitted action is moved inside of."""
+        return self._action_limits
+
     def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> Decision:
         """Decide for one machine: `act_batch` without the batch dimension.
 
@@ -200,6 +212,7 @@ class Controller:
             ),
             latents=history.latents,
             limits=() if made is None else tuple(self._margins(margins) for margins in made.margins.tolist()),
+            expected=history.predicted,
         )
 
     def _begin(self, latent: Tensor, applied: ArrayLike | None) -> None:

@@ -90,6 +90,7 @@ class Decision:
         evidence: What the decision rests on.
         latents: Latest latents, (1, h, D), oldest first: what was known of the world.
         limits: What the plan that was made in this step is worth before each limit; empty when none was made.
+        expected: What the model expected in the place of the newest latent, (1, D); not finite where nothing was before.
     """
 
     action: NDArray[np.float32]
@@ -99,6 +100,7 @@ class Decision:
     evidence: Evidence
     latents: Tensor
     limits: tuple[LimitMargin, ...] = ()
+    expected: Tensor | None = None
 
 
 @final
@@ -114,6 +116,7 @@ class DecisionBatch:
         evidence: One per machine.
         latents: Latest latents, (B, h, D), oldest first.
         limits: Per machine, what the plan that was made in this step is worth before each limit; empty when none was made.
+        expected: What the model expected in the place of the newest latents, (B, D); not finite where nothing was before.
     """
 
     actions: NDArray[np.float32]
@@ -123,6 +126,7 @@ class DecisionBatch:
     evidence: tuple[Evidence, ...]
     latents: Tensor
     limits: tuple[tuple[LimitMargin, ...], ...] = ()
+    expected: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -136,6 +140,7 @@ class DecisionBatch:
             evidence=self.evidence[machine],
             latents=self.latents[machine][None],
             limits=self.limits[machine] if self.limits else (),
+            expected=None if self.expected is None else self.expected[machine][None],
         )
 
 

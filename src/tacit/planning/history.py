@@ -29,6 +29,7 @@ class LatentHistory:
         latents: (B, h, D); not finite where a machine is not known.
         known: (B,) bool.
         observed: Whether the newest latent is that of an observation, (B,) bool.
+        predicted: What was expected in the place of the newest latent, (B, D); not finite where nothing was.
     """
 
     def __init__(self, model: WorldModel, latent: Tensor) -> None:
@@ -37,6 +38,7 @@ class LatentHistory:
         self.observed = torch.zeros(len(latent), dtype=torch.bool, device=latent.device)
         self.latents = latent.new_full((len(latent), model.history, model.latent_size), torch.nan)
         self.known = self.observed
+        self.predicted = torch.full_like(latent, torch.nan)
 
     def advance(self, action: Tensor, latent: Tensor, is_valid: Tensor) -> Tensor:
         """Take in what came after an action.
@@ -58,4 +60,5 @@ class LatentHistory:
         self.latents = torch.where(is_first[:, None, None], latent[:, None], moved)
         self.known = is_valid | (self.known & predicted.isfinite().all(-1))
         self.observed = is_valid
+        self.predicted = predicted
         return error

@@ -8,10 +8,12 @@ from tacit.worlds.point_maze import PointMazeWorld
 from tacit.worlds.push_t import PushTWorld
 from tacit.worlds.reacher import ReacherWorld
 from tacit.worlds.record import FrozenCamera, record
+from tacit.worlds.shifts import SHIFTS, Shift, ShiftedWorld
 from tacit.worlds.two_room import Layout, TwoRoomWorld
 from tacit.worlds.world import Env, Purpose, Recorder, Scene, Snapshot, World, blind, stream
 
 __all__ = [
+    "SHIFTS",
     "WORLDS",
     "Env",
     "FrozenCamera",
@@ -19,6 +21,8 @@ __all__ = [
     "Purpose",
     "Recorder",
     "Scene",
+    "Shift",
+    "ShiftedWorld",
     "Snapshot",
     "World",
     "blind",

@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     RECORDING = 0
     SCENES = 1
     POLICY = 2
+    SHIFTS = 3
 
 
 def stream(purpose: Purpose, seed: int, number: int) -> np.random.Generator:

@@ -1,0 +1,103 @@
+"""Each score grows when what it looks for happens, and the others need not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tacit.assurance.monitor import scored
+from tacit.assurance.scores import SCORES, WORDS, Moments, fit_reference, senses, usual_nearing
+from tacit.signals import Role, Schema, Signal
+
+GAIN = 0.1
+
+
+def episodes(count: int, *, steps: int = 30, seed: int = 0, gain: float = GAIN, to_go: NDArray[np.float32] | None = None) -> Moments:
+    """A point that is pushed about at random, and a model that knows its usual gain."""
+    rng = np.random.default_rng(seed)
+    action = np.clip(rng.normal(0.0, 0.7, (count, steps, 2)), -1, 1).astype(np.float32)
+    moved = np.concatenate((np.zeros((count, 1, 2)), (gain * action + rng.normal(0, 0.01, action.shape))[:, :-1]), axis=1)
+    state = (rng.uniform(-1, 1, (count, 1, 2)) + moved.cumsum(1)).astype(np.float32)
+    expected = np.full_like(state, np.nan)
+    expected[:, 1:] = state[:, :-1] + GAIN * action[:, :-1]
+    return Moments(
+        latent=state,
+        expected=expected,
+        action=action,
+        steps_to_go=np.full((count, steps), np.nan, np.float32) if to_go is None else to_go,
+        distance=np.full((count, steps), np.nan, np.float32) if to_go is None else to_go,
+        senses=state.copy(),
+        is_same=np.zeros((count, steps), np.bool_),
+    )
+
+
+def highest(name: str, moments: Moments) -> NDArray[np.float32]:
+    """Largest value of a score in each episode."""
+    reference = replace(fit_reference(episodes(40, seed=9)), nearing=usual_nearing(episodes(40, to_go=ARRIVING[:1].repeat(40, 0))))
+    found: NDArray[np.float32] = scored(reference, moments)[..., SCORES.index(name)].max(1)
+    return found
+
+
+def far_away(moments: Moments) -> Moments:
+    return replace(moments, latent=moments.latent + 4, expected=moments.expected + 4)
+
+
+ARRIVING = np.maximum(5.0 - np.arange(30), 0.1)[None].repeat(20, 0).astype(np.float32)
+USUAL = episodes(20, seed=1)
+STILL = replace(USUAL, is_same=np.ones_like(USUAL.is_same))
+DISTURBED = {
+    "novelty": far_away(USUAL),
+    "appearance": replace(USUAL, senses=USUAL.senses + 3),
+    "surprise": replace(USUAL, expected=USUAL.expected + 0.2),
+    "response": episodes(20, seed=1, gain=0.4 * GAIN),
+    "disagreement": far_away(USUAL),
+    "frozen": STILL,
+    "progress": episodes(20, seed=1, to_go=np.full((20, 30), 5.0, np.float32)),
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_score_grows_when_what_it_looks_for_happens(name: str) -> None:
+    usual = episodes(20, seed=1, to_go=ARRIVING)
+    assert highest(name, DISTURBED[name]).min() > highest(name, usual).max()
+
+
+def test_every_score_has_words() -> None:
+    assert set(WORDS) == set(SCORES)
+
+
+def test_what_is_not_known_is_no_reason_to_worry() -> None:
+    blind = replace(USUAL, expected=np.full_like(USUAL.expected, np.nan), latent=np.full_like(USUAL.latent, np.nan))
+    found = scored(fit_reference(episodes(40, seed=9)), blind)
+    assert np.isfinite(found).all()
+    assert not found[..., SCORES.index("surprise")].any()
+
+
+def test_machines_side_by_side_do_not_mix() -> None:
+    reference = fit_reference(episodes(40, seed=9))
+    together = scored(reference, USUAL)
+    alone = np.concatenate([scored(reference, USUAL.among(np.array([i]))) for i in range(len(USUAL))])
+    assert np.allclose(together, alone, atol=1e-4)
+
+
+def test_senses_are_block_means_and_plain_numbers() -> None:
+    schema = Schema(
+        signals=(
+            Signal(name="image", role=Role.OBSERVATION, shape=(32, 48, 3), dtype="uint8"),
+            Signal(name="level", role=Role.OBSERVATION, shape=(2,)),
+            Signal(name="valve", role=Role.ACTION, shape=(1,), low=0.0, high=1.0),
+        )
+    )
+    image = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3)).astype(np.uint8)
+    found = senses(schema, {"image": image, "level": np.array([[1.0, 2.0], [3.0, 4.0]])})
+    assert found.shape == (2, 16 * 16 * 3 + 2)
+    assert found[1, -2:].tolist() == [3.0, 4.0]
+    assert np.allclose(found[0, :3], image[0, :2, :3].reshape(-1, 3).mean(0), atol=1e-3)
+
+
+def test_too_few_moments_make_no_reference() -> None:
+    with pytest.raises(ValueError, match="at least 64 moments"):
+        fit_reference(episodes(2, steps=20))
