@@ -314,9 +314,11 @@ def main(options: Options) -> None:
             if before is not None:
                 variants.append(("settled with fewer candidates", before, every))
             for name, interval, which in variants:
+                if not len(which):
+                    continue
                 found = driven(drive_with(interval), part_of(test, which), options.workers)
                 values = numbers(found) | {"taken_off_px": [round(t, 3) for t in interval.tightening[: interval.applied]]}
-                if which is every:
+                if which is every and len(on_the_way):
                     values["violated_on_the_way"] = rate(found.violated[on_the_way])
                 keep(part, name, values)
             before = settled
