@@ -41,7 +41,7 @@ from tacit.planning import (
     action_limits,
     planner_for,
 )
-from tacit.planning.task import PLANNERS
+from tacit.planning.plan_settings import PLANNERS
 from tacit.signals import Role, Schema, Signal
 
 KINDS = ("rate", "jerk", "norm", "linear")

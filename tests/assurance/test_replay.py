@@ -16,7 +16,7 @@ from tacit.assurance.chain import records
 from tacit.assurance.replay import entries, replay
 from tacit.contracts import Planner
 from tacit.planning import ActionLimit, Controller, LinearLimit, PlanSettings
-from tacit.planning.task import PLANNERS
+from tacit.planning.plan_settings import PLANNERS
 
 
 @pytest.fixture

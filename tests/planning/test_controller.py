@@ -27,7 +27,7 @@ from tacit.planning import (
     one_step_error,
     planner_for,
 )
-from tacit.planning.task import PLANNERS
+from tacit.planning.plan_settings import PLANNERS
 from tacit.signals import Role, Schema, Signal, mask_of
 
 MakePlanner = Callable[..., Planner]

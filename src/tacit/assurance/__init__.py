@@ -12,8 +12,9 @@ from tacit.assurance.conformal import (
 )
 from tacit.assurance.entries import Began, Closed, Entry, Gap, Made, Opened, Reading
 from tacit.assurance.fallbacks import PID, Fallback, Hold, Ramp, RetreatByMoves, RetreatBySetPoints, Safe
-from tacit.assurance.ledger import Actor, Ledger, Recorded
+from tacit.assurance.ledger import Ledger
 from tacit.assurance.monitor import Calibration, Judgement, Monitor, MonitorError, Watch, calibrate
+from tacit.assurance.recorded import Actor, Recorded
 from tacit.assurance.scores import Moment, Moments
 from tacit.assurance.session import Session
 from tacit.assurance.supervisor import Supervision, Supervisor

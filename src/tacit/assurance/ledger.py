@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Protocol, Self, final
+from typing import Any, BinaryIO, Literal, Self, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -40,16 +40,6 @@ WRITE_SECONDS = 0.05
 _BATCH_BYTES = 4 * 2**20  # brought to the file at once
 _OVERHEAD = 2_000  # bytes of an entry besides its inputs and its plan, roughly
 _BREATH = 5e-5  # seconds between two entries in which a control thread can have the interpreter
-
-
-class Actor(Protocol):
-    """What decides for one machine: a controller, or a supervisor around one."""
-
-    def reset(self, goal: Mapping[str, ArrayLike] | None = None, applied: ArrayLike | None = None) -> None:
-        """Begin a new episode; both have a batch dimension of 1, as in `Controller.reset`."""
-
-    def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> Decision:
-        """Decide what to do now."""
 
 
 @dataclass(slots=True)
@@ -382,30 +372,6 @@ class Ledger:
         if isinstance(entry, Began) and entry.goal is not None:
             return replace(entry, goal={name: _digest(v) for name, v in entry.goal.items()})
         return entry
-
-
-@final
-class Recorded:
-    """An actor whose every decision goes into a ledger. Give it away in the place of the actor, and let nobody else call that one."""
-
-    def __init__(self, actor: Actor, ledger: Ledger) -> None:
-        """Args:
-        actor: Decides; it is new, or was only ever called by another `Recorded` with this ledger.
-        ledger: Open.
-        """
-        self._actor = actor
-        self._ledger = ledger
-
-    def reset(self, goal: Mapping[str, ArrayLike] | None = None, applied: ArrayLike | None = None) -> None:
-        """Begin a new episode; see `Controller.reset`."""
-        self._actor.reset(goal, applied)
-        self._ledger.begin(goal, applied)
-
-    def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> Decision:
-        """Decide, and note it; see `Controller.act`. A disk that does not keep up or is broken never keeps a decision from being made."""
-        decision = self._actor.act(observation, applied)
-        self._ledger.add(observation, decision, applied=applied)
-        return decision
 
 
 def _opened(path: Path) -> BinaryIO:

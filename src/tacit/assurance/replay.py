@@ -18,7 +18,7 @@ from torch import Tensor
 from tacit.assurance.canonical import Array, ArrayDigest
 from tacit.assurance.chain import LedgerError, check, records
 from tacit.assurance.entries import Began, Entry, Gap, Made, Opened, Planned, entry_of, made_of
-from tacit.assurance.ledger import Actor
+from tacit.assurance.recorded import Actor
 from tacit.assurance.session import Session, build
 from tacit.contracts import Deadline, Plan, Planner, Problem, Spent
 from tacit.planning.decision import Decision

@@ -23,8 +23,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from tacit.assurance.fallbacks import MEMORY, Action, Fallback, Hold
-from tacit.assurance.ledger import Actor, Ledger
+from tacit.assurance.ledger import Ledger
 from tacit.assurance.monitor import Calibration, Judgement, Monitor, Watch
+from tacit.assurance.recorded import Actor
 from tacit.planning.decision import Decision, Verdict
 from tacit.planning.limits import BoxLimits
 from tacit.planning.path_limits import PathLimits

@@ -11,11 +11,12 @@ from tacit.planning.icem import ICEM, ICEMConfig
 from tacit.planning.limits import BoxLimits, NormLimit
 from tacit.planning.mppi import MPPI, MPPIConfig
 from tacit.planning.path_limits import Combination, PathLimits
+from tacit.planning.plan_settings import PlanSettings
 from tacit.planning.planners import planner_for
 from tacit.planning.proposals import ImaginedPolicy, Retrieval
 from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
 from tacit.planning.state_limits import StateLimit, state_limits
-from tacit.planning.task import Fallback, Goal, PlanSettings, Task
+from tacit.planning.task import Fallback, Goal, Task
 from tacit.planning.task_limits import ActionLimit, LinearLimit, RegionLimit, SignalLimit, TaskError
 
 __all__ = [

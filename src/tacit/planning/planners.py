@@ -9,8 +9,8 @@ from tacit.planning.cem import CEM, CEMConfig
 from tacit.planning.gradient import GradientConfig, GradientPlanner
 from tacit.planning.icem import ICEM, ICEMConfig
 from tacit.planning.mppi import MPPI, MPPIConfig
+from tacit.planning.plan_settings import PlanSettings
 from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
-from tacit.planning.task import PlanSettings
 
 
 class _Shared(TypedDict):

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
-from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,19 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tacit.located import Source, read_toml, text_of
-from tacit.planning.task_limits import ActionLimit, LinearLimit, RegionLimit, SignalLimit, TaskError, number
+from tacit.planning.plan_settings import PlanSettings
+from tacit.planning.task_limits import ActionLimit, LinearLimit, RegionLimit, SignalLimit, TaskError
 from tacit.signals import Role, Schema, Signal
-
-PLANNERS = ("cem", "icem", "mppi", "gradient", "propose-verify")
-"""Names that `[plan] planner` may have."""
-# Settings that not every planner has, and what it does instead.
-_LACKS = {
-    ("icem", "noise_correlation"): "its noise is coloured, which is smooth by itself",
-    ("icem", "local_share"): "it fits all of its candidates",
-    ("mppi", "local_share"): "it weighs all of its candidates",
-    ("gradient", "local_share"): "it improves all of its candidates",
-    ("propose-verify", "local_share"): "half of its own samples come to rest",
-}
 
 
 class Fallback(StrEnum):
@@ -55,59 +44,6 @@ class Goal:
         if not self.observations:
             raise TaskError("is empty: name an observation and what it should be")
         object.__setattr__(self, "observations", {name: np.asarray(value) for name, value in self.observations.items()})
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanSettings:
-    """How to plan.
-
-    Attributes:
-        planner: One of `PLANNERS`.
-        horizon: H, number of actions looked ahead.
-        deadline_ms: Milliseconds from the observation to the decision, or None for no deadline.
-        replan_every: Actions applied of one plan before the next is made.
-        candidates: Action sequences tried per iteration.
-        iterations: Refinements per plan.
-        initial_std: Spread of the first samples, as a fraction of half the action range.
-        noise_correlation: Correlation of the samples' noise from one action to the next, 0 to below 1; near 1 they go far. Not of iCEM.
-        local_share: Share of the candidates that move for a while and then rest, whatever the last plan was, 0 to below 1. Of CEM only.
-        proposals: Suggestions of the goal policy that are tried first, 0 to below the number of candidates.
-
-    The defaults refine short plans, for goals in sight. One wide throw of long, smooth candidates finds a way round walls instead.
-    """
-
-    planner: str = PLANNERS[0]
-    horizon: int = 12
-    deadline_ms: float | None = None
-    replan_every: int = 1
-    candidates: int = 128
-    iterations: int = 3
-    initial_std: float = 0.5
-    noise_correlation: float = 0.0
-    local_share: float = 0.0
-    proposals: int = 0
-
-    def __post_init__(self) -> None:
-        if self.planner not in PLANNERS:
-            raise TaskError(f"{self.planner!r} is not a planner; use one of: {', '.join(PLANNERS)}", "planner")
-        for name, least in (("horizon", 1), ("replan_every", 1), ("candidates", 2), ("iterations", 1), ("proposals", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-                raise TaskError(f"must be a whole number of at least {least}, not {value!r}", name)
-        if self.deadline_ms is not None and number(self.deadline_ms, "deadline_ms") <= 0:
-            raise TaskError("must be positive", "deadline_ms")
-        if number(self.initial_std, "initial_std") <= 0:
-            raise TaskError("must be positive", "initial_std")
-        for name in ("noise_correlation", "local_share"):
-            if not 0 <= number(getattr(self, name), name) < 1:
-                raise TaskError("must be at least 0 and below 1", name)
-        if self.proposals >= self.candidates:
-            raise TaskError(f"{self.proposals} leaves no candidate but proposals: there are {self.candidates} candidates", "proposals")
-        for name in ("noise_correlation", "local_share"):
-            if getattr(self, name) and (why := _LACKS.get((self.planner, name))):
-                raise TaskError(f"planner {self.planner!r} has no such setting: {why}", name)
-        if self.replan_every > self.horizon:
-            raise TaskError(f"{self.replan_every} is more actions than the horizon of {self.horizon} plans", "replan_every")
 
 
 class StateEntry(NamedTuple):
