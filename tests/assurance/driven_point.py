@@ -104,3 +104,15 @@ def write(
         for episode in range(episodes):
             actor.reset({"state": np.array([[0.1 * episode, 0.2]], np.float32)} if episode else None)
             drive(actor, steps, seed=episode)
+
+
+def write_with_gap(path: Path, before: int, lost: int, after: int) -> None:
+    """One episode in a ledger, with so many decisions before, in and after a time without room in the queue."""
+    with Ledger(path, session()) as ledger:
+        actor = Recorded(Maker()(session()), ledger)
+        drive(actor, before)
+        ledger.sync()
+        ledger._queue_bytes, room = 0, ledger._queue_bytes
+        drive(actor, lost)
+        ledger._queue_bytes = room
+        drive(actor, after)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from driven_point import Ceiling, Maker, drive, session, write
+from driven_point import Ceiling, Maker, drive, session, write, write_with_gap
 
 from tacit.assurance import Ledger, LedgerError, Made, Recorded, Session
 from tacit.assurance.chain import records
@@ -129,14 +129,7 @@ def test_another_build_is_said(path: Path) -> None:
 
 
 def test_what_stands_behind_a_gap_is_skipped_until_the_next_session(path: Path) -> None:
-    with Ledger(path, session()) as ledger:
-        actor = Recorded(Maker()(session()), ledger)
-        drive(actor, 2)
-        ledger.sync()
-        ledger._queue_bytes, room = 0, ledger._queue_bytes
-        drive(actor, 1)
-        ledger._queue_bytes = room
-        drive(actor, 3)
+    write_with_gap(path, 2, 1, 3)
     write(path, episodes=1, steps=2)
     found = replay(path, Maker())
     assert (found.same, found.skipped, found.difference) == (4, 3, None)

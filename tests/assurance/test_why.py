@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from driven_point import Ceiling, Maker, drive, session, write
+from driven_point import Ceiling, Maker, session, write, write_with_gap
 
 from tacit.assurance import Ledger, LedgerError, Reading, Recorded, why
 from tacit.planning import PlanSettings
@@ -94,14 +94,7 @@ def test_digests_are_called_so(path: Path) -> None:
 
 
 def test_a_step_that_is_not_there_is_explained(path: Path) -> None:
-    with Ledger(path, session()) as ledger:
-        actor = Recorded(Maker()(session()), ledger)
-        drive(actor, 2)
-        ledger.sync()
-        ledger._queue_bytes, room = 0, ledger._queue_bytes
-        drive(actor, 2)
-        ledger._queue_bytes = room
-        drive(actor, 2)
+    write_with_gap(path, 2, 2, 2)
     assert why.story(path, 5).made.step == 5
     with pytest.raises(LedgerError, match="step 3 was not kept: the disk did not keep up, and 2 decisions are missing"):
         why.story(path, 3)

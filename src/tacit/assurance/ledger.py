@@ -30,6 +30,7 @@ from tacit.assurance.chain import FORMAT, Checked, Head, LedgerError, check, hea
 from tacit.assurance.entries import Began, Closed, Cut, Entry, Gap, Made, Opened, Reading, made_of, to_json
 from tacit.assurance.session import Session
 from tacit.atomic import atomic_write, sync_folder
+from tacit.closing import close_after
 from tacit.planning.decision import Decision
 
 Inputs = Literal["full", "digest"]
@@ -149,13 +150,7 @@ class Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            self.close()
-            return
-        try:
-            self.close()
-        except Exception as fault:  # noqa: BLE001 (the error that ended the block comes first, and carries it)
-            error.add_note(f"the ledger also failed: {fault}")
+        close_after(error, self.close, "ledger")
 
     @property
     def head(self) -> Head:

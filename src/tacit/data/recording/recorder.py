@@ -13,6 +13,7 @@ from warnings import warn
 
 import numpy as np
 
+from tacit.closing import close_after
 from tacit.data.episode import EpisodeError
 from tacit.data.recording.door import Door
 from tacit.data.recording.journal import Recovered, record_type, recover, recover_into
@@ -119,14 +120,7 @@ class Recorder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            self.close()
-            return
-        try:
-            self.close()
-        except Exception as fault:  # noqa: BLE001 (the error that ended the block comes first, and carries it)
-            if fault is not error:
-                error.add_note(f"the recorder also failed: {fault}")
+        close_after(error, self.close, "recorder")
 
     def __len__(self) -> int:
         """Number of closed episodes in the store."""
