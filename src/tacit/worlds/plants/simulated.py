@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, final
@@ -12,8 +13,11 @@ from numpy.typing import ArrayLike
 
 from tacit.signals import MASK, Schema
 from tacit.worlds.plants.integrate import runge_kutta
-from tacit.worlds.plants.plant import ActionLimits, Floats, Loop, Process, Samples, position, schema_of
+from tacit.worlds.plants.pid import Gains
+from tacit.worlds.plants.plant import ActionLimits, Floats, Loop, Operator, Process, Samples, position, schema_of
+from tacit.worlds.plants.shift import Shift
 from tacit.worlds.plants.stiction import Stems
+from tacit.worlds.plants.tuning import tuned
 
 
 @final
@@ -123,6 +127,10 @@ class SimulatedPlant:
                 self._held[name] = float(value)
         self._d = self._disturbed()
 
+    def operator(self, rng: np.random.Generator) -> Operator:
+        """People who trust tuned PI controllers; see `Plant.operator`."""
+        return Shift(self, gains_of(self.process), rng)
+
     def branch(self) -> SimulatedPlant:
         """Another plant that goes on from here; see `Plant.branch`."""
         process, self.process = self.process, None  # type: ignore[assignment]
@@ -173,6 +181,12 @@ class SimulatedPlant:
         values = process.truth(self._x, self._stems.position, self._d)
         found |= {t.name: np.float32(value) for t, value in zip(process.truths, values, strict=True)}
         return {name: np.asarray(found[name]) for name in self._schema.by_name if name in found}
+
+
+@functools.cache
+def gains_of(process: Process) -> Mapping[str, Gains]:
+    """Settings of decentralised PI control of a process, by controlled sensor; see `tacit.worlds.plants.tuning`. Takes seconds, once."""
+    return tuned(process, lambda: SimulatedPlant(process, unrest=0.0))
 
 
 def shown(value: float, resolution: float, low: float, high: float) -> float:
