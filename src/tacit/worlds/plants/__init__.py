@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from tacit.worlds.plants.evaporator import EVAPORATOR
 from tacit.worlds.plants.four_tank import FOUR_TANK, FOUR_TANK_NONMINIMUM
+from tacit.worlds.plants.historian import record_plant
 from tacit.worlds.plants.pid import DecentralisedPid, Gains
 from tacit.worlds.plants.plant import ActionLimits, Loop, Operator, Plant, Process
 from tacit.worlds.plants.reactor import REACTOR
@@ -21,6 +22,7 @@ __all__ = [
     "SimulatedPlant",
     "gains_of",
     "plant",
+    "record_plant",
 ]
 
 PLANTS: Mapping[str, Callable[[], Plant]] = {

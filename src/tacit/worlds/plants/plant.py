@@ -268,6 +268,9 @@ class Truth:
 class Process(Protocol):
     """The equations of a plant, and what stands around them. Arrays may have leading dimensions (..., n), which broadcast."""
 
+    def __hash__(self) -> int:
+        """Of a frozen value."""
+
     @property
     def name(self) -> str:
         """Name in the registry."""

@@ -119,7 +119,9 @@ def step_response(process: Process, loop: Loop, closed: Mapping[str, Gains]) -> 
     sensors, actuators = [s.name for s in process.sensors], [a.name for a in process.actuators]
     seen, moved = sensors.index(loop.controlled), actuators.index(loop.manipulated)
     others = [
-        (sensors.index(o.controlled), actuators.index(o.manipulated), closed[o.controlled]) for o in process.loops if o.controlled in closed
+        (sensors.index(other.controlled), actuators.index(other.manipulated), closed[other.controlled])
+        for other in process.loops
+        if other.controlled in closed
     ]
     size = STEP * (process.actuators[moved].high - process.actuators[moved].low)
     x = np.tile([s.nominal for s in process.states], (2, 1))  # left alone, and with the step
