@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from tacit.worlds.plants.evaporator import EVAPORATOR
 from tacit.worlds.plants.four_tank import FOUR_TANK, FOUR_TANK_NONMINIMUM
+from tacit.worlds.plants.heater import HEATER
 from tacit.worlds.plants.historian import record_plant
 from tacit.worlds.plants.pid import DecentralisedPid, Gains
 from tacit.worlds.plants.plant import ActionLimits, Loop, Operator, Plant, Process
@@ -27,7 +28,7 @@ __all__ = [
 
 PLANTS: Mapping[str, Callable[[], Plant]] = {
     process.name: lambda process=process: SimulatedPlant(process)  # type: ignore[misc]
-    for process in (FOUR_TANK, FOUR_TANK_NONMINIMUM, REACTOR, EVAPORATOR)
+    for process in (FOUR_TANK, FOUR_TANK_NONMINIMUM, REACTOR, EVAPORATOR, HEATER)
 }
 
 

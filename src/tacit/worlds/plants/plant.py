@@ -328,7 +328,7 @@ class Process(Protocol):
         """The values of `truths`; the arguments are those of `derivative`, without leading dimensions."""
 
     def pictures(self, x: Floats, d: Floats) -> tuple[Floats, ...]:
-        """What each camera would show without noise, in grey levels from 0 to 255, in its shape."""
+        """What each camera would show without noise, (height, width) in grey levels from 0 to 255, the same in all colours."""
 
 
 def schema_of(process: Process) -> Schema:

@@ -175,8 +175,9 @@ class SimulatedPlant:
         for d, value, e in zip(process.disturbances, self._d, noise[len(process.sensors) :], strict=True):
             found[d.name] = np.float32(shown(value + d.noise * e, d.resolution, d.low, d.high) if d.measured else value)
         for camera, picture in zip(process.cameras, process.pictures(self._x, self._d), strict=True):
-            grains = self._static.standard_normal(camera.shape, np.float32) * (camera.noise * self._noise)
-            found[camera.name] = np.clip(np.rint(picture + grains), 0, 255).astype(np.uint8)
+            grains = self._static.standard_normal(picture.shape, np.float32) * (camera.noise * self._noise)
+            grey = np.clip(np.rint(picture + grains), 0, 255).astype(np.uint8)
+            found[camera.name] = np.broadcast_to(grey[..., None], camera.shape).copy()
         found |= {position(a): np.float32(at) for a, at in zip(process.actuators, self._stems.position, strict=True) if a.static}
         values = process.truth(self._x, self._stems.position, self._d)
         found |= {t.name: np.float32(value) for t, value in zip(process.truths, values, strict=True)}
