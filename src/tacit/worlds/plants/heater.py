@@ -137,7 +137,7 @@ class Heater:
         ),
         Disturbance(name="load_size", unit="1", nominal=0.0, low=0.0, high=1.5, jump=1.0, jump_seconds=1800.0),
         Disturbance(name="load_place", unit="m", nominal=0.5, low=0.15, high=0.85, jump=0.25, jump_seconds=1800.0),
-        Disturbance(name="flame_strength", unit="1", nominal=0.0, low=0.0, high=2.0, jump=1.2, jump_seconds=2400.0),
+        Disturbance(name="flame_strength", unit="1", nominal=0.0, low=0.0, high=1.2, jump=0.7, jump_seconds=2400.0),
         Disturbance(
             name="flame_x", unit="m", nominal=0.5, low=0.1, high=0.9, wander=0.03, wander_seconds=600.0, jump=0.25, jump_seconds=2400.0
         ),
@@ -179,11 +179,13 @@ class Heater:
         air, speed = d[..., 0], d[..., 1]
         strength, flame_x, flame_y, fuel = (d[..., i] for i in (4, 5, 6, 7))
         power = 1000.0 * u * (fuel * (1 + 4e-4 * (air - 300.0)))[..., None]  # W that reach the hearth
-        heat = np.tensordot(power, FOOTPRINTS, axes=1)
-        spot = strength * power.mean(axis=-1) / SIDE**2
+        heat = (power @ FOOTPRINTS.reshape(len(BURNERS), FIELD)).reshape(*power.shape[:-1], CELLS, CELLS)
+        spot = strength * power.sum(axis=-1) / SIDE**2
         heat = heat + (spot[..., None] * bell(flame_y, SPOT))[..., :, None] * bell(flame_x, SPOT)[..., None, :]
         kelvin = field + ZERO
-        heat = heat - EMISSIVITY * STEFAN_BOLTZMANN * (kelvin**4 - (AMBIENT + ZERO) ** 4) - CONVECTION * (field - AMBIENT)
+        heat = (
+            heat - EMISSIVITY * STEFAN_BOLTZMANN * (np.square(np.square(kelvin)) - (AMBIENT + ZERO) ** 4) - CONVECTION * (field - AMBIENT)
+        )
         covered = self.covered(x, d)
         load = x[..., FIELD + 2]
         taken = LOAD_CONTACT * covered * (field - load[..., None, None])
@@ -221,13 +223,14 @@ class Heater:
         share = np.minimum(self.covered(x, d), 1.0)
         seen = d[8] * (field + share * (x[FIELD + 2] - field))
         grey = 255.0 * (seen - COLDEST) / (HOTTEST - COLDEST)
-        return (np.kron(grey, np.ones((SIZE // CELLS, SIZE // CELLS))),)
+        return (grey.repeat(SIZE // CELLS, axis=0).repeat(SIZE // CELLS, axis=1),)
 
 
 def conducted(field: Floats) -> Floats:
     """Heat that flows into each cell from its neighbours, in W/m2, of temperatures (..., CELLS, CELLS)."""
     into = np.zeros_like(field)
-    rows, columns = np.diff(field, axis=-2), np.diff(field, axis=-1)
+    rows = field[..., 1:, :] - field[..., :-1, :]
+    columns = field[..., 1:] - field[..., :-1]
     into[..., :-1, :] += rows
     into[..., 1:, :] -= rows
     into[..., :, :-1] += columns
