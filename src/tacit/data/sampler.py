@@ -41,9 +41,7 @@ def split(
     return numbers[~held], numbers[held]
 
 
-def split_by_time(
-    episodes: EpisodeStore | Iterable[int], *, held_out: float = 0.2
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def split_by_time(episodes: EpisodeStore | Iterable[int], *, held_out: float = 0.2) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Divide episodes into the first ones, to train on, and the last ones, to evaluate on.
 
     Episodes of one plant that follow each other are alike; what is asked of a forecast is what comes after the logs.

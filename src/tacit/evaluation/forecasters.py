@@ -210,7 +210,7 @@ class _Recurrent(nn.Module):
 
 @final
 class Lstm:
-    """An LSTM (Hochreiter and Schmidhuber, Neural Computation 9(8), 1997) that follows the log and then its own forecasts.
+    """An LSTM (Hochreiter and Schmidhuber, Neural Computation 9(8), 1997) that follows the log, then its own forecasts.
 
     It sees sensors, disturbances and the action taken now, says how sensors and disturbances change, and is trained on what it says over the
     whole horizon. Errors count as they do for the run: every sensor and every step ahead in units of what no change gets wrong there.
@@ -246,6 +246,7 @@ class Lstm:
             optimizer.step()
             step += 1
         self.steps = step
+        self.size = sum(parameter.numel() for parameter in self.network.parameters())
 
     @torch.no_grad()
     def forecast(self, log: ProcessLog, episode: Tensor, t: Tensor, horizon: int) -> Tensor:

@@ -124,7 +124,9 @@ def _moments(schema: Schema, seen: Mapping[str, ArrayLike]) -> dict[str, NDArray
         if signal.name not in seen:
             if signal.name in masks:
                 continue
-            raise ValueError(f"{signal.name!r} is missing: a forecast needs {', '.join(s.name for s in schema.seen if s.name not in masks)}")
+            raise ValueError(
+                f"{signal.name!r} is missing: a forecast needs {', '.join(s.name for s in schema.seen if s.name not in masks)}"
+            )
         value = np.asarray(seen[signal.name])
         if value.ndim != 1 + len(signal.shape) or value.shape[1:] != signal.shape or not len(value):
             raise ValueError(f"{signal.name!r} has shape {value.shape} instead of (T, *{signal.shape})")

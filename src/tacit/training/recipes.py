@@ -113,7 +113,9 @@ def for_minutes(size: Size, minutes: float, *, schema: Schema | None = None) -> 
     return _recipe(size, schema, TrainConfig(minutes=jepa), *(HeadTraining(minutes=share) for share in heads))
 
 
-def _recipe(size: Size, schema: Schema | None, train: TrainConfig, dynamics: HeadTraining, distance: HeadTraining, policy: HeadTraining) -> Recipe:
+def _recipe(
+    size: Size, schema: Schema | None, train: TrainConfig, dynamics: HeadTraining, distance: HeadTraining, policy: HeadTraining
+) -> Recipe:
     """A recipe by what the machine shows of itself."""
     jepa, head = _models(size)
     dynamics = replace(dynamics, batch=DYNAMICS_BATCH, learning_rate=DYNAMICS_RATE)
