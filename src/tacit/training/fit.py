@@ -24,6 +24,7 @@ from tacit.training.loop import Moment, train
 from tacit.training.readouts import measured, write_readouts
 from tacit.training.recipes import Recipe
 from tacit.training.sensors import fit_sensors, sensor_log
+from tacit.training.support import fit_support, write_support
 
 FORECAST = 50  # steps ahead for which the errors of sensors are known
 ALL_WINDOWS = 20_000
@@ -136,11 +137,13 @@ def fit(
         versions=versions(),
     )
     if readouts:
+        shown_then = sensor_log(store, watching, model.schema).by_sensor()
         measured_readouts = [
             measured(model, readout, watched, values, horizon=FORECAST, windows=ALL_WINDOWS)
-            for readout, values in zip(readouts, sensor_log(store, watching, model.schema).by_sensor(), strict=True)
+            for readout, values in zip(readouts, shown_then, strict=True)
         ]
         write_readouts(out, measured_readouts)
+        write_support(out, fit_support(model, readouts, log, watched, torch.cat(shown_then, -1)))
     write_run(out, config=config, model=model, distance=distance, policy=policy, calibration=calibration)
     merge_results(
         out,

@@ -1,8 +1,8 @@
 """What the logs can answer: how usual a question about other actions is among them, and how far wrong its answer may be.
 
 A model that has seen an actuator between 2 and 4 volts says something about 9 volts as well, and nothing in the model warns. So a question
-is held against the logs, along the whole way that it leads. Two kinds of points are looked at, each by its distance to the k-th nearest
-point of the training episodes after whitening:
+is held against the logs, along the whole way that it leads. Two kinds of points are looked at, each by its distance to the nearest point
+of the training episodes after whitening:
 
     what is done         levels of all actuators, and how they came there from 1, 6 and 24 steps before
     where that leads     the predicted latent, which has sensors, measured disturbances and the action before in it, and the action
@@ -18,7 +18,7 @@ Dimensions: R reference points, P features, W windows, K candidates, H horizon, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -26,7 +26,6 @@ from typing import final
 import torch
 from torch import Tensor
 
-from tacit.atomic import atomic_write  # noqa: F401
 from tacit.contracts import WorldModel
 from tacit.models.readout import Readout
 from tacit.training.checkpoint import CheckpointError, load_tensors, save_tensors
@@ -37,9 +36,8 @@ SUPPORT = "support.safetensors"
 VERSION = 1
 LONGEST = 360  # steps of a question, at most
 WINDOWS = 240  # held-out stretches
-REFERENCES = 4000  # points of the training episodes that are kept
+REFERENCES = 2500  # points of the training episodes that are kept
 LAGS = (1, 6, 24)  # steps back, of the moves of actions
-NEIGHBOUR = 5  # the k-th nearest
 STRIDE = 3  # steps between two points of a way that are looked at
 SHRINK = 0.05  # added to the correlations before they are whitened: noise of small variance is no news
 REFUSED = 0.05  # p-value, and the share of held-out stretches that would be refused
@@ -66,9 +64,9 @@ class Cloud:
     usual: Tensor
 
     def distance(self, features: Tensor) -> Tensor:
-        """Of features (..., P) to the k-th nearest point, in units of what is usual, (...)."""
+        """Of features (..., P) to the nearest point, in units of what is usual, (...)."""
         white = ((features - self.mean) / self.scale @ self.whiten).flatten(0, -2)
-        nearest = [torch.cdist(part, self.points).kthvalue(min(NEIGHBOUR, len(self.points)), dim=1).values for part in white.split(2048)]
+        nearest = [torch.cdist(part, self.points).amin(1) for part in white.split(2048)]
         return (torch.cat(nearest) / self.usual).view(features.shape[:-1])
 
     def nearest(self, feature: Tensor) -> Tensor:
@@ -187,7 +185,7 @@ def fit_support(
 
     predicted = torch.cat([readout(followed) for readout in readouts], -1)
     residuals = shown[here[:, None] + torch.arange(1, steps + 1)] - predicted
-    still = history.new_zeros(0) if len(t) == 0 else _rolled(model, history, past[:, -1:].expand_as(ahead))
+    still = _rolled(model, history, past[:, -1:].expand_as(ahead))
     effects = predicted - torch.cat([readout(still) for readout in readouts], -1)
     values = torch.cat([readout(log.latents) for readout in readouts], -1)
     both = torch.cat((log.actions[inside], values[inside]), dim=-1)
