@@ -262,7 +262,13 @@ def situation(store: EpisodeStore, schema: Schema, moment: Moment, steps: int) -
 
 
 def ask(
-    run: Run, support: Support, now: Situation, interventions: Sequence[str | Intervention], *, kpi: Kpi | None = None, refused: float = REFUSED
+    run: Run,
+    support: Support,
+    now: Situation,
+    interventions: Sequence[str | Intervention],
+    *,
+    kpi: Kpi | None = None,
+    refused: float = REFUSED,
 ) -> Answer:
     """Say what interventions would bring.
 

@@ -50,7 +50,10 @@ def reasons(
     for n, (name, unit) in enumerate(channels):
         low, high = (float(side[len(elements) + n]) for side in (support.low, support.high))
         slack = SLACK * (high - low)
-        for worst, is_outside in ((median[:, n].max(), median[:, n].max() > high + slack), (median[:, n].min(), median[:, n].min() < low - slack)):
+        for worst, is_outside in (
+            (median[:, n].max(), median[:, n].max() > high + slack),
+            (median[:, n].min(), median[:, n].min() < low - slack),
+        ):
             if is_outside:
                 found.append(f"{name} would come to {worst:.4g}{_unit(unit)}: the logs hold {low:.4g} to {high:.4g}{_unit(unit)}")
     return tuple(found[:TOLD]) or (_combination(run, support, trajectory, past, actions, distances),)
@@ -63,7 +66,9 @@ def _level(name: str, unit: str, values: Tensor, low: float, high: float, period
         (float(values.min()), values < low - slack, "below", low),
     ):
         if outside.any():
-            return [f"{name} at {worst:.4g}{unit}, for {clock(int(outside.sum()) * period)} outside: the logs never held it {word} {bound:.4g}{unit}"]
+            return [
+                f"{name} at {worst:.4g}{unit}, for {clock(int(outside.sum()) * period)} outside: the logs never held it {word} {bound:.4g}{unit}"
+            ]
     return []
 
 

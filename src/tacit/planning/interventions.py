@@ -102,7 +102,9 @@ class Intervention:
         for change in self.changes:
             first, column = round(change.begin / period), columns[change.channel]
             if first >= steps:
-                raise self._error(f"{change.channel} changes {change.begin:g} s from now, after the horizon of {steps * period:g} s", change)
+                raise self._error(
+                    f"{change.channel} changes {change.begin:g} s from now, after the horizon of {steps * period:g} s", change
+                )
             last = steps if change.hold is None else min(steps, first + max(1, round(change.hold / period)))
             busy = taken.setdefault(change.channel, np.zeros(steps, np.bool_))
             if busy[first:last].any():
@@ -214,7 +216,9 @@ class _Reader:
         value = self._number(what)
         unit = self._match(_WORD)
         if unit not in SECONDS:
-            raise self._error(f"{f'{unit!r} is no unit of time' if unit else 'a unit of time is missing'}; use s, min or h", self._at - len(unit))
+            raise self._error(
+                f"{f'{unit!r} is no unit of time' if unit else 'a unit of time is missing'}; use s, min or h", self._at - len(unit)
+            )
         if value < 0:
             raise self._error("a time is not negative", at)
         self._skip()

@@ -191,7 +191,10 @@ def fit_support(
     both = torch.cat((log.actions[inside], values[inside]), dim=-1)
     whole = [log.actions[int(f) : int(f + n)] for f, n in zip(log.first, log.steps, strict=True)]
     moved = torch.stack(
-        [torch.stack([(a[lag:] - a[:-lag]).abs().amax(0) for a in whole if len(a) > lag] or [both.new_zeros(ahead.shape[2])]).amax(0) for lag in LAGS]
+        [
+            torch.stack([(a[lag:] - a[:-lag]).abs().amax(0) for a in whole if len(a) > lag] or [both.new_zeros(ahead.shape[2])]).amax(0)
+            for lag in LAGS
+        ]
     )
     return Support(
         actions=clouds[0],
