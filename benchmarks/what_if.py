@@ -7,8 +7,8 @@ interventions each, of one or two changes, whose size is that of moves in the tr
 noise, from its true hidden state, in several futures of its disturbances that are the same for all interventions.
 
 What counts as agreement: **the intervention that is ranked first is the best one, or one that the simulator does not tell from it.** It
-tells two apart where one is better in every future, and by more than what sensor noise hides in a mean over the horizon (two standard deviations).
-Beside it stand the pairs that the simulator tells apart and Kendall's tau over all pairs, and the same for rankings by chance and
+tells two apart where one is better in every future, and by more than what sensor noise hides in a mean over the horizon (two standard
+deviations). Beside it stand the pairs that the simulator tells apart and Kendall's tau over all pairs, and the same for rankings by chance and
 by a linear ARX model. Interventions that a run refuses are not in its ranking: their share is that of false refusals.
 
 Outside the support: actuators beyond what was logged, combinations or movements that never were, and states that the plant never was in.
@@ -120,24 +120,40 @@ def inside(
     states = [s.name for s in branch.process.states]
     found: list[Intervention] = []
     while len(found) < COUNT:
-        words = []
-        for n in rng.permutation(len(names))[: rng.integers(1, min(2, len(names)) + 1)]:
-            begin = int(rng.integers(0, steps // 3))
-            length = int(rng.integers(max(2, steps // 6), steps - begin + 1))
-            size = rng.choice((-1, 1)) * rng.uniform(0.15, 1.0) * sizes[n]
-            ramp = f" over {int(rng.integers(1, length + 1)) * period:g}s" if rng.random() < 0.25 else ""
-            words.append(f"{names[n]}+={size:.3f} from {begin * period:g}s for {length * period:g}s{ramp}")
-        parsed = parse_intervention("; ".join(words), run.schema)
-        try:
-            done = parsed.applied(now.actions, now.applied[-1], run.schema)
-        except InterventionError:  # it would leave the actuator's range
-            continue
-        moved = np.abs(done - now.actions) > 1e-6
-        path = branch.futures(done[None].astype(np.float64), [0])[0, 0]
-        stays = all(low <= path[:, states.index(c)].min() and path[:, states.index(c)].max() <= high for c, (low, high) in shown.items())
-        if stays and ((done >= ranges[0]) & (done <= ranges[1]) | ~moved).all():
-            found.append(parsed)
-    return tuple(found)
+        drawn: list[Intervention] = []
+        actions = []
+        while len(drawn) < 2 * COUNT:
+            parsed = parse_intervention(_changes(names, sizes, steps, period, rng), run.schema)
+            try:
+                done = parsed.applied(now.actions, now.applied[-1], run.schema)
+            except InterventionError:  # it would leave the actuator's range
+                continue
+            if ((done >= ranges[0]) & (done <= ranges[1]) | (np.abs(done - now.actions) <= 1e-6)).all():
+                drawn.append(parsed)
+                actions.append(done)
+        paths = branch.futures(np.array(actions, np.float64), [0])[:, 0]
+        stays = np.ones(len(drawn), np.bool_)
+        for channel, (low, high) in shown.items():
+            path = paths[..., states.index(channel)]
+            stays &= (path.min(1) >= low) & (path.max(1) <= high)
+        if not stays.any():  # what was logged leaves the range already
+            stays[:] = True
+        found += [parsed for parsed, does in zip(drawn, stays, strict=True) if does]
+    return tuple(found[:COUNT])
+
+
+def _changes(names: Sequence[str], sizes: Floats, steps: int, period: float, rng: np.random.Generator) -> str:
+    """One or two changes, in words."""
+
+    def change(name: str, largest: float) -> str:
+        begin = int(rng.integers(0, steps // 3))
+        length = int(rng.integers(max(2, steps // 6), steps - begin + 1))
+        size = rng.choice((-1, 1)) * rng.uniform(0.15, 1.0) * largest
+        ramp = f" over {int(rng.integers(1, length + 1)) * period:g}s" if rng.random() < 0.25 else ""
+        return f"{name}+={size:.3f} from {begin * period:g}s for {length * period:g}s{ramp}"
+
+    chosen = rng.permutation(len(names))[: rng.integers(1, min(2, len(names)) + 1)]
+    return "; ".join(change(names[n], float(sizes[n])) for n in chosen)
 
 
 def outside(kind: str, run: Run, logged: NDArray[np.float32], ranges: Floats, rng: np.random.Generator, steps: int) -> tuple[str, ...]:
@@ -248,6 +264,8 @@ class Tally:
         agrees = predicted[one] < predicted[other]
         self.pairs, self.right = self.pairs + len(agrees), self.right + int(agrees.sum())
         self.whole += bool(agrees.all())
+        if len(mean) < 2:
+            return
         upper = np.triu_indices(len(mean), 1)
         signs = np.sign(predicted[:, None] - predicted[None])[upper] * np.sign(mean[:, None] - mean[None])[upper]
         self.tau.append(float(signs.mean()))
@@ -320,7 +338,8 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
             tallies[f"run, {wish}"].add(predicted[kept], values[kept], floor)
         for k in kept:
             kpi_of, against = answer.outcomes[k].kpi, answer.outcomes[k].against
-            assert kpi_of is not None and against is not None
+            assert kpi_of is not None
+            assert against is not None
             covered += float(((kpi_of.low <= kpi.sign * values[k]) & (kpi.sign * values[k] <= kpi_of.high)).mean())
             true = kpi.sign * float((values[k] - values[0]).mean())
             inside_difference += against.low <= true <= against.high

@@ -25,7 +25,7 @@ class Ask:
     Outside its changes an intervention does what was logged; controllers do not answer to it. What the logs cannot answer is shown, and
     not ranked.
 
-    $ tacit ask runs/tanks --from data/tanks:3@40min --do 'pump_1=3.2 for 5min' 'pump_2+=0.2 over 1min' --horizon 10min --target level_1=12.4
+    $ tacit ask runs/tanks --from data/tanks:3@40min --do 'pump_1=3.2 for 5min' 'pump_2+=0.2 over 1min' --target level_1=12.4
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from tacit.data import EpisodeStore
-from tacit.evaluation.what_if_reasons import reasons
+from tacit.evaluation.what_if_reasons import leaves, reasons
 from tacit.planning.interventions import Intervention, action_channels, parse_intervention
 from tacit.run import Run
 from tacit.signals import Schema
@@ -134,7 +134,7 @@ class Outcome:
         high: Upper end, (H, N).
         kpi: The indicator; None where none was asked for.
         against: How much more the indicator is than as logged.
-        p_value: Share of held-out stretches of the logs that are at least as strange.
+        p_value: Share of stretches of the logs that are at least as strange.
         reasons: Why it is not ranked, in words; empty where it is.
         rank: Place by the indicator, from 1; None where it is not ranked.
         ties: Texts of the others that the prediction cannot tell it from.
@@ -278,7 +278,7 @@ def ask(
         now: The moment.
         interventions: What would be done instead of what was logged.
         kpi: What they are ranked by; None ranks nothing.
-        refused: Interventions with a p-value up to this are not ranked.
+        refused: Interventions with a p-value up to this are not ranked, nor those that leave a logged range by far.
 
     Raises:
         InterventionError: An intervention is none, or does not fit the machine.
@@ -287,8 +287,8 @@ def ask(
     schema, steps = run.schema, len(now.actions)
     if steps > support.longest:
         raise ValueError(
-            f"a horizon of {steps * schema.period:g} s is longer than the {support.longest * schema.period:g} s that the held-out logs tell the "
-            "errors of; ask for less"
+            f"a horizon of {steps * schema.period:g} s is longer than the {support.longest * schema.period:g} s that the held-out logs tell "
+            "the errors of; ask for less"
         )
     names = tuple(name for fitted in run.readouts.values() for name in fitted.readout.names)
     units = tuple(fitted.readout.unit for fitted in run.readouts.values() for _ in fitted.readout.names)
@@ -301,7 +301,8 @@ def ask(
     done = np.stack([now.actions, *(each.applied(now.actions, previous, schema) for each in parsed)])
     with torch.no_grad():
         trajectory = imagined(run.model, now.seen, now.applied, done)
-        median = torch.cat([fitted.readout(trajectory[:, 1:]) for fitted in run.readouts.values()], -1).numpy()
+        shown = torch.cat([fitted.readout(trajectory) for fitted in run.readouts.values()], -1)
+    median = shown[:, 1:].numpy()
     past = torch.from_numpy(now.applied if len(now.applied) else now.actions[:1])
     distances = support.distances(trajectory, past, torch.from_numpy(done))
     scores = torch.maximum(*(each.amax(1) for each in distances)).tolist()
@@ -311,8 +312,9 @@ def ask(
     for k, text in enumerate((AS_LOGGED, *(each.text for each in parsed))):
         p_value = support.p_value(scores[k], steps)
         why: tuple[str, ...] = ()
-        if p_value <= refused:
-            why = reasons(run, support, trajectory[k], past, torch.from_numpy(done[k]), median[k], tuple(each[k] for each in distances))
+        doing = torch.from_numpy(done[k])
+        if p_value <= refused or leaves(support, shown[k], doing):
+            why = reasons(run, support, trajectory[k], past, doing, shown[k], tuple(each[k] for each in distances))
         outcomes.append(
             Outcome(
                 text=text,

@@ -8,11 +8,13 @@ The page looks like the report of a trained model, whose style it takes.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from tacit.evaluation.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, WIDE, chart
 from tacit.evaluation.page import Tile, duration, significant, write_page
@@ -63,7 +65,8 @@ def headline(answer: Answer) -> str:
         return "Nothing is ranked: all of it leaves what the logs can answer."
     best = ranking[0]
     if best.ties:
-        return f"“{best.text}” has the best {answer.kpi.name}, but the prediction cannot tell it from {', '.join(f'“{t}”' for t in best.ties)}."
+        others = ", ".join(f"“{text}”" for text in best.ties)
+        return f"“{best.text}” has the best {answer.kpi.name}, but the prediction cannot tell it from {others}."
     return f"“{best.text}” has the best {answer.kpi.name}."
 
 
@@ -72,7 +75,8 @@ def tiles(answer: Answer) -> tuple[Tile, ...]:
     found = [Tile(label="Not ranked", value=str(sum(o.is_refused for o in answer.outcomes)), note=f"of {len(answer.outcomes)}")]
     if answer.kpi is not None and answer.ranking:
         best, logged = answer.ranking[0], answer.outcomes[0]
-        assert best.kpi is not None and logged.kpi is not None
+        assert best.kpi is not None
+        assert logged.kpi is not None
         found.insert(0, Tile(label="Best", value=significant(best.kpi.value), note=_between(best.kpi)))
         found.insert(1, Tile(label="As logged, predicted", value=significant(logged.kpi.value), note=_between(logged.kpi)))
         really = answer.really
@@ -142,7 +146,7 @@ def _stack(rows: int) -> tuple[Figure, list[Axes]]:
     return figure, list(axes)
 
 
-def _clock(answer: Answer) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], str]:
+def _clock(answer: Answer) -> tuple[NDArray[Any], str]:
     """Times after each action, and the name of their axis."""
     seconds = answer.period * np.arange(1, len(answer.situation.actions) + 1)
     return (seconds, "seconds from the moment") if seconds[-1] <= 120 else (seconds / 60, "minutes from the moment")

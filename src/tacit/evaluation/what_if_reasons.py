@@ -5,11 +5,7 @@ Dimensions: H horizon, A action, N channels, D latent, M looked-at moments.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tacit.planning.interventions import action_channels
@@ -18,6 +14,7 @@ from tacit.training.support import LAGS, Support, looked_at, way
 
 TOLD = 3  # reasons at most
 SLACK = 0.05  # of a channel's logged range, by which a prediction may leave it
+FAR = 0.1  # of a logged range: what is farther outside is not ranked
 ALIKE = 3  # numbers that tell a combination from the most similar one
 
 
@@ -27,7 +24,7 @@ def reasons(
     trajectory: Tensor,
     past: Tensor,
     actions: Tensor,
-    median: NDArray[np.float32],
+    path: Tensor,
     distances: tuple[Tensor, ...],
 ) -> tuple[str, ...]:
     """Say why an intervention is not ranked; at least one reason.
@@ -38,7 +35,7 @@ def reasons(
         trajectory: Latents now and after each action, (1 + H, D).
         past: Actions before, (T, A).
         actions: From now on, (H, A).
-        median: What the channels will show, (H, N).
+        path: What the channels show now and after each action, (1 + H, N).
         distances: Of the looked-at moments in what is done and in where it leads, (M,) each.
     """
     period, elements = run.schema.period, action_channels(run.schema)
@@ -46,17 +43,35 @@ def reasons(
     for n, (name, signal) in enumerate(elements):
         found += _level(name, _unit(signal.unit), actions[:, n], float(support.low[n]), float(support.high[n]), period)
         found += _moves(name, _unit(signal.unit), torch.cat((past[:, n], actions[:, n])), len(past), support.moved[:, n], period)
-    channels = [(name, fitted.readout.unit) for fitted in run.readouts.values() for name in fitted.readout.names]
+    channels = [(name, _unit(fitted.readout.unit)) for fitted in run.readouts.values() for name in fitted.readout.names]
     for n, (name, unit) in enumerate(channels):
         low, high = (float(side[len(elements) + n]) for side in (support.low, support.high))
-        slack = SLACK * (high - low)
-        for worst, is_outside in (
-            (median[:, n].max(), median[:, n].max() > high + slack),
-            (median[:, n].min(), median[:, n].min() < low - slack),
-        ):
-            if is_outside:
-                found.append(f"{name} would come to {worst:.4g}{_unit(unit)}: the logs hold {low:.4g} to {high:.4g}{_unit(unit)}")
+        found += _reading(name, unit, path[:, n], low, high)
     return tuple(found[:TOLD]) or (_combination(run, support, trajectory, past, actions, distances),)
+
+
+def leaves(support: Support, path: Tensor, actions: Tensor) -> bool:
+    """Whether a way leaves what was logged of a single number by far, which no distance has to say.
+
+    Args:
+        support: Of the logs.
+        path: What the channels show now and after each action, (1 + H, N).
+        actions: From now on, (H, A).
+    """
+    size = actions.shape[1]
+    slack = FAR * (support.high - support.low)
+    low, high = support.low - slack, support.high + slack
+    outside = [(actions < low[:size]) | (actions > high[:size]), (path < low[size:]) | (path > high[size:])]
+    return any(bool(each.any()) for each in outside)
+
+
+def _reading(name: str, unit: str, path: Tensor, low: float, high: float) -> list[str]:
+    slack = SLACK * (high - low)
+    now, hold = float(path[0]), f"the logs hold {low:.4g} to {high:.4g}{unit}"
+    if not low - slack <= now <= high + slack:
+        return [f"{name} is at {now:.4g}{unit}: {hold}"]
+    ends = [float(path.max())] * (float(path.max()) > high + slack) + [float(path.min())] * (float(path.min()) < low - slack)
+    return [f"{name} would come to {end:.4g}{unit}: {hold}" for end in ends]
 
 
 def _level(name: str, unit: str, values: Tensor, low: float, high: float, period: float) -> list[str]:
@@ -66,9 +81,8 @@ def _level(name: str, unit: str, values: Tensor, low: float, high: float, period
         (float(values.min()), values < low - slack, "below", low),
     ):
         if outside.any():
-            return [
-                f"{name} at {worst:.4g}{unit}, for {clock(int(outside.sum()) * period)} outside: the logs never held it {word} {bound:.4g}{unit}"
-            ]
+            long = clock(int(outside.sum()) * period)
+            return [f"{name} at {worst:.4g}{unit}, for {long} outside: the logs never held it {word} {bound:.4g}{unit}"]
     return []
 
 
@@ -130,5 +144,5 @@ def clock(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def _unit(unit: str) -> Any:
+def _unit(unit: str) -> str:
     return "" if unit == "1" else f" {unit}"

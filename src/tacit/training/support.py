@@ -2,16 +2,16 @@
 
 A model that has seen an actuator between 2 and 4 volts says something about 9 volts as well, and nothing in the model warns. So a question
 is held against the logs, along the whole way that it leads. Two kinds of points are looked at, each by its distance to the nearest point
-of the training episodes after whitening:
+of the logs after whitening:
 
     what is done         levels of all actuators, and how they came there from 1, 6 and 24 steps before
     where that leads     the predicted latent, which has sensors, measured disturbances and the action before in it, and the action
 
-Both distances are in units of what is usual on held-out episodes; the score of a question is the largest one of its way. The same score of
-held-out stretches of the logs, under their own actions, says what is usual: the conformal p-value (Vovk, Gammerman, Shafer, Algorithmic
-Learning in a Random World, 2005, section 2.2; the distance to neighbours as nonconformity: Angiulli and Pizzuti, PKDD 2002) is the share of them
-that are at least as strange. Stretches that overlap are not exchangeable, so false refusals are at the level asked for on average over logs
-like these, and no guarantee.
+Both distances are in units of what is usual; the score of a question is the largest one of its way. The same score of stretches of the
+logs, under their own actions and beside all episodes but their own, says what is usual: the conformal p-value is the share of them that are at
+least as strange (Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005, section 2.2; leaving out the own group: Barber and
+others, Annals of Statistics 49, 2021). Stretches that overlap are not exchangeable, so false refusals are at the level asked for on average
+over logs like these, and no guarantee.
 
 Dimensions: R reference points, P features, W windows, K candidates, H horizon, D latent, A action, N channels.
 """
@@ -19,7 +19,7 @@ Dimensions: R reference points, P features, W windows, K candidates, H horizon, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -35,26 +35,27 @@ from tacit.training.latents import LatentLog
 SUPPORT = "support.safetensors"
 VERSION = 1
 LONGEST = 360  # steps of a question, at most
-WINDOWS = 240  # held-out stretches
-REFERENCES = 2500  # points of the training episodes that are kept
+WINDOWS = 400  # stretches of the logs
+REFERENCES = 2500  # points of the logs that are kept
 LAGS = (1, 6, 24)  # steps back, of the moves of actions
 STRIDE = 3  # steps between two points of a way that are looked at
 SHRINK = 0.05  # added to the correlations before they are whitened: noise of small variance is no news
 REFUSED = 0.05  # p-value, and the share of held-out stretches that would be refused
 KINDS = ("actions", "states")
+TENSORS = ("scores", "residuals", "gain", "low", "high", "moved")
 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cloud:
-    """Points of one kind in the training episodes.
+    """Points of one kind in the logs.
 
     Attributes:
         mean: (P,).
         scale: Standard deviations, (P,).
         whiten: Of standardised points, (P, P).
         points: Whitened, (R, P).
-        usual: Distance that half of the held-out points are within.
+        usual: Distance within which half of the moments are to the nearest of another episode.
     """
 
     mean: Tensor
@@ -66,7 +67,7 @@ class Cloud:
     def distance(self, features: Tensor) -> Tensor:
         """Of features (..., P) to the nearest point, in units of what is usual, (...)."""
         white = ((features - self.mean) / self.scale @ self.whiten).flatten(0, -2)
-        nearest = [torch.cdist(part, self.points).amin(1) for part in white.split(2048)]
+        nearest = [torch.cdist(part, self.points).amin(1) for part in torch.split(white, 2048)]
         return (torch.cat(nearest) / self.usual).view(features.shape[:-1])
 
     def nearest(self, feature: Tensor) -> Tensor:
@@ -85,8 +86,8 @@ class Support:
     Attributes:
         actions: Points of what is done.
         states: Points of where it leads.
-        scores: Largest distance within the first 1..H steps of held-out stretches, (W, H).
-        residuals: What was measured minus what was predicted on the same stretches, (W, H, N), not finite where nothing was measured.
+        scores: Largest distance within the first 1..H steps of stretches of the logs, (W, H).
+        residuals: What was measured minus what was predicted on held-out stretches, (W', H, N), not finite where nothing was measured.
         gain: How far wrong predicted effects of actions are, as a share of their size, one standard deviation, (N,).
         low: Smallest logged value of each action element and of each channel, (A + N,).
         high: Largest one, (A + N,).
@@ -119,13 +120,13 @@ class Support:
         return self.actions.distance(done), self.states.distance(led)
 
     def p_value(self, score: float, steps: int) -> float:
-        """Share of the held-out stretches of as many steps that are at least as strange as a question with this score."""
+        """Share of the stretches of as many steps that are at least as strange as a question with this score."""
         usual = self.scores[:, min(steps, self.longest) - 1]
         return (1 + int((usual >= score).sum())) / (1 + len(usual))
 
 
 def moves(actions: Tensor, first: int) -> Tensor:
-    """Levels and moves of actions (..., T, A) from step `first` on, (..., T - first, A (1 + lags)); the first stands for those before it."""
+    """Levels and moves of actions (..., T, A) from step `first` on, (..., T - first, P); the first action stands for those before it."""
     count = actions.shape[-2]
     now = torch.arange(first, count)
     level = actions[..., now, :]
@@ -138,7 +139,7 @@ def looked_at(steps: int) -> Tensor:
 
 
 def way(trajectory: Tensor, previous: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """Features of the looked-at moments of ways: what is done (K, M, P) and where it leads (K, M, P'). Arguments as of `Support.distances`."""
+    """What is done, (K, M, P), and where it leads, (K, M, D + A), at the looked-at moments. Arguments as of `Support.distances`."""
     steps = looked_at(actions.shape[1])
     past = previous[-max(LAGS) :]
     whole = torch.cat((past.expand(len(actions), -1, -1), actions), dim=1)
@@ -162,49 +163,40 @@ def fit_support(
         longest: H; shortened to half of the longest held-out episode.
     """
     steps = max(1, min(longest, int(held_out.steps.max()) // 2))
-    rows = torch.cat([torch.arange(int(n)) + int(f) for f, n in zip(log.first, log.steps, strict=True)])
-    rows = rows[torch.linspace(0, len(rows) - 1, min(REFERENCES, len(rows))).long()]
-    done = torch.cat([moves(log.actions[int(f) : int(f + n)], 0) for f, n in zip(log.first, log.steps, strict=True)])
-    inside = torch.cat([torch.arange(int(n)) + int(f) for f, n in zip(log.first, log.steps, strict=True)])
-    place = torch.full((len(log.latents),), -1).index_copy(0, inside, torch.arange(len(inside)))
-    done = done[place[rows]]
-    led = torch.cat((log.latents[rows], log.actions[rows]), dim=-1)
+    unseen = _stretches(model, held_out, steps)
+    predicted = torch.cat([readout(unseen.followed) for readout in readouts], -1)
+    residuals = shown[unseen.rows[:, None] + torch.arange(1, steps + 1)] - predicted
+    still = _rolled(model, unseen.history, unseen.past[:, -1:].expand_as(unseen.ahead))
+    effects = predicted - torch.cat([readout(still) for readout in readouts], -1)
 
-    episode, t = _starts(held_out, steps)
-    here = held_out.first[episode] + t
-    ahead = held_out.actions[here[:, None] + torch.arange(steps)]
-    history = held_out.history(episode, t, model.history)
-    followed = _rolled(model, history, ahead)
-    trajectory = torch.cat((held_out.latents[here][:, None], followed), dim=1)
-    past = held_out.actions[held_out.first[episode][:, None] + (t[:, None] + torch.arange(-max(LAGS), 0)).clamp(min=0)]
-    ways = [way(trajectory[w][None], past[w], ahead[w][None]) for w in range(len(t))]
-    ways_done, ways_led = (torch.cat(part) for part in zip(*ways, strict=True))
-    clouds = [_cloud(done, ways_done), _cloud(led, ways_led)]
-    score = torch.maximum(clouds[0].distance(ways_done), clouds[1].distance(ways_led)).cummax(1).values
+    whole = _joined(log, held_out)
+    ways = _stretches(model, whole, steps)
+    owner, rows = _acted(whole)
+    each = [whole.actions[int(f) : int(f + n)] for f, n in zip(whole.first, whole.steps, strict=True)]
+    done = torch.cat([moves(actions, 0) for actions in each])
+    led = torch.cat((whole.latents[rows], whole.actions[rows]), dim=-1)
+    kept = torch.linspace(0, len(rows) - 1, min(REFERENCES, len(rows))).long()
+    trajectory = torch.cat((whole.latents[ways.rows][:, None], ways.followed), dim=1)
+    features = [way(trajectory[w][None], ways.past[w], ways.ahead[w][None]) for w in range(len(ways.rows))]
+    ways_done, ways_led = (torch.cat(part) for part in zip(*features, strict=True))
+    actions, usual_done = _cloud(done[kept], owner[kept], ways_done, ways.episode)
+    states, usual_led = _cloud(led[kept], owner[kept], ways_led, ways.episode)
+    score = torch.maximum(usual_done, usual_led).cummax(1).values
     moment = torch.searchsorted(looked_at(steps), torch.arange(steps), right=True) - 1
 
-    predicted = torch.cat([readout(followed) for readout in readouts], -1)
-    residuals = shown[here[:, None] + torch.arange(1, steps + 1)] - predicted
-    still = _rolled(model, history, past[:, -1:].expand_as(ahead))
-    effects = predicted - torch.cat([readout(still) for readout in readouts], -1)
-    values = torch.cat([readout(log.latents) for readout in readouts], -1)
-    both = torch.cat((log.actions[inside], values[inside]), dim=-1)
-    whole = [log.actions[int(f) : int(f + n)] for f, n in zip(log.first, log.steps, strict=True)]
-    moved = torch.stack(
-        [
-            torch.stack([(a[lag:] - a[:-lag]).abs().amax(0) for a in whole if len(a) > lag] or [both.new_zeros(ahead.shape[2])]).amax(0)
-            for lag in LAGS
-        ]
-    )
+    both = torch.cat((whole.actions[rows], *(readout(whole.latents[rows]) for readout in readouts)), dim=-1)
+    changes = [
+        torch.cat([(a[lag:] - a[:-lag]).abs() for a in each if len(a) > lag] or [done.new_zeros(1, whole.actions.shape[1])]) for lag in LAGS
+    ]
     return Support(
-        actions=clouds[0],
-        states=clouds[1],
+        actions=actions,
+        states=states,
         scores=score[:, moment],
         residuals=residuals,
         gain=gain_errors(effects, residuals),
         low=both.amin(0),
         high=both.amax(0),
-        moved=moved,
+        moved=torch.stack([change.amax(0) for change in changes]),
     )
 
 
@@ -228,12 +220,51 @@ def gain_errors(effects: Tensor, residuals: Tensor) -> Tensor:
     return torch.minimum((slope.clamp(min=0) + 2 * error).clamp(min=0), most).sqrt()
 
 
-def _starts(log: LatentLog, steps: int) -> tuple[Tensor, Tensor]:
-    """Episodes and times of stretches, spread evenly."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Stretches:
+    """Stretches of H steps under their own actions: W of them, spread evenly over the logs.
+
+    Attributes:
+        episode: Which episode each is of, (W,).
+        rows: Of their first moments, (W,).
+        history: Latents up to these, (W, h, D).
+        past: Actions before, (W, max(LAGS), A).
+        ahead: Actions from then on, (W, H, A).
+        followed: Predicted latents after each, (W, H, D).
+    """
+
+    episode: Tensor
+    rows: Tensor
+    history: Tensor
+    past: Tensor
+    ahead: Tensor
+    followed: Tensor
+
+
+def _stretches(model: WorldModel, log: LatentLog, steps: int) -> _Stretches:
     found = [(e, t) for e, n in enumerate(log.steps.tolist()) for t in range(n - steps + 1)]
     kept = torch.linspace(0, len(found) - 1, min(WINDOWS, len(found))).long()
-    pairs = torch.tensor(found)[kept]
-    return pairs[:, 0], pairs[:, 1]
+    episode, t = torch.tensor(found)[kept].unbind(1)
+    rows = log.first[episode] + t
+    ahead, history = log.actions[rows[:, None] + torch.arange(steps)], log.history(episode, t, model.history)
+    past = log.actions[log.first[episode][:, None] + (t[:, None] + torch.arange(-max(LAGS), 0)).clamp(min=0)]
+    return _Stretches(episode=episode, rows=rows, history=history, past=past, ahead=ahead, followed=_rolled(model, history, ahead))
+
+
+def _joined(one: LatentLog, other: LatentLog) -> LatentLog:
+    """Two logs end to end."""
+    return LatentLog(
+        latents=torch.cat((one.latents, other.latents)),
+        actions=torch.cat((one.actions, other.actions)),
+        first=torch.cat((one.first, other.first + len(one.latents))),
+        steps=torch.cat((one.steps, other.steps)),
+    )
+
+
+def _acted(log: LatentLog) -> tuple[Tensor, Tensor]:
+    """Episodes and rows of all frames with an action."""
+    rows = torch.cat([torch.arange(int(n)) + int(f) for f, n in zip(log.first, log.steps, strict=True)])
+    return torch.repeat_interleave(torch.arange(len(log)), log.steps), rows
 
 
 def _rolled(model: WorldModel, history: Tensor, actions: Tensor) -> Tensor:
@@ -241,21 +272,32 @@ def _rolled(model: WorldModel, history: Tensor, actions: Tensor) -> Tensor:
     return model.rollout(history, actions[:, None])[:, 0]
 
 
-def _cloud(points: Tensor, held_out: Tensor) -> Cloud:
-    """Points (R, P), with what is usual from held-out ways (W, M, P)."""
+def _cloud(points: Tensor, owner: Tensor, ways: Tensor, episode: Tensor) -> tuple[Cloud, Tensor]:
+    """A cloud of points (R, P), and the distance of every moment of ways (W, M, P) to the points of all other episodes, (W, M).
+
+    Args:
+        points: Features.
+        owner: Episode of each point, (R,).
+        ways: Features.
+        episode: Episode of each way, (W,).
+    """
     mean, scale = points.mean(0), points.std(0)
     scale = torch.where(scale > 1e-6 * points.abs().amax().clamp(min=1e-6), scale, scale.amax().clamp(min=1e-6))
     standard = (points - mean) / scale
     values, axes = torch.linalg.eigh((standard.T @ standard / len(points)).double() + SHRINK * torch.eye(points.shape[1]).double())
     whiten = (axes * values.rsqrt()).float() @ axes.T.float()
     cloud = Cloud(mean=mean, scale=scale, whiten=whiten, points=standard @ whiten, usual=torch.ones(()))
-    usual = cloud.distance(held_out).median().clamp(min=1e-6)
-    return Cloud(mean=mean, scale=scale, whiten=whiten, points=cloud.points, usual=usual)
+    distance = ways.new_zeros(ways.shape[:-1])
+    for number in episode.unique().tolist():
+        others = owner != number
+        distance[episode == number] = replace(cloud, points=cloud.points[others]).distance(ways[episode == number])
+    usual = distance.median().clamp(min=1e-6)
+    return replace(cloud, usual=usual), distance / usual
 
 
 def write_support(folder: Path, support: Support) -> None:
     """Write it into the folder of a run, atomically."""
-    tensors = {name: getattr(support, name) for name in ("scores", "residuals", "gain", "low", "high", "moved")}
+    tensors = {name: getattr(support, name) for name in TENSORS}
     tensors |= {f"{kind}.{name}": value for kind in KINDS for name, value in vars(getattr(support, kind)).items()}
     save_tensors(folder / SUPPORT, tensors, {"version": VERSION})
 
@@ -274,7 +316,7 @@ def read_support(folder: Path) -> Support:
         if meta.get("version") != VERSION:
             raise RunError(f"{path} has format version {meta.get('version')}; this Tacit reads version {VERSION}")
         clouds = {kind: Cloud(**{name: tensors.pop(f"{kind}.{name}") for name in Cloud.__dataclass_fields__}) for kind in KINDS}
-        return Support(**clouds, **tensors)
+        return Support(actions=clouds["actions"], states=clouds["states"], **{name: tensors[name] for name in TENSORS})
     except CheckpointError as error:
         raise RunError(str(error)) from error
     except (KeyError, TypeError) as error:

@@ -6,6 +6,7 @@ import copy
 import functools
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -165,7 +166,8 @@ class SimulatedPlant:
             step = np.clip(actions[:, k] - command, -self._commands_step, self._commands_step)
             command = np.clip(command + step, self._commands_low, self._commands_high)
             u = np.broadcast_to(stems.move(command)[:, None], (*x.shape[:2], command.shape[1]))
-            x = runge_kutta(lambda t, x, u=u, d=disturbed[:, k]: process.derivative(t, x, u, d), x, process.step_seconds, process.substeps)
+            held = partial(process.derivative, u=u, d=disturbed[:, k])
+            x = runge_kutta(held, x, process.step_seconds, process.substeps)
             x = np.clip(x, self._low, self._high)
             found.append(x)
         return np.stack(found, axis=2)
