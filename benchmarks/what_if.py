@@ -8,8 +8,8 @@ noise, from its true hidden state, in several futures of its disturbances that a
 
 What counts as agreement: **the intervention that is ranked first is the best one, or one that the simulator does not tell from it.** It
 tells two apart where one is better in every future, and by more than what sensor noise hides in a mean over the horizon (two standard
-deviations). Beside it stand the pairs that the simulator tells apart and Kendall's tau over all pairs, and the same for rankings by chance and
-by a linear ARX model. Interventions that a run refuses are not in its ranking: their share is that of false refusals.
+deviations). Beside it stand the pairs that the simulator tells apart and Kendall's tau over all pairs, and the same for rankings by
+chance and by a linear ARX model. Interventions that a run refuses are not in its ranking: their share is that of false refusals.
 
 Outside the support: actuators beyond what was logged, combinations or movements that never were, and states that the plant never was in.
 """
@@ -173,8 +173,8 @@ def outside(kind: str, run: Run, logged: NDArray[np.float32], ranges: Floats, rn
             if (np.abs((logged - levels) / width).max(1) > 0.15).all():
                 found.append("; ".join(f"{name}={level:.3f}" for (name, _), level in zip(elements, levels, strict=True)))
         elif kind == "combination":  # to and fro between the ends of what was logged, faster than ever
-            name, low, high, hold = elements[0][0], ranges[0][0], ranges[1][0], int(rng.integers(3, 6))
-            turns = range(0, steps, 2 * hold)
+            name, low, high, hold = elements[0][0], ranges[0][0], ranges[1][0], max(1, steps // int(rng.integers(12, 20)))
+            turns = range(0, steps, hold)
             found.append(
                 "; ".join(f"{name}={(high, low)[i % 2]:.3f} from {t * period:g}s for {hold * period:g}s" for i, t in enumerate(turns))
             )
@@ -191,14 +191,11 @@ def strange(made: SimulatedPlant, run: Run, shown: Floats, rng: np.random.Genera
     states = made.process.states
     state = np.array([rng.choice((rng.uniform(0.15, 0.6), rng.uniform(1.25, 1.5))) * s.nominal for s in states])
     if made.name == "reactor":  # gone out, or about to run away
-        state = (
-            np.array([rng.uniform(0.75, 0.98), rng.uniform(300.0, 330.0)]) if rng.random() < 0.6 else np.array([0.3, rng.uniform(420, 460)])
-        )
+        gone_out = rng.random() < 0.6
+        state = np.array([rng.uniform(0.75, 0.98), rng.uniform(300.0, 330.0)] if gone_out else [0.3, rng.uniform(420, 460)])
     samples = made.reset(int(rng.integers(2**31)), state=np.clip(state, [s.low for s in states], [s.high for s in states]))
     action = np.array([made.operating_point[a.name] for a in made.schema.actions], np.float32)
-    rows = [samples]
-    for _ in range(3):
-        rows.append(made.apply(action))
+    rows = [samples, *(made.apply(action) for _ in range(3))]
     now = _situation(run, rows, [action] * (len(rows) + steps), len(rows) - 1, steps)
     here = np.array([float(rows[-1][s.name]) for s in sensors_of(run.schema) if s.name not in run.schema.masks])
     width = shown[1] - shown[0]

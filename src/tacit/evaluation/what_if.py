@@ -287,8 +287,8 @@ def ask(
     schema, steps = run.schema, len(now.actions)
     if steps > support.longest:
         raise ValueError(
-            f"a horizon of {steps * schema.period:g} s is longer than the {support.longest * schema.period:g} s that the held-out logs tell "
-            "the errors of; ask for less"
+            f"a horizon of {steps * schema.period:g} s is longer than the {support.longest * schema.period:g} s "
+            "that the held-out logs tell the errors of; ask for less"
         )
     names = tuple(name for fitted in run.readouts.values() for name in fitted.readout.names)
     units = tuple(fitted.readout.unit for fitted in run.readouts.values() for _ in fitted.readout.names)

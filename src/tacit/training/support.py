@@ -8,10 +8,13 @@ of the logs after whitening:
     where that leads     the predicted latent, which has sensors, measured disturbances and the action before in it, and the action
 
 Both distances are in units of what is usual; the score of a question is the largest one of its way. The same score of stretches of the
-logs, under their own actions and beside all episodes but their own, says what is usual: the conformal p-value is the share of them that are at
-least as strange (Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005, section 2.2; leaving out the own group: Barber and
-others, Annals of Statistics 49, 2021). Stretches that overlap are not exchangeable, so false refusals are at the level asked for on average
-over logs like these, and no guarantee.
+logs, under their own actions and beside all episodes but their own, says what is usual: the conformal p-value is the share of them that are
+at least as strange (Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005, section 2.2; leaving out the own group: Barber
+and others, Annals of Statistics 49, 2021). Stretches that overlap are not exchangeable, so false refusals are at the level asked for on
+average over logs like these, and no guarantee.
+
+What the logs do not show, this does not see: where a controller moved the actuators against what disturbed the plant, and little else moved
+them, the effects that a model learned can be wrong although every step of a way looks usual.
 
 Dimensions: R reference points, P features, W windows, K candidates, H horizon, D latent, A action, N channels.
 """
@@ -288,7 +291,7 @@ def _cloud(points: Tensor, owner: Tensor, ways: Tensor, episode: Tensor) -> tupl
     whiten = (axes * values.rsqrt()).float() @ axes.T.float()
     cloud = Cloud(mean=mean, scale=scale, whiten=whiten, points=standard @ whiten, usual=torch.ones(()))
     distance = ways.new_zeros(ways.shape[:-1])
-    for number in episode.unique().tolist():
+    for number in sorted(set(episode.tolist())):
         others = owner != number
         distance[episode == number] = replace(cloud, points=cloud.points[others]).distance(ways[episode == number])
     usual = distance.median().clamp(min=1e-6)
