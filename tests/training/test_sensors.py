@@ -48,7 +48,7 @@ def test_sensors_are_observations_that_are_numbers(tmp_path: Path) -> None:
     log = sensor_log(store, [1, 0], SCHEMA)
     assert log.values.shape == log.there.shape == (42, 2)
     level, slow = log.by_sensor()
-    assert torch.equal(level[:21, 0], torch.from_numpy(store[1].signals["level"]))
+    assert torch.equal(level[:21, 0], torch.tensor(store[1].signals["level"]))
     assert slow[:21, 0].isfinite().tolist() == store[1].signals["lab.value.valid"].tolist()
 
 
