@@ -21,7 +21,7 @@ DYNAMICS_BATCH, DYNAMICS_RATE = 192, 2e-3  # rollouts per step, and the learning
 
 PLANT_SHARES = (0.2, 0.5, 0.2, 0.1)  # of the minutes: JEPA, predictor, distance, policy
 PLANT_HISTORY = 16  # moments
-PLANT_BATCH, PLANT_WINDOW = 32, 24  # windows per step, and their frames
+PLANT_BATCH, PLANT_WINDOW = 64, 8  # windows per step, and their frames
 PLANT_ROLLOUTS, PLANT_DECAY = 64, 1e-2  # rollouts per step of the predictor's networks, and their weight decay: logs of hours are few
 
 
