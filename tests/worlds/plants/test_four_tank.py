@@ -33,7 +33,7 @@ def test_time_constants_and_zeros_are_those_of_the_paper(tank: FourTank, seconds
     pencil = np.block([[a, b], [c, np.zeros((2, 2))]])
     found = eigvals(pencil, np.diag([1.0] * 4 + [0.0] * 2))
     finite = np.sort(found[np.isfinite(found) & (np.abs(found) < 1.0)].real)
-    assert finite == pytest.approx(np.array(zeros), abs=0.0015)
+    assert finite == pytest.approx(np.array(zeros), abs=0.0025)
 
 
 @pytest.mark.parametrize(("tank", "seconds", "zeros"), SETTINGS)

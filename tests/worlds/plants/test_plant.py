@@ -225,17 +225,17 @@ def test_at_rest_a_plant_stays_at_its_published_operating_point(name: str) -> No
 
 @pytest.mark.parametrize("seed", range(3))
 def test_integration_agrees_with_an_adaptive_method_far_below_the_noise(process: Process, seed: int) -> None:
-    point, rng = operating_point(process), np.random.default_rng(seed)
-    low, high = (np.array([getattr(a, side) for a in process.actuators]) for side in ("low", "high"))
-    u = np.clip(point.u + 0.2 * (high - low) * rng.uniform(-1, 1, len(point.u)), low, high)
-    d = np.array([rng.uniform(each.low + 0.25 * (each.high - each.low), each.high) for each in process.disturbances])
+    subject = SimulatedPlant(process)
+    subject.reset(seed)
+    for u in commands(subject, 5, seed):
+        subject.apply(u)
+    x, d = subject.state, subject.disturbances
 
     def derivative(t: float, x: Floats) -> Floats:
         return process.derivative(t, x, u, d)
 
-    x = runge_kutta(derivative, point.x, 10 * process.step_seconds, 10)
     ours = runge_kutta(derivative, x, process.step_seconds, process.substeps)
-    exact = solve_ivp(derivative, (0, process.step_seconds), x, rtol=1e-9, atol=1e-9).y[:, -1]
+    exact = solve_ivp(derivative, (0, process.step_seconds), x, method="DOP853", rtol=1e-8, atol=1e-8).y[:, -1]
     error = np.abs(process.outputs(ours) - process.outputs(exact))
     assert (error <= 0.01 * np.array([s.noise for s in process.sensors])).all(), error
 
