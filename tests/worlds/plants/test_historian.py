@@ -135,4 +135,4 @@ def test_the_command_records_a_plant(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert main(["info", "log"]) == 0
     assert "imported from" in capsys.readouterr().out
     assert main(["record", "sugar_mill", "--out", "other"]) == 1
-    assert "no world or plant 'sugar_mill'; there are: two_room" in capsys.readouterr().err
+    assert "no world 'sugar_mill'; there are: two_room" in capsys.readouterr().err
