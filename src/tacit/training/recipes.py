@@ -15,6 +15,7 @@ from tacit.training.settings import TrainConfig
 Size = Literal["xs", "s", "m", "l"]
 
 JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE = 0.60, 0.20, 0.14, 0.06  # of the minutes that a run may take
+SHAPE_WEIGHT = 10.0
 DYNAMICS_BATCH, DYNAMICS_RATE = 192, 2e-3  # rollouts per step, and the learning rate
 
 
@@ -41,7 +42,7 @@ class Recipe:
     policy: HeadTraining
 
 
-def _models(size: Size) -> tuple[JEPAConfig, HeadConfig]:
+def _models(size: Size, shapes: bool) -> tuple[JEPAConfig, HeadConfig]:
     state, context, channels, features, width, head = {
         "xs": (12, 4, (8, 16, 32), 128, 128, 128),
         "s": (16, 8, (16, 32, 64), 256, 192, 128),
@@ -50,18 +51,21 @@ def _models(size: Size) -> tuple[JEPAConfig, HeadConfig]:
     }[size]
     encoder, predictor = EncoderConfig(channels=channels, features=features), PredictorConfig(width=width)
     jepa = JEPAConfig(state=state, context=context, encoder=encoder, predictor=predictor)
+    if shapes:
+        jepa = replace(jepa, state=2 * state, shape_weight=SHAPE_WEIGHT)
     return jepa, HeadConfig(width=head)
 
 
-def for_steps(size: Size, steps: int, head_steps: int | None = None) -> Recipe:
+def for_steps(size: Size, steps: int, head_steps: int | None = None, *, shapes: bool = False) -> Recipe:
     """A recipe that ends after a number of optimizer steps: the same run again on every machine.
 
     Args:
         size: Size of the model.
         steps: Steps of the JEPA.
         head_steps: Steps of each head; None takes as many, and at most 6,000.
+        shapes: Whether it matters which way things are turned; see `for_minutes`.
     """
-    jepa, head = _models(size)
+    jepa, head = _models(size, shapes)
     count = min(steps, 6000) if head_steps is None else head_steps
     fit = HeadTraining(steps=count)
     return Recipe(
@@ -75,14 +79,16 @@ def for_steps(size: Size, steps: int, head_steps: int | None = None) -> Recipe:
     )
 
 
-def for_minutes(size: Size, minutes: float) -> Recipe:
+def for_minutes(size: Size, minutes: float, *, shapes: bool = False) -> Recipe:
     """A recipe that ends after some wall minutes, encoding of the logs not counted.
 
     Args:
         size: Size of the model.
         minutes: For the JEPA, its predictor alone and both heads together.
+        shapes: Whether it matters which way things are turned: the encoder must then recognise things by their shape
+            (`tacit.training.views`), before anything else and beside it, in a state of twice the size. A step takes half as long again.
     """
-    jepa, head = _models(size)
+    jepa, head = _models(size, shapes)
     return Recipe(
         size=size,
         jepa=jepa,
