@@ -19,7 +19,7 @@ def drawn(seed: int) -> dict[int, dict[str, float]]:
 def test_every_other_wish_is_near_the_limit_and_none_above() -> None:
     wishes = [wish["level_1"] for _, wish in sorted(drawn(0).items()) if "level_1" in wish]
     assert len(wishes) == 8, "an hour, a wish every 450 s"
-    assert all(LIMIT - 0.5 <= wish <= LIMIT for wish in wishes[1::2])
+    assert all(LIMIT - 0.2 <= wish <= LIMIT for wish in wishes[1::2])
     assert all(10.0 <= wish <= LIMIT - 1.5 for wish in wishes[::2])
     assert set(drawn(0)[0]) == {"level_1", "level_2"}
     assert all(10.0 <= wish["level_2"] <= 15.0 for wish in drawn(0).values() if "level_2" in wish)
@@ -27,14 +27,14 @@ def test_every_other_wish_is_near_the_limit_and_none_above() -> None:
 
 
 def test_they_tempt_tuned_controllers_over_it() -> None:
-    tanks = plant("four_tank")
-    control, samples, levels = DecentralisedPid(tanks, gains_of(FOUR_TANK)), tanks.reset(0), []
-    wishes = drawn(0)
-    for step in range(STEPS):
-        control.setpoints |= wishes.get(step, {})
-        samples = tanks.apply(control.act(samples))
-        levels.append(float(samples["level_1.true"]))
-    assert 0.005 < np.mean(np.array(levels) > LIMIT) < 0.5
+    tanks, levels = plant("four_tank"), []
+    for seed in range(3):
+        control, samples, wishes = DecentralisedPid(tanks, gains_of(FOUR_TANK)), tanks.reset(seed), drawn(seed)
+        for step in range(STEPS):
+            control.setpoints |= wishes.get(step, {})
+            samples = tanks.apply(control.act(samples))
+            levels.append(float(samples["level_1.true"]))
+    assert 0.01 < np.mean(np.array(levels) > LIMIT) < 0.5
 
 
 def test_a_limit_needs_a_loop_and_room_below() -> None:
