@@ -15,11 +15,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tacit.assurance.fallbacks import MEMORY, Action, Fallback, Hold
@@ -66,6 +66,10 @@ class Supervised(Actor, Protocol):
     @property
     def goal(self) -> Tensor | None:
         """Latent of the goal, (1, D), or None."""
+
+    @property
+    def goal_samples(self) -> Mapping[str, NDArray[Any]] | None:
+        """What the sensors show at the goal, (1, *shape) by signal, or None."""
 
     @property
     def action_limits(self) -> BoxLimits | PathLimits:
@@ -157,7 +161,8 @@ class Supervisor:
 
     @property
     def judgement(self) -> Judgement | None:
-        """What the monitor said at the last step; None without one."""
+        """What the monitor said at the last step; None without one. Ask it, when the episode ends, whether the goal is reached
+        (`Judgement.arrived`)."""
         return self._judgement
 
     def _begin(self) -> None:
@@ -176,7 +181,8 @@ class Supervisor:
     def _judged(self, observation: Mapping[str, ArrayLike | None], decision: Decision) -> Judgement | None:
         if self._monitor is None or self._watch is None:
             return None
-        self._judgement = self._monitor.judge(self._watch.moment(observation, decision, self._controller.goal))
+        moment = self._watch.moment(observation, decision, self._controller.goal, self._controller.goal_samples)
+        self._judgement = self._monitor.judge(moment)
         return self._judgement
 
     def _problem(self, decision: Decision, began: float, taken: float | None) -> str | None:
@@ -200,7 +206,7 @@ class Supervisor:
         if judged is None:
             return None
         statistic = float(judged.statistic[0])
-        level = judged.level * (self._supervision.release if self._is_fallen else 1.0)
+        level = self._supervision.release if self._is_fallen else 1.0
         return judged.reason() if not statistic <= level else None
 
     def _emitted(self, observation: Mapping[str, ArrayLike | None], decision: Decision, problem: str | None, alarm: str | None) -> Decision:

@@ -86,6 +86,7 @@ class Controller:
             raise ValueError("the calibration needs at least one error, and finite ones only")
         goal = None if task.goal is None else {name: value[None] for name, value in task.goal.observations.items()}
         self._task_goal = None if goal is None else self._encoded_goal(goal)
+        self._task_goal_samples = goal
         self._previous: Tensor
         self._earlier: Tensor  # applied before `_previous`
         self._cost: Cost
@@ -109,6 +110,7 @@ class Controller:
             raise ValueError("an action that was applied is not finite")
         self._told = told
         self._goal = self._task_goal if goal is None else self._encoded_goal(goal)
+        self._goal_samples = self._task_goal_samples if goal is None else {name: np.asarray(value) for name, value in goal.items()}
         self._history: LatentHistory | None = None
         self._plan: Plan | None = None
         self._used = 0  # actions of the plan that were applied
@@ -118,6 +120,11 @@ class Controller:
     def goal(self) -> Tensor | None:
         """Latents of the goals of this episode, (B, D), or (1, D) for all machines; None where there is no goal yet."""
         return self._goal
+
+    @property
+    def goal_samples(self) -> Mapping[str, NDArray[Any]] | None:
+        """What the sensors show at the goals of this episode, (B, *shape) or (1, *shape) by signal; None where there is no goal yet."""
+        return self._goal_samples
 
     @property
     def action_limits(self) -> BoxLimits | PathLimits:
