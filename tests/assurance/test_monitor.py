@@ -58,7 +58,9 @@ def test_an_episode_that_ends_elsewhere_is_not_done() -> None:
 
 
 def test_having_passed_the_goal_counts_where_that_is_enough() -> None:
-    away: NDArray[np.float32] = np.where(np.arange(30) < 20, np.maximum(5.0 - np.arange(30), 0.05), 3.0)[None].repeat(20, 0).astype(np.float32)
+    away: NDArray[np.float32] = (
+        np.where(np.arange(30) < 20, np.maximum(5.0 - np.arange(30), 0.05), 3.0)[None].repeat(20, 0).astype(np.float32)
+    )
     for passing in (False, True):
         known = calibrate(episodes(20, seed=0), arriving(300, 1), schema=SCHEMA, false_alarms=0.12, passing=passing)
         moments, monitor = episodes(20, seed=3, to_go=away), Monitor(known, 20)

@@ -1,10 +1,10 @@
 """The monitor: says, with a false-alarm rate that was set beforehand, that an episode does not go as episodes go when all is well.
 
-What it watches are the scores of `tacit.assurance.scores`, in three channels: whether anything is strange, whether the goal comes nearer, and,
-in the end, whether it is sure that the goal is reached. What is usual comes from episodes that went well, recorded with the very planner that
-is watched: of each, the largest value of every channel, and of the last one its value in the end. The alarm level of a channel is a
-quantile of those. The channels share the rate of false alarms in equal parts (Bonferroni's inequality), so it is per episode, not per step,
-and holds whatever the scores have to do with each other.
+What it watches are the scores of `tacit.assurance.scores`, in three channels: whether anything is strange, whether the goal comes nearer,
+and, in the end, whether it is sure that the goal is reached. What is usual comes from episodes that went well, recorded with the very
+planner that is watched: of each, the largest value of every channel, and of the last one its value in the end. The alarm level of a
+channel is a quantile of those. The channels share the rate of false alarms in equal parts (Bonferroni's inequality), so it is per episode,
+not per step, and holds whatever the scores have to do with each other.
 
 Source: split conformal prediction (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; Papadopoulos et al., ECML
 2002), with a whole episode as the unit that is exchangeable.
@@ -102,7 +102,8 @@ class Calibration:
         return floored
 
     def scaled(self, scores: Floats) -> Floats:
-        """Scores but arrival, (..., S - 1), on the common scale, at least 0; one that never grew in the episodes counts in its own unit, enlarged."""
+        """Scores but arrival, (..., S - 1), on the common scale, at least 0; one that never grew in the episodes counts in its own unit,
+        enlarged."""
         scaled: Floats = np.maximum((scores - self.zero) / np.maximum(self.one - self.zero, 0.25 * np.abs(self.zero) + 1e-3), 0.0)
         return scaled
 
@@ -257,8 +258,8 @@ class Judgement:
 
     @property
     def arrived(self) -> NDArray[np.bool_]:
-        """Whether it is sure that the goal is reached, (B,) bool. An episode that ends without that did not do what it was asked for, as far
-        as the monitor can tell, whatever the plans said; without a goal, or a calibration with goals, it is never sure."""
+        """Whether it is sure that the goal is reached, (B,) bool. An episode that ends without that did not do what it was asked for, as
+        far as the monitor can tell, whatever the plans said; without a goal, or a calibration with goals, it is never sure."""
         sure: NDArray[np.bool_] = np.isfinite(self.arrival) & (self.arrival <= self.arrival_level) & np.isfinite(self.arrival_level)
         return sure
 

@@ -289,6 +289,7 @@ class Scorer:
         self._still[:, ~is_same] = 0.0
         return self._still
 
+
 @final
 class Readings:
     """Four readings of how far the goal is: the learned steps and the latent distance, which the encoder has to get right, and two that do

@@ -22,11 +22,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from tacit.assurance.fallbacks import MEMORY, Action, Fallback, Hold
 from tacit.assurance.ledger import Ledger
 from tacit.assurance.monitor import Calibration, Judgement, Monitor, Watch
 from tacit.assurance.recorded import Actor
 from tacit.planning.decision import Decision, Verdict
+from tacit.planning.fallbacks import MEMORY, Action, WithoutPlan
 from tacit.planning.limits import BoxLimits
 from tacit.planning.path_limits import PathLimits
 
@@ -67,6 +67,9 @@ class Supervised(Actor, Protocol):
     def goal(self) -> Tensor | None:
         """Latent of the goal, (1, D), or None."""
 
+    def fallback(self) -> WithoutPlan:
+        """What the task says is to be done when there is no plan to trust."""
+
     @property
     def goal_samples(self) -> Mapping[str, NDArray[Any]] | None:
         """What the sensors show at the goal, (1, *shape) by signal, or None."""
@@ -88,7 +91,7 @@ class Supervisor:
         self,
         controller: Supervised,
         *,
-        fallback: Fallback | None = None,
+        fallback: WithoutPlan | None = None,
         calibration: Calibration | None = None,
         watch: Watch | None = None,
         supervision: Supervision | None = None,
@@ -99,7 +102,7 @@ class Supervisor:
 
         Args:
             controller: Decides; nobody else calls it.
-            fallback: What to do without a plan; None for holding the last action.
+            fallback: What to do without a plan; None for what the task says.
             calibration: What the monitor takes for usual; None for no monitor.
             watch: Makes what the monitor sees; needed with a calibration.
             supervision: When to take over and when to give back.
@@ -112,7 +115,7 @@ class Supervisor:
         if (calibration is None) != (watch is None):
             raise ValueError("a monitor needs both its calibration and a watch")
         self._controller = controller
-        self._fallback = fallback or Hold()
+        self._fallback = fallback or controller.fallback()
         self._calibration = calibration
         self._watch = watch
         self._supervision = supervision or Supervision()

@@ -207,9 +207,7 @@ def judged(calibration: Calibration, episodes: Moments, success: NDArray[np.bool
     """What a monitor says of recorded episodes. What is seen after the last action is not judged: every warning comes before the end."""
     scores = scored(calibration.reference, episodes)
     singles = calibration.reached(scores)
-    return Warned(
-        success=success, statistic=calibration.statistic(scores), doubt=singles[:, -1] / calibration.levels[-1], singles=singles
-    )
+    return Warned(success=success, statistic=calibration.statistic(scores), doubt=singles[:, -1] / calibration.levels[-1], singles=singles)
 
 
 def joined(*parts: Warned) -> Warned:
