@@ -190,7 +190,8 @@ class Warned:
     @property
     def last_word(self) -> NDArray[np.float32]:
         """One number for a whole episode, (N,): the larger of the alarms and the doubt; above 1 there was a warning."""
-        return np.maximum(self.statistic.max(1), self.doubt)
+        last: NDArray[np.float32] = np.maximum(self.statistic.max(1), self.doubt)
+        return last
 
     @property
     def lead(self) -> NDArray[np.int64]:
