@@ -111,8 +111,9 @@ class Calibration:
         """What the scores (..., S) of a step say, (..., 3): of the strange ones the logarithm of the worst, since what merely looks strange
         may still go well, so how very strange it looks counts less and less."""
         scaled = self.scaled(scores[..., :ARRIVAL])
-        parts = (np.log1p(scaled[..., STRANGE].max(-1)), scaled[..., PROGRESS], scores[..., ARRIVAL])
-        channels: Floats = np.stack(parts, axis=-1)
+        channels = np.empty((*scores.shape[:-1], len(CHANNELS)), np.float32)
+        channels[..., 0] = np.log1p(scaled[..., STRANGE].max(-1))
+        channels[..., 1], channels[..., 2] = scaled[..., PROGRESS], scores[..., ARRIVAL]
         return channels
 
     def reached(self, steps: Floats) -> Floats:
@@ -302,14 +303,13 @@ class Monitor:
         scores = self._scorer(moment)
         channels = known.channelled(scores)
         relative = channels[:, :-1] / known.levels[:-1]
-        p = np.stack([_p(known.maxima[:, i], scores[:, i]) for i in range(len(SCORES))], axis=1)
-        channel_p = np.minimum(*(_p(known.channels[:, i], channels[:, i]) for i in range(len(CHANNELS) - 1)))
+        channel_p = _p(known.channels[:, :-1], channels[:, :-1]).min(-1)
         self._nearest = np.minimum(self._nearest, scores[:, ARRIVAL])
         statistic = relative.max(-1)
         worst_strange = np.array(STRANGE)[known.scaled(scores[:, :ARRIVAL])[:, STRANGE].argmax(-1)]
         return Judgement(
             scores=scores,
-            p=p,
+            p=_p(known.maxima, scores),
             statistic=statistic,
             statistic_p=np.minimum(channel_p * (len(CHANNELS) if known.has_goal else 1), 1.0),
             alarm=statistic > 1.0,
@@ -320,8 +320,8 @@ class Monitor:
 
 
 def _p(usual: Floats, values: Floats) -> Floats:
-    """(1 + #{usual >= value}) / (1 + n), for sorted `usual` (N,) and values (B,)."""
-    larger = len(usual) - np.searchsorted(usual, values, side="left")
+    """(1 + #{usual >= value}) / (1 + n), for usual values (N, S) and values (B, S)."""
+    larger = (usual >= values[:, None]).sum(1)
     p: Floats = ((1 + larger) / (1 + len(usual))).astype(np.float32)
     return p
 

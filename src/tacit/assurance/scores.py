@@ -104,16 +104,18 @@ def senses(schema: Schema, samples: Samples) -> Floats:
         if signal.is_image and min(value.shape[1:3]) >= CELLS:
             batch, height, width, channels = value.shape
             down, across = height // CELLS, width // CELLS
-            whole = value[:, : down * CELLS, : across * CELLS].astype(np.float32).reshape(batch, CELLS, down, CELLS * across * channels)
-            value = whole.mean(2) @ _means(across, channels)
+            whole = value[:, : down * CELLS, : across * CELLS].reshape(batch, CELLS, down, CELLS * across * channels)
+            kind = np.uint16 if value.dtype == np.uint8 and down <= 256 else np.float32  # small numbers are added faster
+            value = whole.sum(2, dtype=kind) @ _means(down, across, channels)
         parts.append(value.reshape(len(value), -1).astype(np.float32))
     return np.concatenate(parts, axis=1)
 
 
 @functools.cache
-def _means(across: int, channels: int) -> Floats:
-    """What a row of pixels is multiplied with for the means of blocks: sums over an axis before a short last one take longer."""
-    means: Floats = np.kron(np.eye(CELLS), np.kron(np.full((across, 1), 1 / across), np.eye(channels))).astype(np.float32)
+def _means(down: int, across: int, channels: int) -> Floats:
+    """What the sums of `down` rows of pixels are multiplied with for the means of blocks: sums over an axis before a short last one take
+    longer."""
+    means: Floats = np.kron(np.eye(CELLS), np.kron(np.full((across, 1), 1 / (down * across)), np.eye(channels))).astype(np.float32)
     return means
 
 
@@ -211,6 +213,8 @@ class Scorer:
         self._reference = reference
         self._squares = np.square(reference.latents).sum(-1)
         self._transposed = np.ascontiguousarray(reference.latents.T)
+        self._along = np.ascontiguousarray(reference.components.T)
+        self._per_rest = 1.0 / reference.rest
         self._heads = reference.heads.reshape(len(reference.heads), -1)
         size = reference.latents.shape[1]
         self._noise = reference.error * np.sqrt(size)  # length of a usual error
@@ -225,35 +229,32 @@ class Scorer:
     def __call__(self, moment: Moment) -> Floats:
         """The scores of a step, in the order of `SCORES`: (B, 8), float32."""
         reference = self._reference
+        scores = np.empty((len(moment.latent), len(SCORES)), np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
             observed, predicted = moment.latent - self._before, moment.expected - self._before
             error = np.sqrt(np.square(moment.latent - moment.expected).sum(-1))
             squares = np.square(moment.latent).sum(-1)[:, None] + self._squares - 2 * moment.latent @ self._transposed
             nearest = np.partition(squares, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
-            drift = self._means(np.sqrt(np.maximum(nearest, 0.0)).mean(1), error)
+            scores[:, 0], scores[:, 2] = self._means(np.sqrt(np.maximum(nearest, 0.0)).sum(1) / NEIGHBOURS, error)
             off = moment.senses - reference.usual
-            off = off - off @ reference.components.T @ reference.components
+            off -= (off @ self._along) @ reference.components
+            off *= self._per_rest
             still, unseen = self._ways(predicted, moment.is_same)
             far = arrival(self._readings(moment), reference.near) + unseen / reference.near[0]
-            scores = np.stack(
-                (
-                    drift[0],
-                    np.sqrt(np.square(off / reference.rest).mean(-1)),
-                    drift[1],
-                    self._response(observed, predicted),
-                    self._disagreement(moment),
-                    still,
-                    self._nearest(far) / reference.nearing[min(self._steps, len(reference.nearing) - 1)],
-                    far,
-                ),
-                axis=1,
-            )
+            scores[:, 1] = np.sqrt(np.square(off).sum(-1) / off.shape[1])
+            scores[:, 3] = self._response(observed, predicted)
+            scores[:, 4] = self._disagreement(moment)
+            scores[:, 5] = still
+            scores[:, 6] = self._nearest(far) / reference.nearing[min(self._steps, len(reference.nearing) - 1)]
+            scores[:, 7] = far
         is_seen = np.isfinite(moment.latent).all(axis=-1, keepdims=True)
         self._before = np.where(is_seen, moment.latent, self._before)
         self._steps += 1
-        told = np.where(np.isfinite(scores), scores, 0.0).astype(np.float32)
-        told[:, -1] = np.where(np.isfinite(scores[:, -1]), scores[:, -1], np.inf)
-        return told
+        is_told = np.isfinite(scores)
+        if not is_told.all():
+            scores[~is_told] = 0.0
+            scores[~is_told[:, -1], -1] = np.inf
+        return scores
 
     def _means(self, *values: Floats) -> Floats:
         """Means of the last steps, (2, B); those before the first are left out."""
@@ -277,7 +278,8 @@ class Scorer:
         inputs = np.ones((len(moment.latent), len(reference.centre) + 1), np.float32)
         inputs[:, :-1] = (np.concatenate((moment.latent, moment.action), 1) - reference.centre) / reference.spread
         guesses = (np.tanh(inputs @ reference.features) @ self._heads).reshape(len(inputs), reference.heads.shape[1], -1)
-        disagreement: Floats = np.sqrt(guesses.var(1).mean(-1))
+        guesses -= guesses.sum(1, keepdims=True) / guesses.shape[1]
+        disagreement: Floats = np.sqrt(np.square(guesses).sum((1, 2)) / (guesses.shape[1] * guesses.shape[2]))
         return disagreement
 
     def _ways(self, predicted: Floats, is_same: NDArray[np.bool_]) -> Floats:
@@ -314,7 +316,7 @@ class Readings:
         off = moment.senses - moment.goal_senses
         now = self._latest[self._steps % 3]
         now[0], now[1] = moment.distance, moment.steps_to_go
-        now[2], now[3] = np.sqrt(np.square(off).mean(-1)), np.sqrt(np.square(off @ self._along).sum(-1))
+        now[2], now[3] = np.sqrt(np.square(off).sum(-1) / off.shape[1]), np.sqrt(np.square(off @ self._along).sum(-1))
         if self._steps == 0:
             self._latest[:] = now
         self._steps += 1
