@@ -95,6 +95,14 @@ def test_a_single_glimpse_is_no_arrival() -> None:
     assert ends(episodes(20, seed=1, to_go=glimpse)).min() > 5.0
 
 
+def test_who_sees_nothing_has_not_arrived() -> None:
+    usual = episodes(20, seed=1, to_go=ARRIVING)
+    assert np.isinf(ends(replace(usual, senses=np.full_like(usual.senses, np.nan)))).all()
+    half = usual.senses.copy()
+    half[..., 0] = np.nan
+    assert ends(replace(usual, senses=half)).max() < 1.5  # the readings of the latent are left
+
+
 def test_without_a_goal_it_is_never_sure() -> None:
     assert np.isinf(ends(USUAL)).all()
 

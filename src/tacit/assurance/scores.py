@@ -241,6 +241,7 @@ class Scorer:
             off *= self._per_rest
             still, unseen = self._ways(predicted, moment.is_same)
             far = arrival(self._readings(moment), reference.near) + unseen / reference.near[0]
+            far[~np.isfinite(moment.senses).any(-1)] = np.inf  # nothing was seen: the latent is only what was expected
             scores[:, 1] = np.sqrt(np.square(off).sum(-1) / off.shape[1])
             scores[:, 3] = self._response(observed, predicted)
             scores[:, 4] = self._disagreement(moment)
