@@ -1,6 +1,6 @@
 """What the monitor is worth when a world is not what its logs were.
 
-    python benchmarks/shifts.py [--runs two_room=RUN reacher=RUN] [--episodes 60] [--calm 520] [--work FOLDER] [--json FILE]
+    python benchmarks/shifts.py [--runs two_room RUN reacher RUN] [--episodes 60] [--calm 520] [--work FOLDER] [--json FILE]
 
 A run is watched, and nothing is done about it: each episode goes to its end, and there was a warning or there was none. The monitor is made
 of episodes of other scenes without a shift, of those that reached their goal. Then the run meets the suite of `tacit.worlds.SHIFTS` (Two
