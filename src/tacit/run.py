@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,12 +182,12 @@ class Run:
 
     def steps_to(self, goal: Tensor) -> Callable[[Tensor], Tensor]:
         """The learned steps from latents (B, D) to the goal's latent (B, D) or (1, D), as a function of the former."""
-        there = self.distance.embed(goal)
-        return lambda latent: self.distance.between(self.distance.embed(latent), there)
+        return _steps_to(self.distance, goal)
 
     def watch(self) -> Watch:
         """Makes what a monitor of this run sees."""
-        return Watch(self.schema, self.steps_to)
+        single = copy.deepcopy(self.distance).float()  # the products of a single latent begin faster than in `products_dtype()`
+        return Watch(self.schema, lambda goal: _steps_to(single, goal))
 
     def monitor(self) -> MonitorCalibration:
         """What `tacit calibrate` wrote of this run.
@@ -268,6 +269,11 @@ class Run:
             calibration=self.calibration.one_step,
             seed=seed,
         )
+
+
+def _steps_to(distance: DistanceHead, goal: Tensor) -> Callable[[Tensor], Tensor]:
+    there = distance.embed(goal)
+    return lambda latent: distance.between(distance.embed(latent), there)
 
 
 def load(path: str | Path) -> Run:
