@@ -23,6 +23,7 @@ The monitor was designed on shifts of the scenes of seed 0. Here the shifts are 
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import tempfile
@@ -55,6 +56,7 @@ from tacit.worlds import SHIFTS, ObstacleWorld, ShiftedWorld, TwoRoomWorld, Worl
 
 Numbers = dict[str, Any]
 FAILURES = 5
+CONTROL = 14_000  # square roots
 FIELDS = ("latent", "expected", "action", "steps_to_go", "distance", "senses", "is_same", "goal_senses")
 USUAL, CALM, TEST = 1000, (0, 1), (3, 7)  # seeds of the scenes that the monitor is made of, of those without a shift, and of the shifts
 
@@ -240,7 +242,8 @@ class Timed:
 def cost(name: str, trained: Run, calibration: Calibration, steps: int = 1000) -> Numbers:
     """Milliseconds of supervisor, monitor and ledger on top of the controller: by the clock, and of the processor.
 
-    The controller is replayed from few decisions, so that planning does not take the time; what is around it does all that it does.
+    What is around the controller does all that it does, with the time of the controller taken off. The control is a loop that always does
+    the same, as long as the monitor about: what it takes longer now and then, other programs on the processor are the reason for.
     """
     torch.set_num_threads(1)
     manifest: Manifest = draw_manifest(protocol_of(name, 1, 0))
@@ -250,7 +253,7 @@ def cost(name: str, trained: Run, calibration: Calibration, steps: int = 1000) -
     names = [s.name for s in trained.schema.observations]
     goal = {n: np.asarray(arena.goal(env, scene)[n])[None] for n in names}
     controller = Timed(trained.controller(task, cost_for=cost_for(trained, manifest.protocol)))
-    found: dict[str, list[float]] = {part: [] for part in ("supervisor", "supervisor_cpu", "monitor", "monitor_cpu")}
+    found: dict[str, list[float]] = {part: [] for part in ("supervisor", "supervisor_cpu", "monitor", "monitor_cpu", "control_cpu")}
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l", trained.session(task)) as ledger:
         supervisor = Supervisor(controller, calibration=calibration, watch=trained.watch(), ledger=ledger)  # type: ignore[arg-type]
         monitor, watch = Monitor(calibration), trained.watch()
@@ -269,6 +272,10 @@ def cost(name: str, trained: Run, calibration: Calibration, steps: int = 1000) -
             if step >= 20:
                 found["monitor"].append(time.perf_counter() - began)
                 found["monitor_cpu"].append(time.thread_time() - computing)
+            computing = time.thread_time()
+            sum(math.sqrt(n) for n in range(CONTROL))
+            if step >= 20:
+                found["control_cpu"].append(time.thread_time() - computing)
             observation, *_ = env.step(decision.action)
     env.close()
     return {
