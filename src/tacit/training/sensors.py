@@ -119,7 +119,6 @@ def fit_sensors(
         config: Settings, of all members together; those of goals are not used.
         seed: Of initialisation and draws.
         progress: Told the share done and the loss.
-
     """
     readouts = read_sensors(model.schema, log, shown, head, seed=seed)
     target = torch.cat([readout.values(values) for readout, values in zip(readouts, shown.by_sensor(), strict=True)], -1)
