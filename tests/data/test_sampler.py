@@ -125,6 +125,23 @@ def test_partners_are_windows_of_the_same_episode() -> None:
     assert firsts == {e: set(range(lengths[e] - 2)) for e in range(4)}, "every window is somebody's partner, and none leaves its episode"
 
 
+def test_near_partners_are_another_frame_of_the_same_episode_nearby() -> None:
+    lengths = np.array([3, 30, 50])
+    sampler = WindowSampler(lengths, window=1, batch=8, seed=3)
+    gaps: set[int] = set()
+    for step in range(400):
+        pairs = sampler.near_at(step, 5)
+        np.testing.assert_array_equal(pairs[:8], sampler.batch_at(step))
+        np.testing.assert_array_equal(pairs[8:, 0], pairs[:8, 0])
+        assert ((pairs[8:, 1] >= 0) & (pairs[8:, 1] <= lengths[pairs[8:, 0]])).all(), "none leaves its episode"
+        inside = (pairs[:8, 1] >= 5) & (pairs[:8, 1] <= lengths[pairs[:8, 0]] - 5)
+        gaps |= set((pairs[8:, 1] - pairs[:8, 1])[inside].tolist())
+    assert gaps == {-5, -4, -3, -2, -1, 1, 2, 3, 4, 5}
+    halves = [WindowSampler(lengths, window=1, batch=8, seed=3, rank=rank, world_size=2).near_at(11, 5) for rank in (0, 1)]
+    joined = np.concatenate([half.reshape(2, 4, 2) for half in halves], axis=1)
+    np.testing.assert_array_equal(joined, sampler.near_at(11, 5).reshape(2, 8, 2))
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_pairs_do_not_depend_on_how_often_or_where_they_are_drawn(world_size: int) -> None:
     whole = WindowSampler([20, 9, 30], window=3, batch=8, seed=1).pairs_at(11).reshape(2, 8, 2)

@@ -71,9 +71,9 @@ def test_the_linear_model_finds_a_linear_plant_and_its_order() -> None:
     assert model.order >= 2
     episode, t = fresh.moments(20, past=5)
     error = squared_errors(fresh, model.forecast(fresh, episode, t, 20), episode, t)
-    assert error.mean().sqrt() < 0.01 * fresh.seen.std()
+    assert error.mean().sqrt() < 0.05 * fresh.seen.std()
     short = squared_errors(fresh, Arx(log, 1).forecast(fresh, episode, t, 20), episode, t)
-    assert short.mean() > 100 * error.mean(), "the first order is too short"
+    assert short.mean() > 20 * error.mean(), "the first order is too short"
 
 
 def test_no_change_and_what_was_not_measured(store: EpisodeStore) -> None:
@@ -90,7 +90,7 @@ def test_no_change_and_what_was_not_measured(store: EpisodeStore) -> None:
 
 def test_the_recurrent_network_learns() -> None:
     log, fresh = oscillator(10, 0), oscillator(3, 1)
-    network = Lstm(log, width=16, minutes=0.03, horizon=5, seed=0)
+    network = Lstm(log, width=16, minutes=None, steps=150, horizon=5, seed=0)
     episode, t = fresh.moments(5)
     error, still = (squared_errors(fresh, f.forecast(fresh, episode, t, 5), episode, t).mean() for f in (network, Persistence()))
     assert error < 0.8 * still

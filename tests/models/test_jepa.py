@@ -94,6 +94,24 @@ def test_contrast_joins_late(model: JEPA, share: float, joined: float) -> None:
     torch.testing.assert_close(late.total - now.total, (1 - joined) * model.config.contrast_weight * late.contrast)
 
 
+def test_shapes_come_alone_and_then_beside_the_others() -> None:
+    torch.manual_seed(0)
+    model = JEPA(LABELLED_MACHINE, replace(model_config(latent=D), shape_weight=2.0, shape_alone=0.25))
+    views = {name: value[0] for name, value in observations(1, 16).items()}
+    batch = observations(), torch.randn(B, T - 1, 3), unit_directions(S, 32, torch.Generator().manual_seed(0))
+    assert model.recognised_by is not None
+
+    def recognised(seen: dict[str, torch.Tensor]) -> torch.Tensor:
+        by = model.recognised_by(model.encode({name: value[None] for name, value in seen.items()})[0, :, :S])
+        return contrast_loss(by[: len(by) // 2], by[len(by) // 2 :])
+
+    alone, beside, without = model(*batch, share=0.2, views=views), model(*batch, share=0.3, views=views), model(*batch, share=0.3)
+    torch.testing.assert_close(alone.shape, recognised(views))
+    torch.testing.assert_close(alone.total, 2.0 * alone.shape)
+    torch.testing.assert_close(beside.shape, recognised({name: value[::2] for name, value in views.items()}))
+    torch.testing.assert_close(beside.total, without.total + 2.0 * beside.shape)
+
+
 def test_every_weight_learns(model: JEPA) -> None:
     model(observations(), torch.randn(B, T - 1, 3), unit_directions(S, 32, torch.Generator().manual_seed(0))).total.backward()
     for name, parameter in model.named_parameters():

@@ -16,7 +16,8 @@ from tacit.planning.planners import planner_for
 from tacit.planning.proposals import ImaginedPolicy, Retrieval
 from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
 from tacit.planning.state_limits import StateLimit, state_limits
-from tacit.planning.task import Fallback, Goal, Task
+from tacit.planning.task import Goal, Task
+from tacit.planning.task_fallback import Fallback, PIDSettings, RampSettings, RetreatSettings, SafeSettings
 from tacit.planning.task_limits import ActionLimit, LinearLimit, RegionLimit, SignalLimit, TaskError
 
 __all__ = [
@@ -44,12 +45,16 @@ __all__ = [
     "LinearLimit",
     "MPPIConfig",
     "NormLimit",
+    "PIDSettings",
     "PathLimits",
     "PlanSettings",
     "ProposeVerify",
     "ProposeVerifyConfig",
+    "RampSettings",
     "RegionLimit",
+    "RetreatSettings",
     "Retrieval",
+    "SafeSettings",
     "SignalLimit",
     "StateLimit",
     "Task",

@@ -18,15 +18,15 @@ from torch import Tensor
 from tacit.contracts import Cost, Limit, Plan, Planner, Problem, Proposal, WorldModel
 from tacit.planning.action_limits import action_limits
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, LimitMargin, Verdict
+from tacit.planning.fallbacks import WithoutPlan
+from tacit.planning.fallen_back import FallenBack, fallback_of
 from tacit.planning.history import LatentHistory
 from tacit.planning.limits import BoxLimits
 from tacit.planning.path_limits import PathLimits
 from tacit.planning.search import Noise
-from tacit.planning.task import Fallback, Task
+from tacit.planning.task import Task
 from tacit.planning.task_limits import TaskError
 from tacit.signals import Role, Schema, Signal
-
-_FALLBACK_WORDS = {Fallback.HOLD: "holding the last action", Fallback.ZERO: "applying zero"}
 
 
 @final
@@ -86,9 +86,11 @@ class Controller:
             raise ValueError("the calibration needs at least one error, and finite ones only")
         goal = None if task.goal is None else {name: value[None] for name, value in task.goal.observations.items()}
         self._task_goal = None if goal is None else self._encoded_goal(goal)
+        self._task_goal_samples = goal
         self._previous: Tensor
         self._earlier: Tensor  # applied before `_previous`
         self._cost: Cost
+        self._fallen_back: FallenBack
         self.reset()
 
     def reset(self, goal: Mapping[str, ArrayLike] | None = None, applied: ArrayLike | None = None) -> None:
@@ -109,6 +111,7 @@ class Controller:
             raise ValueError("an action that was applied is not finite")
         self._told = told
         self._goal = self._task_goal if goal is None else self._encoded_goal(goal)
+        self._goal_samples = self._task_goal_samples if goal is None else {name: np.asarray(value) for name, value in goal.items()}
         self._history: LatentHistory | None = None
         self._plan: Plan | None = None
         self._used = 0  # actions of the plan that were applied
@@ -120,9 +123,18 @@ class Controller:
         return self._goal
 
     @property
+    def goal_samples(self) -> Mapping[str, NDArray[Any]] | None:
+        """What the sensors show at the goals of this episode, (B, *shape) or (1, *shape) by signal; None where there is no goal yet."""
+        return self._goal_samples
+
+    @property
     def action_limits(self) -> BoxLimits | PathLimits:
         """What every emitted action is moved inside of."""
         return self._action_limits
+
+    def fallback(self) -> WithoutPlan:
+        """What one machine does when there is no plan to trust, as the task says; a new one each time."""
+        return fallback_of(self._task, self._model.schema)
 
     def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> Decision:
         """Decide for one machine: `act_batch` without the batch dimension.
@@ -175,6 +187,7 @@ class Controller:
                 latent = self._encoded(samples, self._previous)
             history = self._history
             assert history is not None
+            self._fallen_back.applied(self._previous)
             errors = history.advance(self._previous, latent, _finite(samples).to(latent.device)).tolist()
             encoded = time.perf_counter()
 
@@ -187,18 +200,18 @@ class Controller:
 
             step = self._plan.actions[:, self._used]
             problems = self._problems(self._plan, history.observed, is_told, step)
-            is_sound = torch.tensor([problem is None for problem in problems], device=step.device)
-            step = torch.where(is_sound[:, None], step, self._fallback())
-            action = self._sent(step)
+            action = self._sent(self._fallen_back.actions([problem is not None for problem in problems], samples, step))
             if any(broken := self._action_limits.broken(action, self._previous, self._earlier)):
+                late = [problem is None and reason is not None for problem, reason in zip(problems, broken, strict=True)]
                 problems = [problem or reason for problem, reason in zip(problems, broken, strict=True)]
-                is_allowed = torch.tensor([reason is None for reason in broken], device=step.device)
-                action = torch.where(is_allowed[:, None], action, self._sent(self._fallback()))
+                is_late = torch.tensor(late, device=step.device)
+                action = torch.where(is_late[:, None], self._sent(self._fallen_back.actions(late, samples, action)), action)
+            self._fallen_back.recovered([problem is None for problem in problems])
             self._previous, self._earlier = action, self._previous
             self._used += 1
             self._is_followed = not any(problems)
 
-        words = _FALLBACK_WORDS[self._task.fallback]
+        words = self._fallen_back.words
         costs = [None] * len(errors) if made is None else made.cost.tolist()
         return DecisionBatch(
             actions=self._previous.cpu().numpy().copy(),
@@ -245,6 +258,7 @@ class Controller:
         self._cost = self._cost_for(goal)
         self._proposal = self._proposals_for(goal) if self._proposals_for is not None and self._task.plan.proposals else None
         self._history = LatentHistory(self._model, latent)
+        self._fallen_back = FallenBack(self.fallback, self._model.schema, batch)
         self._action_limits = self._action_limits.to(latent.device)
         if told is None:
             zero = torch.zeros(batch, self._model.schema.action_size, device=latent.device)
@@ -327,9 +341,6 @@ class Controller:
             LimitMargin(name=limit.name, margin=margin, unit=limit.unit, confidence=limit.confidence, hard=limit.hard)
             for limit, margin in zip(self._limits, margins, strict=True)
         )
-
-    def _fallback(self) -> Tensor:
-        return self._previous if self._task.fallback is Fallback.HOLD else torch.zeros_like(self._previous)
 
     def _p_value(self, error: float) -> float | None:
         if self._calibration is None or not math.isfinite(error):

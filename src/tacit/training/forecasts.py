@@ -110,9 +110,9 @@ def imagined(model: WorldModel, seen: Mapping[str, ArrayLike], applied: ArrayLik
     # The first action stands for the one before the first moment, as in training.
     first = before[:1] if frames > 1 else np.full((1, size), np.nan, np.float32)
     told = torch.from_numpy(np.concatenate((first, before)))
-    latents = model.encode({name: torch.from_numpy(value)[None] for name, value in moments.items()}, told[None])
+    latents = model.encode({name: torch.tensor(value)[None] for name, value in moments.items()}, told[None])
     past = (torch.arange(-model.history, 0) + frames).clamp(min=0)
-    trajectory = model.rollout(latents[:, past], torch.from_numpy(ahead)[None])[0]
+    trajectory = model.rollout(latents[:, past], torch.tensor(ahead)[None])[0]
     return torch.cat((latents[0, -1].expand(len(ahead), 1, -1), trajectory), dim=1)
 
 
