@@ -243,6 +243,11 @@ def rate(good: int, count: int) -> dict[str, Any]:
     return {"good": good, "of": count, "rate": good / count, "interval": list(wilson(good, count))} if count else {"good": 0, "of": 0}
 
 
+def slope(pairs: Floats) -> float:
+    """Of predicted over true effects, pairs (R, 2), by least squares through the origin: 1 where both are of a size."""
+    return float((pairs[:, 0] * pairs[:, 1]).sum() / (pairs[:, 1] ** 2).sum())
+
+
 class Tally:
     """How rankings agree with the truth."""
 
@@ -299,6 +304,7 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
     later = list(operation(made, run, moments=options.questions, steps=steps))
     tallies = {key: Tally() for key in ("run", "by chance", "arx", "run, refused ones as well", *(f"run, {w}" for w in Wish))}
     tied = tied_with = 0
+    effects: list[tuple[float, float]] = []
     refused = questions_refused = ties = covered = inside_difference = differences = milliseconds = 0.0
     for number, (branch, now) in enumerate(later):
         channel = RANKED_BY[name][number % len(RANKED_BY[name])]
@@ -340,6 +346,8 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
             covered += float(((kpi_of.low <= kpi.sign * values[k]) & (kpi.sign * values[k] <= kpi_of.high)).mean())
             true = kpi.sign * float((values[k] - values[0]).mean())
             inside_difference += against.low <= true <= against.high
+            if kpi.wish is not Wish.NEAR:
+                effects.append((against.value, true))
             differences += 1
     numbers: dict[str, Any] = {
         "horizon_steps": steps,
@@ -352,6 +360,7 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
             "said_ties_of_first": tied_with / options.questions,
             "kpi_interval_covers": covered / max(differences, 1),
             "difference_interval_covers": inside_difference / max(differences, 1),
+            "predicted_effect_per_true_effect": slope(np.array(effects)),
             "milliseconds_per_question": milliseconds / options.questions,
         },
         "outside": outside_numbers(made, run, support, [now for _, now in later], logged, ranges, log, rng),
