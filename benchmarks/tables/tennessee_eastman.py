@@ -213,7 +213,7 @@ def table(results: Numbers) -> str:
         "and all is measured from then on. Cost as Downs and Vogel define it, from measurements. Product flow: root mean square of the "
         f"deviation from its target, from {SETTLED_HOURS:g} h after the event on. G in the product: standard deviation, and root mean "
         f"square of the deviation from {MIX} mol %, without noise. Outside: share of the time with pressure, temperature or a level "
-        "outside normal operation. All begin at the base case, and economic setpoints are approached from there: in the base case, all that "
+        "outside normal operation. All begin at the base case, and economic setpoints are approached from there: in the base case all that "
         f"is outside is the stripper's level, for four of the first twelve hours. {results['cpu']}.",
         "",
         "| scenario | control | shutdowns | cost, $/h | product flow, m3/h | G, mol %: std | G, mol %: error | outside |",
