@@ -54,6 +54,7 @@ class Options:
 
     Attributes:
         run: Folder of a run whose forecasts are a monitor, too.
+        about: What to tell of that run, as a sentence.
         seeds: Runs of each disturbance.
         hours: Length of a run.
         onset: Hours after which the disturbance sets in.
@@ -63,6 +64,7 @@ class Options:
     """
 
     run: Path | None = None
+    about: str = ""
     seeds: int = 3
     hours: float = 24.0
     onset: float = 2.0
@@ -208,7 +210,7 @@ def table(results: Numbers) -> str:
         "",
         f"PCA keeps {book['components']} of {book['sensors']} directions. At the theoretical 99 % limits "
         + " and ".join(f"{100 * value:.1f} % of normal samples are above that of {score}" for score, value in book["above"].items())
-        + f". {results['cpu']}.",
+        + f". {options['about']} {results['cpu']}.",
         "",
         "| | " + " | ".join(monitors) + " |",
         "|---" * (len(monitors) + 1) + "|",
@@ -226,7 +228,7 @@ def table(results: Numbers) -> str:
 
 def main(options: Options) -> None:
     console = Console()
-    listed = {"seeds": options.seeds, "hours": options.hours, "onset": options.onset, "normal": options.normal}
+    listed = {"about": options.about, "seeds": options.seeds, "hours": options.hours, "onset": options.onset, "normal": options.normal}
     results: Numbers = {"options": {**listed, "disturbances": list(options.disturbances)}, "cpu": cpu_model(), "monitors": {}}
     for name, make in monitors(options).items():
         results["monitors"] |= judged(name, make, options, console)
