@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacit.data import WindowSampler, split
+from tacit.data import WindowSampler, split, split_by_time
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=8)
 SEEDS = st.integers(0, 2**64 - 1)
@@ -148,3 +148,14 @@ def test_pairs_do_not_depend_on_how_often_or_where_they_are_drawn(world_size: in
     ranks = [WindowSampler([20, 9, 30], window=3, batch=8, seed=1, rank=r, world_size=world_size).pairs_at(11) for r in range(world_size)]
     joined = np.concatenate([part.reshape(2, 8 // world_size, 2) for part in ranks], axis=1)
     np.testing.assert_array_equal(joined, whole)
+
+
+def test_split_by_time_holds_out_the_last_ones() -> None:
+    kept, apart = split_by_time(range(10), held_out=0.2)
+    assert (kept.tolist(), apart.tolist()) == (list(range(8)), [8, 9])
+    assert split_by_time(range(3), held_out=0.1)[1].tolist() == [2], "at least one"
+    assert split_by_time(range(3), held_out=0.0)[1].tolist() == []
+    with pytest.raises(ValueError, match="leaves nothing to train on"):
+        split_by_time(range(1), held_out=0.5)
+    with pytest.raises(ValueError, match="must be a share"):
+        split_by_time(range(3), held_out=1.5)

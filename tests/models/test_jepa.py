@@ -9,7 +9,7 @@ import torch
 
 from point_world import LABELLED_MACHINE, model_config
 from tacit.contracts import WorldModel
-from tacit.models.jepa import JEPA
+from tacit.models.jepa import JEPA, before_each
 from tacit.objectives.contrast import contrast_loss
 from tacit.objectives.covariance import covariance_loss
 from tacit.objectives.inverse import inverse_loss
@@ -135,3 +135,20 @@ def test_a_schema_without_actions_or_observations_is_refused() -> None:
         JEPA(Schema(signals=tuple(s for s in signals if s.role != "action")), model_config())
     with pytest.raises(SchemaError, match="no observation"):
         JEPA(Schema(signals=tuple(s for s in signals if s.role != "observation")), model_config())
+
+
+def test_a_model_that_sees_the_action_knows_what_was_done() -> None:
+    torch.manual_seed(0)
+    model = JEPA(LABELLED_MACHINE, replace(model_config(latent=D), sees_action=True, context=0, contrast_weight=0.0))
+    seen, actions = observations(), torch.randn(B, T - 1, 3)
+    before = before_each(actions)
+    assert before.shape == (B, T, 3)
+    assert torch.equal(before[:, 1:], actions)
+    assert torch.equal(before[:, 0], actions[:, 0]), "the first one stands for the one before it"
+    latents, other = model.encode(seen, before), model.encode(seen, before.flip(0))
+    assert not torch.allclose(latents, other)
+    losses = model(seen, actions, unit_directions(model.config.state, 32, torch.Generator().manual_seed(0)))
+    assert losses.total.isfinite()
+    assert losses.contrast == 0, "there is no context"
+    blind = JEPA(LABELLED_MACHINE, model_config(latent=D))
+    assert torch.equal(blind.encode(seen, before), blind.encode(seen))

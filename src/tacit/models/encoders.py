@@ -1,6 +1,7 @@
-"""Perception: observations as logged -> latents.
+"""Perception: what is seen of a moment, as logged -> latents.
 
-One encoder per observation signal (images, vectors), fused by one linear map. Dimensions: N frames, D latent.
+One encoder per observation or disturbance signal (images, vectors), and one for the action before where that is seen, too; fused by one
+linear map. Dimensions: N frames, A action, D latent.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tacit.nn.blocks import Standardizer, mlp
-from tacit.signals import Schema, SchemaError, Signal
+from tacit.signals import Role, Schema, SchemaError, Signal
 
 PATCH = 4  # pixels per side that the first convolution reads at once
 COARSEST = 4  # the feature map is halved until its shorter side is at most this
@@ -25,10 +26,15 @@ class EncoderConfig:
     Attributes:
         channels: Channels of the patch convolution and of each halving convolution; the last one repeats for larger images.
         features: Width of each signal's feature vector before fusion.
+        linear: Standardised numbers go into the latent by a linear map, and not through networks: what a sensor shows is in the latent
+            with all its digits, and what is not linear is left to the predictor.
+        held: A number that is missing counts as what stands in for it, the last good one; otherwise as the mean.
     """
 
     channels: tuple[int, ...] = (32, 64, 128)
     features: int = 256
+    linear: bool = False
+    held: bool = False
 
 
 class ImageEncoder(nn.Module):
@@ -57,6 +63,7 @@ class ImageEncoder(nn.Module):
             before, height, width, depth = after, (height + 1) // 2, (width + 1) // 2, depth + 1
         layers += [nn.Flatten(), nn.Linear(before * height * width, config.features), nn.ReLU(inplace=True)]
         self.network = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.features = config.features
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (N, height, width, channels) uint8 -> features (N, F)."""
@@ -78,7 +85,7 @@ def _compute_dtype(x: Tensor) -> torch.dtype:
 
 
 class VectorEncoder(nn.Module):
-    """Two layers over a standardised vector.
+    """Two layers over a standardised vector, or the vector itself where the settings say so.
 
     Args:
         signal: A signal of any shape that is not an image; it is flattened.
@@ -88,7 +95,7 @@ class VectorEncoder(nn.Module):
     def __init__(self, signal: Signal, config: EncoderConfig) -> None:
         super().__init__()
         self.standardize = Standardizer((signal.size,))
-        self.network = nn.Sequential(mlp((signal.size, config.features, config.features)), nn.ReLU(inplace=True))
+        self.network, self.features = _over_numbers(signal.size, config)
 
     def forward(self, samples: Tensor) -> Tensor:
         """Samples (N, *shape) -> features (N, F)."""
@@ -97,24 +104,34 @@ class VectorEncoder(nn.Module):
 
 
 class MaskedVectorEncoder(nn.Module):
-    """A vector of which elements may be missing: those count as the mean, and the network is told which they are.
+    """A vector of which elements may be missing, and the network is told which they are.
+
+    They count as the mean, or as what stands in for them where the settings say so and it is finite.
 
     Args:
-        signal: The signal that has a mask.
-        config: Widths.
+        signal: The signal that has a mask, or of which elements that are not finite are missing.
+        config: Widths, and what a missing element counts as.
     """
 
     def __init__(self, signal: Signal, config: EncoderConfig) -> None:
         super().__init__()
+        self.held, self.linear = config.held, config.linear
         self.standardize = Standardizer((signal.size,))
-        self.network = nn.Sequential(mlp((2 * signal.size, config.features, config.features)), nn.ReLU(inplace=True))
+        self.network, self.features = _over_numbers(signal.size if config.linear else 2 * signal.size, config)
 
     def forward(self, samples: Tensor, valid: Tensor) -> Tensor:
         """Samples and their mask, each (N, *shape) -> features (N, F)."""
-        there = valid.reshape(len(valid), -1)
-        known = torch.where(there, self.standardize(samples.reshape(len(samples), -1).float()), 0.0)
-        features: Tensor = self.network(torch.cat((known, there.float()), dim=1))
+        values, there = samples.reshape(len(samples), -1).float(), valid.reshape(len(valid), -1)
+        known = torch.where(values.isfinite() if self.held else there, self.standardize(values), 0.0)
+        features: Tensor = self.network(known if self.linear else torch.cat((known, there.float()), dim=1))
         return features
+
+
+def _over_numbers(size: int, config: EncoderConfig) -> tuple[nn.Module, int]:
+    """What standardised numbers go through before fusion, and how many come out."""
+    if config.linear:
+        return nn.Identity(), size
+    return nn.Sequential(mlp((size, config.features, config.features)), nn.ReLU(inplace=True)), config.features
 
 
 class MaskedImageEncoder(nn.Module):
@@ -128,6 +145,7 @@ class MaskedImageEncoder(nn.Module):
     def __init__(self, signal: Signal, config: EncoderConfig) -> None:
         super().__init__()
         self.camera = ImageEncoder(signal, config)
+        self.features = config.features
         self.absent = nn.Parameter(torch.zeros(config.features))
 
     @property
@@ -151,48 +169,72 @@ def encoder_of(signal: Signal, config: EncoderConfig, *, has_mask: bool) -> Enco
 
 
 class ObservationEncoder(nn.Module):
-    """All observation signals of a schema, fused into one latent. A mask goes into the encoder of its signal.
+    """All that a schema lets a model see of a moment, fused into one latent. A mask goes into the encoder of its signal.
+
+    A disturbance without a mask is missing where it is not finite: a goal does not say which disturbances there will be.
 
     Args:
-        schema: Its observation signals are encoded; the others are ignored.
+        schema: Its observations and disturbances are encoded; the other signals are ignored.
         latent: D.
         config: Widths.
+        sees_action: Encode the action that was applied before, too.
 
     Raises:
         SchemaError: There is no observation, or an image that does not split into patches.
     """
 
-    def __init__(self, schema: Schema, latent: int, config: EncoderConfig) -> None:
+    def __init__(self, schema: Schema, latent: int, config: EncoderConfig, *, sees_action: bool = False) -> None:
         super().__init__()
         if not schema.observations:
             raise SchemaError("the schema has no observation signal: a model needs something to see")
         self.masks = {name: mask.name for name, mask in schema.masks.items()}
-        encoded = [s for s in schema.observations if s.name not in self.masks.values()]
+        encoded = [s for s in schema.seen if s.name not in self.masks.values()]
         self.names = tuple(s.name for s in encoded)
+        may_miss = {s.name for s in encoded if s.name in self.masks or s.role is Role.DISTURBANCE}
         # A list, because a module dict refuses names that its methods have, such as `values` or `type`.
-        self.encoders = nn.ModuleList(encoder_of(s, config, has_mask=s.name in self.masks) for s in encoded)
-        self.fuse = nn.Linear(config.features * len(encoded), latent)
+        self.encoders = nn.ModuleList(encoder_of(s, config, has_mask=s.name in may_miss) for s in encoded)
+        if sees_action:
+            applied = Signal(name="applied", role=Role.ACTION, shape=(schema.action_size,))
+            self.encoders.append(MaskedVectorEncoder(applied, config))
+        each = [encoder for encoder in self.encoders if isinstance(encoder, Encoder)]
+        self.fuse = nn.Linear(sum(encoder.features for encoder in each), latent)
+        if config.linear:
+            nn.init.eye_(self.fuse.weight)
+        self.may_miss, self.action_size = may_miss, schema.action_size if sees_action else 0
 
-    def forward(self, observations: Mapping[str, Tensor]) -> Tensor:
-        """Observations by name, each (N, *shape) -> latents (N, D)."""
-        features = [
-            encoder(observations[name], observations[self.masks[name]]) if name in self.masks else encoder(observations[name])
-            for name, encoder in zip(self.names, self.encoders, strict=True)
-        ]
+    def forward(self, observations: Mapping[str, Tensor], applied: Tensor | None = None) -> Tensor:
+        """What is seen, by name, each (N, *shape), and the physical actions before (N, A), not finite where unknown, -> latents (N, D)."""
+        samples = self._samples(observations, applied)
+        features = [encoder(*given) for encoder, given in zip(self.encoders, samples, strict=True)]
         latents: Tensor = self.fuse(torch.cat(features, dim=-1))
         return latents
 
-    def standardize(self, observations: Mapping[str, Tensor]) -> None:
-        """Take the statistics of a sample of the training logs: observations by name, each (N, *shape)."""
-        for name, encoder in zip(self.names, self.encoders, strict=True):
+    def standardize(self, observations: Mapping[str, Tensor], applied: Tensor | None = None) -> None:
+        """Take the statistics of a sample of the training logs: what is seen, by name, each (N, *shape), and actions (N, A)."""
+        for encoder, (values, *valid) in zip(self.encoders, self._samples(observations, applied), strict=True):
             assert isinstance(encoder, Encoder)
-            samples = observations[name].float().reshape(-1, len(encoder.standardize.mean))
+            samples = values.float().reshape(-1, len(encoder.standardize.mean))
             there = torch.ones_like(samples, dtype=torch.bool)
-            if name in self.masks:
-                valid = observations[self.masks[name]]
-                each = valid.reshape(len(valid), -1).repeat_interleave(len(samples) // len(valid), dim=0)
+            if valid:
+                each = valid[0].reshape(len(valid[0]), -1).repeat_interleave(len(samples) // len(valid[0]), dim=0)
                 there = each.expand_as(samples)
-            encoder.standardize.set(*moments(samples, there))
+            encoder.standardize.set(*moments(torch.where(there, samples, 0.0), there))
+
+    def _samples(self, observations: Mapping[str, Tensor], applied: Tensor | None) -> list[tuple[Tensor, ...]]:
+        """What each encoder is given: its samples, and their mask where some may be missing."""
+        given: list[tuple[Tensor, ...]] = []
+        for name in self.names:
+            values = observations[name]
+            if name in self.masks:
+                given.append((values, observations[self.masks[name]]))
+            else:
+                given.append((values, values.isfinite()) if name in self.may_miss else (values,))
+        if self.action_size:
+            values = observations[self.names[0]]
+            unknown = values.new_full((len(values), self.action_size), torch.nan, dtype=torch.float32)
+            before = unknown if applied is None else applied
+            given.append((before, before.isfinite()))
+        return given
 
 
 def moments(samples: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tacit.contracts import WorldModel
 from tacit.data import EpisodeStore
+from tacit.models.jepa import before_each
 
 CHUNK = 1024  # frames encoded at once
 
@@ -59,13 +60,14 @@ def encode_log(
     for index in episodes:
         episode = view[int(index)]
         frames = episode.steps + 1
-        for start in range(0, frames, CHUNK):
-            part = {
-                s.name: torch.tensor(episode.signals[s.name][start : start + CHUNK], device=device)[None] for s in model.schema.observations
-            }
-            latents.append(model.encode(part)[0].float().cpu())
         rows = [np.asarray(episode.signals[s.name], dtype=np.float32).reshape(episode.steps, -1) for s in model.schema.actions]
-        actions.append(torch.from_numpy(np.pad(np.concatenate(rows, axis=1), ((0, 1), (0, 0)))))
+        applied = np.concatenate(rows, axis=1)
+        before = before_each(torch.from_numpy(applied)[None])[0].to(device)
+        for start in range(0, frames, CHUNK):
+            now = slice(start, start + CHUNK)
+            part = {s.name: torch.tensor(episode.signals[s.name][now], device=device)[None] for s in model.schema.seen}
+            latents.append(model.encode(part, before[None, now])[0].float().cpu())
+        actions.append(torch.from_numpy(np.pad(applied, ((0, 1), (0, 0)))))
         lengths.append(episode.steps)
         done += frames
         if progress:

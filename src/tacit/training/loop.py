@@ -204,7 +204,7 @@ def _pictures(
     """Two moments each of some episodes, for every step; None for every step where the model does not ask for them."""
     if model.recognised_by is None:
         return nullcontext(repeat(None))
-    reader = WindowReader(store, length=1, episodes=episodes, names=[s.name for s in model.schema.observations])
+    reader = WindowReader(store, length=1, episodes=episodes, names=[s.name for s in model.schema.seen])
     sampler = WindowSampler(reader.lengths, window=1, batch=config.views, seed=seed, rank=group.rank, world_size=group.world_size)
     return Prefetcher(reader, lambda step: sampler.near_at(step, GAP), steps)
 

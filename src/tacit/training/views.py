@@ -34,10 +34,10 @@ def moved(moments: Batch, schema: Schema, random: np.random.Generator) -> dict[s
     """
     count = len(next(iter(moments.values())))
     other = random.permutation(count)
-    images = {s.name for s in schema.observations if s.is_image}
+    images = {s.name for s in schema.seen if s.is_image}
     kept = {mask.name for name, mask in schema.masks.items() if name in images}
     found = {}
-    for signal in schema.observations:
+    for signal in schema.seen:
         value = moments[signal.name][:, 0]
         if signal.name in images:
             found[signal.name] = _moved_pictures(value, random)

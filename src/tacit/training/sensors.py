@@ -1,0 +1,388 @@
+"""The predictor of a machine with sensors, and the readouts of these, with the encoder at rest.
+
+What sensors show is a handful of numbers, an hour of logs holds few moments that differ, and how wrong a forecast is counts in what the
+sensors show. So the readouts and most of the predictor are found by least squares: gradients take long along the small differences of a
+history that dynamics show in, and wander off where nothing varied. A network adds what is not linear. It is several small ones, each
+trained on rollouts, with a stretch of the logs left out that says when to stop; side by side they are one network that is wider, and their
+mean is less wrong than each of them (bagging: Breiman, Machine Learning 24, 1996).
+
+Dimensions: F frames, N channels, B batch, H horizon, h history, M inputs of the predictor, S state, E members.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tacit.data import EpisodeStore
+from tacit.models.heads import HeadConfig
+from tacit.models.jepa import JEPA
+from tacit.models.predictor import ResidualPredictor
+from tacit.models.readout import Readout, ReadoutConfig
+from tacit.nn.blocks import zero_last
+from tacit.signals import Role, Schema, Signal
+from tacit.training.heads import HeadTraining, Progress, optimized
+from tacit.training.latents import LatentLog
+from tacit.training.readouts import fit_readout
+from tacit.training.recipes import sensors_of
+from tacit.training.seed import generator
+
+LEVELS = (0.0, 0.01, 0.03, 0.1, 1.0)  # weights of levels beside differences in the linear map, of which one is chosen
+MEMBERS = 5  # E, small networks; each leaves out its own stretch of the logs
+LEARNED, JUDGED = 8, 50  # steps in a row that a network learns from, and that it is judged by
+LOOK_EVERY = 50  # steps between two looks at what was left out
+RIDGES = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the mean square of the inputs
+SLACK = 0.02  # of a squared error
+FAINT = 1e-9  # variance, as a share of the largest, below which differences of a history are not seen
+LATENT_WEIGHT = 0.1  # of the latent error beside that of the sensors
+MOST_ROWS = 20_000  # that least squares look at
+WINDOWS = 400  # rollouts that judge
+QUICK = HeadTraining(steps=1000, learning_rate=2e-3)  # of a readout with a hidden layer
+MOST_ERRORS = 2_000  # rollouts of each left-out stretch whose errors are kept
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SensorLog:
+    """What the sensors showed, in the rows of a `LatentLog`.
+
+    Attributes:
+        sizes: Channels of each sensor.
+        values: (F, N) float32, physical units.
+        there: Whether a value was measured, (F, N) bool; where it is False, the value is a stand-in.
+    """
+
+    sizes: tuple[int, ...]
+    values: Tensor
+    there: Tensor
+
+    def by_sensor(self) -> tuple[Tensor, ...]:
+        """The values of each sensor, not finite where nothing was measured."""
+        return columns(torch.where(self.there, self.values, torch.nan), self.sizes)
+
+
+def columns(values: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+    """The columns of each sensor, (..., N) -> (..., size) each."""
+    ends = np.cumsum(sizes).tolist()
+    return tuple(values[..., end - size : end] for size, end in zip(sizes, ends, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FittedSensors:
+    """Readouts, and how wrong forecasts of what was left out were.
+
+    Attributes:
+        readouts: In the order of the sensors.
+        errors: Of each sensor, the absolute errors 1 to H steps ahead from moments of stretches that the forecaster did not know,
+            (W, H, channels), in its unit; not finite where nothing was measured. Every training episode was left out once. None where
+            nothing was left out.
+    """
+
+    readouts: tuple[Readout, ...]
+    errors: tuple[Tensor, ...] | None
+
+
+def sensor_log(store: EpisodeStore, episodes: Sequence[int], schema: Schema) -> SensorLog:
+    """What the sensors of a schema showed in some episodes, laid end to end, signal beside signal."""
+    sensors = sensors_of(schema)
+    view = store.view([s.name for s in schema.having(Role.OBSERVATION)])
+    values, there = [], []
+    for number in episodes:
+        signals, frames = view[int(number)].signals, view[int(number)].steps + 1
+        shown = [np.asarray(signals[s.name], np.float32).reshape(frames, -1) for s in sensors]
+        masks = [signals[schema.masks[s.name].name] if s.name in schema.masks else np.ones((frames, s.size), np.bool_) for s in sensors]
+        values.append(torch.from_numpy(np.concatenate(shown, axis=1)))
+        there.append(torch.from_numpy(np.concatenate([np.asarray(m, np.bool_).reshape(frames, -1) for m in masks], axis=1)))
+    return SensorLog(sizes=tuple(s.size for s in sensors), values=torch.cat(values), there=torch.cat(there))
+
+
+def readout_config(signal: Signal, head: HeadConfig) -> ReadoutConfig:
+    """The readout of a sensor, by its name."""
+    channels = ("value",) if signal.size == 1 else tuple(str(n) for n in range(signal.size))
+    return ReadoutConfig(name=signal.name, channels=channels, unit=signal.unit, head=head)
+
+
+def fit_sensors(
+    model: JEPA, log: LatentLog, shown: SensorLog, head: HeadConfig, config: HeadTraining, *, seed: int, progress: Progress | None = None
+) -> FittedSensors:
+    """Fit a readout of every sensor, and go on training the model's predictor, in place, on what they show.
+
+    Args:
+        model: On the CPU; its predictor has a linear map and one hidden layer, and its encoder stays as it is.
+        log: Its latents of the training episodes, in the order of time.
+        shown: What the sensors showed in them.
+        head: Size of the readouts; those without hidden layer are found by least squares.
+        config: Settings, of all members together; those of goals are not used.
+        seed: Of initialisation and draws.
+        progress: Told the share done and the loss.
+    """
+    readouts = read_sensors(model.schema, log, shown, head, seed=seed)
+    target = torch.cat([readout.values(values) for readout, values in zip(readouts, shown.by_sensor(), strict=True)], -1)
+    _focus(model, log)
+    members = min(MEMBERS, len(log))
+    levels = _best_levels(model, log, readouts, target, members)
+    share = replace(config, **({"steps": config.steps // members} if config.steps else {"minutes": (config.minutes or 0) / members}))
+    networks, errors = [], []
+    for number in range(members):
+        told = None if progress is None else lambda done, loss, before=number: progress((before + done) / members, loss)
+        network, wrong = _member(model, log, readouts, target, share, levels, number, members, seed, told)
+        networks.append(network)
+        errors.append(wrong)
+    _merge(model.predictor, networks)
+    _solve_straight(model, log, torch.arange(len(log)), levels)
+    wrong = torch.cat(errors) * torch.cat([readout.values.std for readout in readouts])
+    return FittedSensors(readouts=readouts, errors=columns(wrong, shown.sizes))
+
+
+def _member(
+    model: JEPA,
+    log: LatentLog,
+    readouts: Sequence[Readout],
+    target: Tensor,
+    config: HeadTraining,
+    levels: float,
+    number: int,
+    members: int,
+    seed: int,
+    progress: Progress | None,
+) -> tuple[nn.Sequential, Tensor]:
+    """Train one small network beside a linear map that knows the same episodes; the best by those it does not know.
+
+    With it come the absolute errors of its forecasts of those, of standardised sensors, (W, H, N).
+
+    Args:
+        model: Its predictor gets the network, and is left with it.
+        log: Latents of all training episodes.
+        readouts: What they are read with.
+        target: Standardised values of the sensors, (F, N), not finite where nothing was measured.
+        config: Settings of this member.
+        levels: See `_solve_straight`.
+        number: Which it is.
+        members: E.
+        seed: Of initialisation and draws.
+        progress: Told the share done and the loss.
+    """
+    predictor = model.predictor
+    learned, left_out = _fold(len(log), number, members)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed + number)
+        predictor.network = predictor.fresh(predictor.width // members)
+    _solve_straight(model, log, learned, levels)
+
+    def errors(episode: Tensor, t: Tensor, horizon: int) -> tuple[Tensor, Tensor]:
+        return rolled(model, log, readouts, target, episode, t, horizon)
+
+    longest = int(log.steps.max())
+    short, long = min(LEARNED, longest), min(JUDGED, longest)
+    episodes, times = moments(log, short, learned)
+    judges = spread_evenly(moments(log, long, left_out), WINDOWS)
+    with torch.no_grad():
+        error, latent_error = errors(*spread_evenly((episodes, times), WINDOWS), short)
+        typical, usual = error.nanmean(0).nan_to_num(1.0) + 1e-4, latent_error.mean(0) + 1e-8
+        floor = errors(*judges, long)[0].nanmean(0)
+    best, kept = 1.0, copy.deepcopy(predictor.network.state_dict())
+
+    def loss(step: int) -> Tensor:
+        nonlocal best, kept
+        if step % LOOK_EVERY == 0:
+            with torch.no_grad():
+                now = float((errors(*judges, long)[0].nanmean(0) / floor).nanmean())
+            if now < best:
+                best, kept = now, copy.deepcopy(predictor.network.state_dict())
+        drawn = torch.randint(0, len(times), (config.batch,), generator=generator(seed, f"sensors {number}", step))
+        error, latent_error = errors(episodes[drawn], times[drawn], short)
+        return (error / typical).nanmean() + LATENT_WEIGHT * (latent_error / usual).mean()
+
+    optimized(predictor.network, config, loss, progress)
+    predictor.network.load_state_dict(kept)
+    with torch.no_grad():
+        wrong, _ = errors(*spread_evenly(moments(log, long, left_out), MOST_ERRORS), long)
+    return predictor.network, wrong.sqrt()
+
+
+def rolled(
+    model: JEPA, log: LatentLog, readouts: Sequence[Readout], target: Tensor, episode: Tensor, t: Tensor, horizon: int
+) -> tuple[Tensor, Tensor]:
+    """Squared errors of rollouts from some moments: of standardised sensors, (B, H, N), not finite where nothing was measured, and of
+    latents, (B, H)."""
+    rows = (log.first[episode] + t)[:, None] + torch.arange(1, horizon + 1)
+    predicted = model.rollout(log.history(episode, t, model.history), log.actions[rows - 1][:, None])[:, 0]
+    read = torch.cat([readout.standardized(predicted) for readout in readouts], -1)
+    known = target[rows].isfinite()
+    # The inner `where` keeps what was not measured out of the gradient.
+    error = torch.where(known, (read - torch.where(known, target[rows], 0.0)).square(), torch.nan)
+    return error, (predicted - log.latents[rows])[..., : model.config.state].square().mean(-1)
+
+
+def _fold(episodes: int, number: int, members: int) -> tuple[Tensor, Tensor]:
+    """Episodes that a member learns from, and its own stretch that it leaves out; the same one where there is only one."""
+    every = torch.arange(episodes)
+    left_out = every * members // episodes == number
+    return (every[~left_out] if members > 1 else every), every[left_out]
+
+
+@torch.no_grad()
+def _best_levels(model: JEPA, log: LatentLog, readouts: Sequence[Readout], target: Tensor, members: int) -> float:
+    """The weight of levels in the linear map that forecasts left-out stretches best, all sensors and steps ahead alike."""
+    horizon = min(JUDGED, int(log.steps.max()))
+    zero_last(model.predictor.network)
+    found = []
+    for levels in LEVELS:
+        errors = []
+        for number in range(members):
+            learned, left_out = _fold(len(log), number, members)
+            _solve_straight(model, log, learned, levels)
+            errors.append(rolled(model, log, readouts, target, *spread_evenly(moments(log, horizon, left_out), WINDOWS), horizon)[0])
+        found.append(torch.cat(errors).nanmean(0).nan_to_num(0.0).clamp(max=1e6))
+    worst = torch.stack(found)
+    relative = (worst / worst.amin(0).clamp(min=1e-12)).mean((1, 2))
+    return LEVELS[int(relative.argmin())]
+
+
+@torch.no_grad()
+def _merge(predictor: ResidualPredictor, networks: Sequence[nn.Sequential]) -> None:
+    """Make a predictor's network the mean of networks with one hidden layer: their hidden layers side by side."""
+    predictor.network = predictor.fresh(predictor.width)
+    inner, outer = _two_layers(predictor.network)
+    inner.weight.zero_()
+    inner.bias.zero_()
+    layers = [_two_layers(network) for network in networks]
+    weight, bias = torch.cat([first.weight for first, _ in layers]), torch.cat([first.bias for first, _ in layers])
+    inner.weight[: len(weight)].copy_(weight)
+    inner.bias[: len(bias)].copy_(bias)
+    outer.weight[:, : len(weight)].copy_(torch.cat([last.weight for _, last in layers], 1) / len(layers))
+    outer.bias.copy_(torch.stack([last.bias for _, last in layers]).mean(0))
+
+
+def _two_layers(network: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
+    first, last = network[0], network[-1]
+    assert isinstance(first, nn.Linear)
+    assert isinstance(last, nn.Linear)
+    return first, last
+
+
+def moments(log: LatentLog, horizon: int, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Moments with `horizon` steps after them in the chosen episodes: episode and time, (B,) each, in order."""
+    room = (log.steps[chosen] - horizon + 1).clamp(min=0)
+    return torch.repeat_interleave(chosen, room), torch.cat([torch.arange(int(n)) for n in room])
+
+
+def spread_evenly(moments: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, Tensor]:
+    """At most `count` of some moments."""
+    kept = torch.linspace(0, len(moments[0]) - 1, min(count, len(moments[0]))).long()
+    return moments[0][kept], moments[1][kept]
+
+
+def read_sensors(schema: Schema, log: LatentLog, shown: SensorLog, head: HeadConfig, *, seed: int) -> tuple[Readout, ...]:
+    """Fit a readout of every sensor of a machine, and leave its predictor as it is.
+
+    Args:
+        schema: Of the machine.
+        log: Latents of the training episodes.
+        shown: What the sensors showed in them, stand-ins included: they are what the encoder was given.
+        head: Size of the readouts; those without hidden layer are found by least squares.
+        seed: Of initialisation and draws.
+    """
+    each = zip(sensors_of(schema), columns(shown.values, shown.sizes), strict=True)
+    return tuple(_fitted(log, values, readout_config(signal, head), seed) for signal, values in each)
+
+
+def _fitted(log: LatentLog, values: Tensor, config: ReadoutConfig, seed: int) -> Readout:
+    if config.head.depth:
+        return fit_readout(log, values, config, QUICK, seed=seed)
+    readout = Readout(log.latents.shape[1], config)
+    readout.latents.set(log.latents.mean(0), log.latents.std(0))
+    readout.values.set(values.mean(0), values.std(0))
+    inputs = torch.cat((readout.latents(log.latents), torch.ones(len(values), 1)), 1).double()
+    weights = torch.linalg.lstsq(inputs, readout.values(values).double(), driver="gelsd").solution.T.float()
+    linear = readout.network[0]
+    assert isinstance(linear, nn.Linear)
+    with torch.no_grad():
+        linear.weight.copy_(weights[:, :-1])
+        linear.bias.copy_(weights[:, -1])
+    return readout.requires_grad_(False).eval()
+
+
+def _one_step(model: JEPA, log: LatentLog, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs of the predictor and changes of the state in the chosen episodes, (R, M) and (R, S)."""
+    episode, t = spread_evenly(moments(log, 1, chosen), MOST_ROWS)
+    row, state = log.first[episode] + t, model.config.state
+    history = log.history(episode, t, model.history)
+    inputs = torch.cat((history[..., :state].flatten(-2), history[:, -1, state:], model.actions(log.actions[row])), dim=-1)
+    return inputs, log.latents[row + 1, :state] - log.latents[row, :state]
+
+
+@torch.no_grad()
+def _focus(model: JEPA, log: LatentLog) -> None:
+    """Set the lens of the predictor: the principal components of its inputs, each with a variance of one."""
+    straight = model.predictor.straight
+    assert straight is not None, "the recipe gives the predictor a linear map"
+    inputs, _ = _one_step(model, log, torch.arange(len(log)))
+    mean = inputs.mean(0)
+    values, axes = torch.linalg.eigh((inputs - mean).T.double().cov())
+    lens = (axes * (values.clamp(min=0) + FAINT * values.max()).rsqrt()).flip(1).T.float()
+    straight.set_lens(lens, -(lens @ mean))
+
+
+@torch.no_grad()
+def _solve_straight(model: JEPA, log: LatentLog, chosen: Tensor, levels: float) -> None:
+    """Let the linear map say what the network does not, by least squares of one step in the chosen episodes.
+
+    It reads the differences between the moments of the history, the step of the action, and the newest levels, these multiplied by
+    `levels`: the smaller that is, the less the penalty allows them to say. A plant whose feed has changed holds other levels than the logs,
+    but still answers to differences in the same way (as in Clarke, Mohtadi and Tuffs, Generalized predictive control, Automatica 23, 1987).
+    """
+    predictor, straight = model.predictor, model.predictor.straight
+    assert straight is not None
+    inputs, change = (part.double() for part in _one_step(model, log, chosen))
+    seen = straight.through(inputs.float())
+    rest = change - straight.spread * predictor.network(seen[:, : predictor.leading])
+    basis = _differences(model, log, levels)
+    features = inputs @ basis.T
+    mean, usual = (features.mean(0), rest.mean(0)) if levels else (torch.zeros_like(features[0]), torch.zeros_like(rest[0]))
+    weights = ridge(features - mean, rest - usual).double()
+    if not _two_layers(predictor.network)[1].weight.any():
+        straight.spread.copy_((rest - usual - (features - mean) @ weights.T).std(0) + 1e-6)
+    # The same map of what is seen through the lens, which is inverted by least squares: it is not square where inputs never vary.
+    through = weights @ basis @ torch.linalg.pinv(straight.lens.weight.double())
+    straight.map.weight.copy_(through / straight.spread[:, None])
+    straight.map.bias.copy_((usual - weights @ mean - through @ straight.lens.bias.double()) / straight.spread)
+
+
+def _differences(model: JEPA, log: LatentLog, levels: float) -> Tensor:
+    """Rows that make differences, the step of the action and weighted levels out of the inputs of the predictor, (M, M) float64."""
+    state, size, history = model.config.state, model.schema.action_size, model.history
+    unit = torch.eye(history * state + model.config.context + size, dtype=torch.float64)
+    states, context, action = unit[: history * state], unit[history * state : -size], unit[-size:]
+    newest = states[-state:]
+    # The action before is in the newest latent: what is left of the action once that is taken away is its step.
+    episode, t = moments(log, 1, torch.arange(len(log)))
+    row = (log.first[episode] + t)[t > 0]
+    latents = torch.cat((log.latents[row, :state], torch.ones(len(row), 1)), 1).double()
+    before = torch.linalg.lstsq(latents, model.actions(log.actions[row - 1]).double(), driver="gelsd").solution[:-1].T
+    return torch.cat((states[state:] - states[:-state], action - before @ newest, levels * newest, levels * context))
+
+
+def ridge(inputs: Tensor, targets: Tensor) -> Tensor:
+    """Weights (M, C) of a linear map from inputs (R, C) to targets (R, M).
+
+    Each output has the largest penalty that does as well on the last fifth of the rows as the best one, up to `SLACK` of its error: what
+    comes after the logs is less like them than their own end is.
+    """
+    x, y = inputs.double(), targets.double()
+    cut, size = max(1, int(0.8 * len(x))), x.square().mean()
+    unit = torch.eye(x.shape[1], dtype=x.dtype)
+    gram, cross = x[:cut].T @ x[:cut], x[:cut].T @ y[:cut]
+    tried = [torch.linalg.solve(gram + penalty * size * cut * unit, cross) for penalty in RIDGES]
+    errors = torch.stack([(x[cut:] @ weights - y[cut:]).square().sum(0) for weights in tried])
+    fine = errors <= (1 + SLACK) * errors.amin(0)
+    best = (fine * torch.arange(1, len(RIDGES) + 1)[:, None]).argmax(0)
+    gram, cross = gram + x[cut:].T @ x[cut:], cross + x[cut:].T @ y[cut:]
+    weights = torch.empty_like(cross)
+    for n, penalty in enumerate(RIDGES):
+        weights[:, best == n] = torch.linalg.solve(gram + penalty * size * len(x) * unit, cross[:, best == n])
+    return weights.T.float()
