@@ -73,15 +73,17 @@ def headline(answer: Answer) -> str:
 def tiles(answer: Answer) -> tuple[Tile, ...]:
     """The numbers a reader looks for first."""
     found = [Tile(label="Not ranked", value=str(sum(o.is_refused for o in answer.outcomes)), note=f"of {len(answer.outcomes)}")]
-    if answer.kpi is not None and answer.ranking:
-        best, logged = answer.ranking[0], answer.outcomes[0]
-        assert best.kpi is not None
-        assert logged.kpi is not None
-        found.insert(0, Tile(label="Best", value=significant(best.kpi.value), note=_between(best.kpi)))
-        found.insert(1, Tile(label="As logged, predicted", value=significant(logged.kpi.value), note=_between(logged.kpi)))
-        really = answer.really
-        found.insert(2, Tile(label="What really happened", value=None if really is None else significant(really), note=answer.kpi.name))
-    return tuple(found)
+    if answer.kpi is None or not answer.ranking:
+        return tuple(found)
+    best, logged, really = answer.ranking[0], answer.outcomes[0], answer.really
+    assert best.kpi is not None
+    assert logged.kpi is not None
+    happened = "" if really is None else f"; really {significant(really)}"
+    return (
+        Tile(label=f"Best: {best.text}", value=significant(best.kpi.value), note=_between(best.kpi)),
+        Tile(label="As logged, predicted", value=significant(logged.kpi.value), note=_between(logged.kpi) + happened),
+        *found,
+    )
 
 
 def row(outcome: Outcome, answer: Answer) -> dict[str, object]:
@@ -119,6 +121,7 @@ def _signals(answer: Answer, drawn: list[Outcome]) -> Figure:
         ax.plot(time[there], happened[there], color=INK, linewidth=1.1, marker="." if there.mean() < 0.5 else None)
         if answer.kpi is not None and answer.kpi.channel == name and answer.kpi.target:
             ax.axhline(answer.kpi.target, color=INK, linestyle=(0, (1, 3)), linewidth=1.1)
+        _fit(ax, [o for o in (logged, *drawn) if not o.is_refused] or [logged], n, happened[there])
         ax.set_title(name if unit == "1" else f"{name} in {unit}")
     axes[-1].set_xlabel(label)
     return figure
@@ -136,6 +139,13 @@ def _actions(answer: Answer, drawn: list[Outcome]) -> Figure:
         ax.set_title(name if unit == "1" else f"{name} in {unit}")
     axes[-1].set_xlabel(label)
     return figure
+
+
+def _fit(ax: Axes, ranked: list[Outcome], n: int, happened: NDArray[Any]) -> None:
+    """Let the axis hold what is ranked and what happened: what is not ranked may leave it."""
+    ends = [end for o in ranked for end in (float(o.low[:, n].min()), float(o.high[:, n].max()))] + happened.tolist()
+    margin = 0.08 * (max(ends) - min(ends)) + 1e-9
+    ax.set_ylim(min(ends) - margin, max(ends) + margin)
 
 
 def _stack(rows: int) -> tuple[Figure, list[Axes]]:
