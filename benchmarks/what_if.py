@@ -38,7 +38,7 @@ from tacit.evaluation.what_if import PAST, Kpi, Situation, Wish, ask
 from tacit.planning.interventions import Intervention, InterventionError, action_channels, parse_intervention
 from tacit.run import Run, load
 from tacit.signals import Role
-from tacit.training.sensors import sensors_of
+from tacit.training.recipes import sensors_of
 from tacit.training.support import Support
 from tacit.worlds.plants import plant
 from tacit.worlds.plants.simulated import SimulatedPlant

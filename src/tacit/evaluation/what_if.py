@@ -28,7 +28,7 @@ from tacit.run import Run
 from tacit.signals import Schema
 from tacit.training.forecasts import imagined
 from tacit.training.readouts import CONFIDENCE, conformal_half_widths
-from tacit.training.sensors import sensors_of
+from tacit.training.recipes import sensors_of
 from tacit.training.support import REFUSED, Support
 
 AS_LOGGED = "as logged"
