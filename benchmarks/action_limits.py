@@ -133,7 +133,7 @@ class HostileModel:
     history: int = 1
     latent_size: int = 2
 
-    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
+    def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
         return observations["state"]
 
     def step(self, history: Tensor, action: Tensor) -> Tensor:

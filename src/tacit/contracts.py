@@ -32,8 +32,9 @@ class WorldModel(Protocol):
     def history(self) -> int:
         """h: how many latest latents `step` and `rollout` look at."""
 
-    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
-        """Observations by signal name, each (B, T, *shape) as logged -> latents (B, T, D)."""
+    def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
+        """Observations and disturbances by signal name, each (B, T, *shape) as logged, and the actions applied before each of them
+        (B, T, A), not finite where unknown, -> latents (B, T, D)."""
 
     def step(self, history: Tensor, action: Tensor) -> Tensor:
         """Latents (B, h, D), oldest first, and the action (B, A) taken now -> next latent (B, D)."""

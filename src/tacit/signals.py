@@ -30,6 +30,7 @@ class Role(StrEnum):
     LABEL = "label"  # for probes and scoring only; no model, planner or monitor ever receives one
 
 
+SEEN = (Role.OBSERVATION, Role.DISTURBANCE)
 MASK = ".valid"  # ending of the name of a mask
 DTYPES = ("uint8", "int32", "int64", "float32", "float64", "bool")
 
@@ -136,8 +137,8 @@ def mask_of(signal: Signal) -> Signal:
 class Schema:
     """The ordered signals of one machine.
 
-    An observation that may be missing has a mask beside it: a bool observation of the same name with `.valid` at its end, one element
-    per element of the signal, or a single one for a camera. False means that the value there is only a stand-in.
+    An observation or disturbance that may be missing has a mask beside it: a bool signal of the same name and role with `.valid` at its
+    end, one element per element of the signal, or a single one for a camera. False means that the value there is only a stand-in.
 
     Attributes:
         signals: Signals in storage order; names are unique.
@@ -160,10 +161,10 @@ class Schema:
         object.__setattr__(self, "by_name", dict(zip(names, self.signals, strict=True)))
         for name, mask in self.masks.items():
             masked = self.by_name[name]
-            if masked.role is not Role.OBSERVATION or mask != mask_of(masked):
+            if masked.role not in SEEN or mask != mask_of(masked):
                 raise SchemaError(
-                    f"signal {mask.name!r} would be the mask of {name!r}: make it a bool observation of shape "
-                    f"{mask_of(masked).shape} beside an observation, or give it another name"
+                    f"signal {mask.name!r} would be the mask of {name!r}: make it a bool {masked.role} of shape "
+                    f"{mask_of(masked).shape} beside an observation or a disturbance, or give it another name"
                 )
 
     def having(self, *roles: Role) -> tuple[Signal, ...]:
@@ -173,6 +174,11 @@ class Schema:
     @property
     def observations(self) -> tuple[Signal, ...]:
         return self.having(Role.OBSERVATION)
+
+    @property
+    def seen(self) -> tuple[Signal, ...]:
+        """What a model sees of a moment: observations and measured disturbances, with their masks."""
+        return self.having(*SEEN)
 
     @property
     def actions(self) -> tuple[Signal, ...]:

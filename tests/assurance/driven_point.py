@@ -32,7 +32,7 @@ class Point:
     latent_size: int = 2
     history: int = 1
 
-    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
+    def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
         return observations["state"]
 
     def step(self, history: Tensor, action: Tensor) -> Tensor:

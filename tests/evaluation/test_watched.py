@@ -23,7 +23,7 @@ class Boastful:
     schema = SCHEMA.without_labels()
     history, latent_size = 1, 2
 
-    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
+    def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
         return torch.from_numpy(seen_position(observations["image"].numpy())).float()
 
     def step(self, history: Tensor, action: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class OpenFloor:
     latent_size = 2
     history = 1
 
-    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
+    def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
         assert set(observations) == {"image"}
         return torch.tensor(seen_position(observations["image"].numpy()), dtype=torch.float32)
 

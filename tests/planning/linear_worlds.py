@@ -37,7 +37,7 @@ class LinearWorld:
     def latent_size(self) -> int:
         return len(self.dynamics)
 
-    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
+    def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
         self.encoded.append(observations["state"])
         return observations["state"]
 

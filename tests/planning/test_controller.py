@@ -298,7 +298,7 @@ def test_holding_an_applied_action_outside_the_limits_moves_inside() -> None:
 class Forgiving(LinearWorld):
     """Encodes whatever it is shown."""
 
-    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
+    def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
         return observations["state"].nan_to_num(0.0)
 
 
@@ -322,7 +322,7 @@ class TwoSensors(LinearWorld):
         )
     )
 
-    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
+    def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
         assert observations["image"].dtype == torch.uint8
         assert observations["level"].dtype == torch.float32
         return torch.stack([observations["image"].float().mean((2, 3, 4)) / 255, observations["level"]], -1)
@@ -346,7 +346,7 @@ class MayBeMissing(TwoSensors):
         self.schema = Schema(signals=(image, mask_of(image), level, mask_of(level), *rest))
         self.masks: list[tuple[list[bool], list[bool]]] = []
 
-    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
+    def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
         self.masks.append((observations["image.valid"].flatten().tolist(), observations["level.valid"].flatten().tolist()))
         return super().encode({name: observations[name] for name in ("image", "level")})
 

@@ -24,7 +24,7 @@ class Adds(nn.Module):
         super().__init__()
         self.schema, self.latent_size, self.history, self.gain = SCHEMA, 2, 2, gain
 
-    def encode(self, observations: dict[str, Tensor]) -> Tensor:
+    def encode(self, observations: dict[str, Tensor], before: Tensor | None = None) -> Tensor:
         raise NotImplementedError
 
     def step(self, history: Tensor, action: Tensor) -> Tensor:

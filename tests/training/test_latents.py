@@ -29,7 +29,7 @@ class Plain:
         self.latent_size, self.history = 6, 2
         self.asked: list[tuple[str, ...]] = []
 
-    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
+    def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
         self.asked.append(tuple(observations))
         return observations["sensors"]
 

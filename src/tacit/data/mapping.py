@@ -43,7 +43,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tacit.located import EntryError, Source, read_toml, text_of
-from tacit.signals import DTYPES, Role, Signal
+from tacit.signals import DTYPES, SEEN, Role, Signal
 
 
 class MappingError(EntryError):
@@ -158,8 +158,8 @@ class SignalMapping:
             object.__setattr__(self, "elements", _whole(self.elements, "elements", least=0))
         if self.size is not None:
             object.__setattr__(self, "size", _whole(self.size, "size", least=1, count=2))
-        if self.missing is Missing.MASK and self.role is not Role.OBSERVATION:
-            raise MappingError("only an observation can be masked: without the action nobody knows what was done", "missing")
+        if self.missing is Missing.MASK and self.role not in SEEN:
+            raise MappingError("only an observation or a disturbance can be masked: without the action nobody knows what was done", "missing")
 
     def oldest(self, period: float) -> float:
         """Age in seconds beyond which a sample is not used.

@@ -86,8 +86,9 @@ class CloningPolicy:
         self._limits = action_limits(model.schema)
 
     def reset(self, goals: Samples, seed: int) -> None:
-        self._goals = self._encoded(goals)
+        self._goals = self._encoded(goals, None)
         self._history: Tensor | None = None
+        self._before: Tensor | None = None  # the actions applied last, (B, 1, A)
 
     def act(self, observations: Samples) -> NDArray[np.float32]:
         """Actions (B, A) inside the action limits.
@@ -96,17 +97,18 @@ class CloningPolicy:
             ValueError: The policy head gives a number that is not finite.
         """
         with torch.no_grad():
-            latest = self._encoded(observations)[:, None]
+            latest = self._encoded(observations, self._before)[:, None]
             past = latest.expand(-1, self._model.history, -1) if self._history is None else self._history
             self._history = torch.cat((past[:, 1:], latest), dim=1)
             actions = self._goal_policy(self._history, self._goals).float().cpu()
         if not actions.isfinite().all():
             raise ValueError("the goal policy gives actions that are not finite: it was not trained, or its training diverged")
-        return self._limits.project(actions[:, None, None], torch.zeros_like(actions))[:, 0, 0].numpy()
+        self._before = self._limits.project(actions[:, None, None], torch.zeros_like(actions))[:, 0]
+        return self._before[:, 0].numpy()
 
-    def _encoded(self, samples: Samples) -> Tensor:
+    def _encoded(self, samples: Samples, before: Tensor | None) -> Tensor:
         with torch.no_grad():
-            return self._model.encode({name: torch.tensor(value).unsqueeze(1) for name, value in samples.items()})[:, 0]
+            return self._model.encode({name: torch.tensor(value).unsqueeze(1) for name, value in samples.items()}, before)[:, 0]
 
 
 @final

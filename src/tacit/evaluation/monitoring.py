@@ -97,7 +97,7 @@ def logged(trained: Run, store: EpisodeStore, episodes: Sequence[int], *, steps:
     chosen = [view[int(n)] for n in episodes if view[int(n)].steps >= steps]
     if not chosen:
         raise MonitorError(f"{store.path}: no episode has {steps} steps; a monitor is made of longer ones")
-    samples = {s.name: np.stack([np.asarray(e.signals[s.name][:steps]) for e in chosen]) for s in trained.schema.observations}
+    samples = {s.name: np.stack([np.asarray(e.signals[s.name][:steps]) for e in chosen]) for s in trained.schema.seen}
     actions = np.stack(
         [
             np.concatenate([np.asarray(e.signals[s.name][:steps], np.float32).reshape(steps, -1) for s in trained.schema.actions], axis=1)
@@ -108,7 +108,8 @@ def logged(trained: Run, store: EpisodeStore, episodes: Sequence[int], *, steps:
     moments = []
     for t in range(steps):
         now = {name: value[:, t] for name, value in samples.items()}
-        latent = trained.model.encode({name: torch.tensor(value)[:, None] for name, value in now.items()})[:, 0]
+        applied = None if t == 0 else torch.from_numpy(actions[:, t - 1, None])
+        latent = trained.model.encode({name: torch.tensor(value)[:, None] for name, value in now.items()}, applied)[:, 0]
         history = history or LatentHistory(trained.model, latent)
         before = torch.from_numpy(actions[:, max(t - 1, 0)])
         history.advance(before, latent, torch.ones(len(latent), dtype=torch.bool))

@@ -329,4 +329,4 @@ class _Lanes:
 
     def _stacked(self, samples: Sequence[Mapping[str, Any]]) -> Samples:
         """Observation signals only, whatever else an environment shows."""
-        return {s.name: np.stack([sample[s.name] for sample in samples]) for s in self._schema.observations}
+        return {s.name: np.stack([sample[s.name] for sample in samples]) for s in self._schema.seen}

@@ -116,4 +116,4 @@ def multiplication_rate(dtype: torch.dtype) -> float:
 
 def noise(schema: Schema, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
     """One sample of every observation signal: what is seen changes no plan's duration."""
-    return {s.name: (rng.random(s.shape) * (255 if s.dtype == "uint8" else 1)).astype(s.dtype) for s in schema.observations}
+    return {s.name: (rng.random(s.shape) * (255 if s.dtype == "uint8" else 1)).astype(s.dtype) for s in schema.seen}

@@ -1,6 +1,7 @@
-"""Perception: observations as logged -> latents.
+"""Perception: what is seen of a moment, as logged -> latents.
 
-One encoder per observation signal (images, vectors), fused by one linear map. Dimensions: N frames, D latent.
+One encoder per observation or disturbance signal (images, vectors), and one for the action before where that is seen, too; fused by one
+linear map. Dimensions: N frames, A action, D latent.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tacit.nn.blocks import Standardizer, mlp
-from tacit.signals import Schema, SchemaError, Signal
+from tacit.signals import Role, Schema, SchemaError, Signal
 
 PATCH = 4  # pixels per side that the first convolution reads at once
 COARSEST = 4  # the feature map is halved until its shorter side is at most this
@@ -25,10 +26,13 @@ class EncoderConfig:
     Attributes:
         channels: Channels of the patch convolution and of each halving convolution; the last one repeats for larger images.
         features: Width of each signal's feature vector before fusion.
+        straight: Add a linear map of all standardised numbers to the fused features. What a sensor shows is then in the latent from the
+            first step on, and the networks add what is not linear.
     """
 
     channels: tuple[int, ...] = (32, 64, 128)
     features: int = 256
+    straight: bool = False
 
 
 class ImageEncoder(nn.Module):
@@ -90,9 +94,14 @@ class VectorEncoder(nn.Module):
         self.standardize = Standardizer((signal.size,))
         self.network = nn.Sequential(mlp((signal.size, config.features, config.features)), nn.ReLU(inplace=True))
 
+    def known(self, samples: Tensor) -> Tensor:
+        """Samples (N, *shape) -> standardised numbers (N, C)."""
+        standard: Tensor = self.standardize(samples.reshape(len(samples), -1).float())
+        return standard
+
     def forward(self, samples: Tensor) -> Tensor:
         """Samples (N, *shape) -> features (N, F)."""
-        features: Tensor = self.network(self.standardize(samples.reshape(len(samples), -1).float()))
+        features: Tensor = self.network(self.known(samples))
         return features
 
 
@@ -100,7 +109,7 @@ class MaskedVectorEncoder(nn.Module):
     """A vector of which elements may be missing: those count as the mean, and the network is told which they are.
 
     Args:
-        signal: The signal that has a mask.
+        signal: The signal that has a mask, or of which elements that are not finite are missing.
         config: Widths.
     """
 
@@ -109,11 +118,15 @@ class MaskedVectorEncoder(nn.Module):
         self.standardize = Standardizer((signal.size,))
         self.network = nn.Sequential(mlp((2 * signal.size, config.features, config.features)), nn.ReLU(inplace=True))
 
+    def known(self, samples: Tensor, valid: Tensor) -> Tensor:
+        """Samples and their mask, each (N, *shape) -> standardised numbers (N, C), 0 where one is missing."""
+        there = valid.reshape(len(valid), -1)
+        return torch.where(there, self.standardize(samples.reshape(len(samples), -1).float()), 0.0)
+
     def forward(self, samples: Tensor, valid: Tensor) -> Tensor:
         """Samples and their mask, each (N, *shape) -> features (N, F)."""
-        there = valid.reshape(len(valid), -1)
-        known = torch.where(there, self.standardize(samples.reshape(len(samples), -1).float()), 0.0)
-        features: Tensor = self.network(torch.cat((known, there.float()), dim=1))
+        there = valid.reshape(len(valid), -1).float()
+        features: Tensor = self.network(torch.cat((self.known(samples, valid), there), dim=1))
         return features
 
 
@@ -140,7 +153,8 @@ class MaskedImageEncoder(nn.Module):
         return torch.where(valid[:, None], features, self.absent.to(features.dtype))
 
 
-Encoder = ImageEncoder | VectorEncoder | MaskedVectorEncoder | MaskedImageEncoder
+Vector = VectorEncoder | MaskedVectorEncoder
+Encoder = ImageEncoder | Vector | MaskedImageEncoder
 
 
 def encoder_of(signal: Signal, config: EncoderConfig, *, has_mask: bool) -> Encoder:
@@ -151,48 +165,74 @@ def encoder_of(signal: Signal, config: EncoderConfig, *, has_mask: bool) -> Enco
 
 
 class ObservationEncoder(nn.Module):
-    """All observation signals of a schema, fused into one latent. A mask goes into the encoder of its signal.
+    """All that a schema lets a model see of a moment, fused into one latent. A mask goes into the encoder of its signal.
+
+    A disturbance without a mask is missing where it is not finite: a goal does not say which disturbances there will be.
 
     Args:
-        schema: Its observation signals are encoded; the others are ignored.
+        schema: Its observations and disturbances are encoded; the other signals are ignored.
         latent: D.
         config: Widths.
+        sees_action: Encode the action that was applied before, too.
 
     Raises:
         SchemaError: There is no observation, or an image that does not split into patches.
     """
 
-    def __init__(self, schema: Schema, latent: int, config: EncoderConfig) -> None:
+    def __init__(self, schema: Schema, latent: int, config: EncoderConfig, *, sees_action: bool = False) -> None:
         super().__init__()
         if not schema.observations:
             raise SchemaError("the schema has no observation signal: a model needs something to see")
         self.masks = {name: mask.name for name, mask in schema.masks.items()}
-        encoded = [s for s in schema.observations if s.name not in self.masks.values()]
+        encoded = [s for s in schema.seen if s.name not in self.masks.values()]
         self.names = tuple(s.name for s in encoded)
+        may_miss = {s.name for s in encoded if s.name in self.masks or s.role is Role.DISTURBANCE}
         # A list, because a module dict refuses names that its methods have, such as `values` or `type`.
-        self.encoders = nn.ModuleList(encoder_of(s, config, has_mask=s.name in self.masks) for s in encoded)
-        self.fuse = nn.Linear(config.features * len(encoded), latent)
+        self.encoders = nn.ModuleList(encoder_of(s, config, has_mask=s.name in may_miss) for s in encoded)
+        if sees_action:
+            applied = Signal(name="applied", role=Role.ACTION, shape=(schema.action_size,))
+            self.encoders.append(MaskedVectorEncoder(applied, config))
+        self.fuse = nn.Linear(config.features * len(self.encoders), latent)
+        numbers = sum(len(encoder.standardize.mean) for encoder in self.encoders if isinstance(encoder, Vector))
+        self.straight = nn.Linear(numbers, latent, bias=False) if config.straight and numbers else None
+        self.may_miss, self.sees_action = may_miss, sees_action
 
-    def forward(self, observations: Mapping[str, Tensor]) -> Tensor:
-        """Observations by name, each (N, *shape) -> latents (N, D)."""
-        features = [
-            encoder(observations[name], observations[self.masks[name]]) if name in self.masks else encoder(observations[name])
-            for name, encoder in zip(self.names, self.encoders, strict=True)
-        ]
+    def forward(self, observations: Mapping[str, Tensor], applied: Tensor | None = None) -> Tensor:
+        """What is seen, by name, each (N, *shape), and the physical actions before (N, A), not finite where unknown, -> latents (N, D)."""
+        samples = self._samples(observations, applied)
+        features = [encoder(*given) for encoder, given in zip(self.encoders, samples, strict=True)]
         latents: Tensor = self.fuse(torch.cat(features, dim=-1))
+        if self.straight is not None:
+            known = [e.known(*given) for e, given in zip(self.encoders, samples, strict=True) if isinstance(e, Vector)]
+            latents = latents + self.straight(torch.cat(known, dim=-1))
         return latents
 
-    def standardize(self, observations: Mapping[str, Tensor]) -> None:
-        """Take the statistics of a sample of the training logs: observations by name, each (N, *shape)."""
-        for name, encoder in zip(self.names, self.encoders, strict=True):
+    def standardize(self, observations: Mapping[str, Tensor], applied: Tensor | None = None) -> None:
+        """Take the statistics of a sample of the training logs: what is seen, by name, each (N, *shape), and actions (N, A)."""
+        for encoder, (values, *valid) in zip(self.encoders, self._samples(observations, applied), strict=True):
             assert isinstance(encoder, Encoder)
-            samples = observations[name].float().reshape(-1, len(encoder.standardize.mean))
+            samples = values.float().reshape(-1, len(encoder.standardize.mean))
             there = torch.ones_like(samples, dtype=torch.bool)
-            if name in self.masks:
-                valid = observations[self.masks[name]]
-                each = valid.reshape(len(valid), -1).repeat_interleave(len(samples) // len(valid), dim=0)
+            if valid:
+                each = valid[0].reshape(len(valid[0]), -1).repeat_interleave(len(samples) // len(valid[0]), dim=0)
                 there = each.expand_as(samples)
-            encoder.standardize.set(*moments(samples, there))
+            encoder.standardize.set(*moments(torch.where(there, samples, 0.0), there))
+
+    def _samples(self, observations: Mapping[str, Tensor], applied: Tensor | None) -> list[tuple[Tensor, ...]]:
+        """What each encoder is given: its samples, and their mask where some may be missing."""
+        given = []
+        for name in self.names:
+            values = observations[name]
+            if name in self.masks:
+                given.append((values, observations[self.masks[name]]))
+            else:
+                given.append((values, values.isfinite()) if name in self.may_miss else (values,))
+        if self.sees_action:
+            frames = len(observations[self.names[0]])
+            size = len(self.encoders[-1].standardize.mean)
+            before = observations[self.names[0]].new_full((frames, size), torch.nan, dtype=torch.float32) if applied is None else applied
+            given.append((before, before.isfinite()))
+        return given
 
 
 def moments(samples: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:

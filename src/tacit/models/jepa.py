@@ -1,6 +1,6 @@
 """A joint-embedding predictive architecture that plans: the method on one screen.
 
-    [z_t, c_t] = f(o_t)                            encode: a state that moves, and a context that stays
+    [z_t, c_t] = f(o_t, d_t)                       encode: a state that moves, and a context that stays
     ẑ_{t+1} = z_t + p(z_{t-h+1..t}, c_t, a_t)      predict, in latent space, never in pixels
 
     loss =     |ẑ - z|² over rollouts              the future must be predictable
@@ -8,6 +8,9 @@
            + μ |a - inverse(z, z')|²               ... and must keep what actions move
            + μ |a - inverse(z⁻, z, z')|²           ... and what they push
            + ν InfoNCE(c, c')                      ... in a scene that must be recognised at another moment
+
+d are measured disturbances, where there are some. A model of sensors has no context and sees the action before as well,
+z_t = f(o_t, d_t, a_{t-1}): its history is a memory of what was done, for as long as an effect takes to arrive.
 
 ν joins late: a scene is recognised within a few hundred steps, and an encoder that has spent its features on that is slow to find what
 moves.
@@ -56,6 +59,7 @@ class JEPAConfig:
         contrast_weight: ν, once it has joined.
         contrast_from: Share of the training after which ν rises from 0; it is there after another `CONTRAST_RISE`.
         inverse_spans: Steps between the two latents that the inverse model of what moves sees; that of what pushes sees three in a row.
+        sees_action: Encode the action that was applied before a moment as well.
     """
 
     state: int = 16
@@ -70,6 +74,7 @@ class JEPAConfig:
     inverse_spans: tuple[int, ...] = (1, 3)
     contrast_weight: float = 1.0
     contrast_from: float = 0.2
+    sees_action: bool = False
 
     @property
     def latent(self) -> int:
@@ -106,16 +111,23 @@ class JEPA(nn.Module):
             raise SchemaError("the schema has no action signal: without one there is nothing to plan")
         self.config = config
         self.latent_size, self.history = config.latent, config.predictor.history
-        self.encoder = ObservationEncoder(self.schema, config.latent, config.encoder)
+        self.encoder = ObservationEncoder(self.schema, config.latent, config.encoder, sees_action=config.sees_action)
         self.predictor = ResidualPredictor(config.state, config.context, self.schema.action_size, config.predictor)
         self.inverse_of_moves = mlp((2 * config.state, 256, self.schema.action_size))
         self.inverse_of_pushes = mlp((3 * config.state, 256, self.schema.action_size))
         self.actions = Standardizer((self.schema.action_size,))
 
-    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
-        """Observations by signal name, each (B, T, *shape) as logged -> latents (B, T, D), float32."""
+    def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
+        """Observations and disturbances by signal name, each (B, T, *shape) as logged -> latents (B, T, D), float32.
+
+        Args:
+            observations: What is seen.
+            before: Physical actions that were applied before each moment, (B, T, A); not finite where unknown, None where all are. A
+                model that does not see the action pays no heed to it.
+        """
         batch, frames = next(iter(observations.values())).shape[:2]
-        latents: Tensor = self.encoder({name: value.flatten(0, 1) for name, value in observations.items()})
+        applied = None if before is None else before.flatten(0, 1)
+        latents: Tensor = self.encoder({name: value.flatten(0, 1) for name, value in observations.items()}, applied)
         return latents.float().view(batch, frames, -1)
 
     def step(self, history: Tensor, action: Tensor) -> Tensor:
@@ -139,7 +151,7 @@ class JEPA(nn.Module):
         """The training losses of a batch of windows, in pairs: window i and window B / 2 + i are of the same episode.
 
         Args:
-            observations: By signal name, (B, L, *shape) as logged; B is even.
+            observations: What is seen, by signal name, (B, L, *shape) as logged; B is even.
             actions: Physical, (B, L - 1, A).
             directions: Unit columns for SIGReg, (S, M).
             all_reduce: Differentiable sum over processes; None for one process.
@@ -148,7 +160,7 @@ class JEPA(nn.Module):
             share: Of the training that is done, 0 to 1.
         """
         config = self.config
-        latents, standard = self.encode(observations), self.actions(actions)
+        latents, standard = self.encode(observations, before_each(actions)), self.actions(actions)
         state, (here, there) = latents[..., : config.state], latents[..., config.state :].chunk(2)
         prediction = rollout_loss(self.predictor, latents, standard, history=self.history, steps=config.rollout, state=config.state)
         gaussian = sigreg(state.transpose(0, 1), directions, config.sigreg, all_reduce=all_reduce, world_size=world_size)
@@ -165,6 +177,11 @@ class JEPA(nn.Module):
 
     @torch.no_grad()
     def standardize(self, observations: Mapping[str, Tensor], actions: Tensor) -> None:
-        """Take the statistics of a sample of the training logs: observations (N, *shape), physical actions (N, A)."""
-        self.encoder.standardize(observations)
+        """Take the statistics of a sample of the training logs: what is seen (N, *shape), physical actions (M, A)."""
+        self.encoder.standardize(observations, actions)
         self.actions.set(actions.mean(0), actions.std(0))
+
+
+def before_each(actions: Tensor) -> Tensor:
+    """Actions (B, T, A) between moments -> the action before each of the T + 1 moments, (B, T + 1, A); before the first one, NaN."""
+    return torch.cat((torch.full_like(actions[:, :1], torch.nan), actions), dim=1)

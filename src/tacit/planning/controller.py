@@ -24,7 +24,7 @@ from tacit.planning.path_limits import PathLimits
 from tacit.planning.search import Noise
 from tacit.planning.task import Fallback, Task
 from tacit.planning.task_limits import TaskError
-from tacit.signals import Role, Schema
+from tacit.signals import Role, Schema, Signal
 
 _FALLBACK_WORDS = {Fallback.HOLD: "holding the last action", Fallback.ZERO: "applying zero"}
 
@@ -128,7 +128,7 @@ class Controller:
         """Decide for one machine: `act_batch` without the batch dimension.
 
         Args:
-            observation: One sample of every observation signal, (*shape). Of a signal that may be missing, numbers that are not
+            observation: One sample of every observation and disturbance signal, (*shape). Of a signal that may be missing, numbers that are not
                 finite count as missing, as does None; its mask can be left out.
             applied: Action (A,) that was really applied before this observation; None when it was the one decided.
 
@@ -148,7 +148,7 @@ class Controller:
         tried.
 
         Args:
-            observations: One sample per machine of every observation signal, (B, *shape); missing ones as in `act`.
+            observations: One sample per machine of every observation and disturbance signal, (B, *shape); missing ones as in `act`.
             applied: Actions (B, A) that were really applied before these observations; None when they were those decided.
 
         Returns:
@@ -162,14 +162,19 @@ class Controller:
         started = time.perf_counter()
         samples = _samples(self._model.schema, observations)
         with torch.no_grad():
-            latent = self._encoded(samples)
+            machines = len(next(iter(samples.values())))
             if self._history is None:
-                self._begin(latent, applied)
+                told = self._told_first(machines, applied)
+                latent = self._encoded(samples, None if told is None else torch.from_numpy(told[:, -1]))
+                self._begin(latent, told)
+                is_told = self._take(applied)
+            else:
+                if machines != len(self._previous):
+                    raise ValueError(f"there are {machines} machines, but the episode began with {len(self._previous)}: call reset()")
+                is_told = self._take(applied)
+                latent = self._encoded(samples, self._previous)
             history = self._history
             assert history is not None
-            if len(latent) != len(self._previous):
-                raise ValueError(f"there are {len(latent)} machines, but the episode began with {len(self._previous)}: call reset()")
-            is_told = self._take(applied)
             errors = history.advance(self._previous, latent, _finite(samples).to(latent.device)).tolist()
             encoded = time.perf_counter()
 
@@ -215,9 +220,8 @@ class Controller:
             expected=history.predicted,
         )
 
-    def _begin(self, latent: Tensor, applied: ArrayLike | None) -> None:
-        """Start the episode of as many machines as there are first latents (B, D)."""
-        batch = len(latent)
+    def _told_first(self, batch: int, applied: ArrayLike | None) -> NDArray[np.float32] | None:
+        """What was applied before the first observations, (B, 1 or 2, A), oldest first; None where nobody says."""
         told = self._told
         if told is None and applied is not None and np.shape(applied) == (batch, self._model.schema.action_size):
             last = np.asarray(applied, dtype=np.float32)[:, None]
@@ -228,6 +232,11 @@ class Controller:
             )
         if told is not None and len(told) != batch:
             raise ValueError(f"what was applied was told of {len(told)} machines, but there are {batch}")
+        return told
+
+    def _begin(self, latent: Tensor, told: NDArray[np.float32] | None) -> None:
+        """Start the episode of as many machines as there are first latents (B, D)."""
+        batch = len(latent)
         if self._goal is None:
             raise ValueError("there is no goal: give the task one, or reset(goal=...) one per machine")
         if len(self._goal) not in (1, batch):
@@ -328,16 +337,25 @@ class Controller:
         n = len(self._calibration)
         return (1 + n - int(np.searchsorted(self._calibration, error, side="left"))) / (1 + n)
 
-    def _encoded(self, samples: Mapping[str, NDArray[Any]]) -> Tensor:
-        """Latents (B, D) of one sample per machine."""
-        return self._model.encode({name: torch.tensor(value).unsqueeze(1) for name, value in samples.items()})[:, 0]
+    def _encoded(self, samples: Mapping[str, NDArray[Any]], before: Tensor | None) -> Tensor:
+        """Latents (B, D) of one sample per machine, and of the actions (B, A) that were applied before it; None where nobody says."""
+        moment = {name: torch.tensor(value).unsqueeze(1) for name, value in samples.items()}
+        return self._model.encode(moment, None if before is None else before[:, None])[:, 0]
 
     def _encoded_goal(self, goal: Mapping[str, ArrayLike]) -> Tensor:
-        samples = _samples(self._model.schema, goal)
+        """Latents of goals (B, D), under disturbances and after actions that nobody knows yet."""
+        samples = _samples(self._model.schema, goal, Role.OBSERVATION)
         if not _finite(samples).all():
             raise ValueError("the goal has a number that is not finite")
+        goals = len(next(iter(samples.values())))
+        unknown = {s.name: _unknown(s, goals) for s in self._model.schema.having(Role.DISTURBANCE)}
         with torch.no_grad():
-            return self._encoded(samples)
+            return self._encoded(samples | unknown, None)
+
+
+def _unknown(signal: Signal, count: int) -> NDArray[Any]:
+    """Samples (count, *shape) of which nothing is known: not finite, or False in a mask."""
+    return np.zeros((count, *signal.shape), np.bool_) if signal.dtype == "bool" else np.full((count, *signal.shape), np.nan, np.float32)
 
 
 def _finite(samples: Mapping[str, NDArray[Any]]) -> Tensor:
@@ -345,24 +363,30 @@ def _finite(samples: Mapping[str, NDArray[Any]]) -> Tensor:
     return torch.from_numpy(np.logical_and.reduce([np.isfinite(v).reshape(len(v), -1).all(1) for v in samples.values()]))
 
 
-def _samples(schema: Schema, given: Mapping[str, ArrayLike | None]) -> dict[str, NDArray[Any]]:
-    """Observations (B, *shape) by signal name, checked and in the signals' dtypes.
+def _samples(schema: Schema, given: Mapping[str, ArrayLike | None], *roles: Role) -> dict[str, NDArray[Any]]:
+    """What is seen (B, *shape), by signal name, checked and in the signals' dtypes.
+
+    Args:
+        schema: Of the machine.
+        given: By signal name.
+        roles: Of the signals that are taken; those that a model sees where none is given.
 
     Raises:
         ValueError: A name, shape or dtype is wrong; the message names it.
     """
-    known = [s.name for s in schema.observations]
+    taken = schema.having(*roles) if roles else schema.seen
+    known = [s.name for s in taken]
     for name in given:
         role = schema.by_name[name].role if name in schema.by_name else None
         if role is Role.LABEL:
             raise ValueError(f"label {name!r} is never given to a model")
-        if role is not Role.OBSERVATION:
+        if name not in known:
             raise ValueError(f"{name!r} is not an observation of this model, which takes {', '.join(known)} and never a label")
     given = _with_masks(schema, given)
     if missing := [name for name in known if name not in given]:
         raise ValueError(f"observations are missing: {', '.join(missing)}")
     samples = {}
-    for signal in schema.observations:
+    for signal in taken:
         value = np.asarray(given[signal.name])
         if value.ndim != 1 + len(signal.shape) or value.shape[1:] != signal.shape or not len(value):
             raise ValueError(f"{signal.name!r} has shape {value.shape[1:]} per machine (of {value.shape}) instead of {signal.shape}")

@@ -59,13 +59,14 @@ def encode_log(
     for index in episodes:
         episode = view[int(index)]
         frames = episode.steps + 1
-        for start in range(0, frames, CHUNK):
-            part = {
-                s.name: torch.tensor(episode.signals[s.name][start : start + CHUNK], device=device)[None] for s in model.schema.observations
-            }
-            latents.append(model.encode(part)[0].float().cpu())
         rows = [np.asarray(episode.signals[s.name], dtype=np.float32).reshape(episode.steps, -1) for s in model.schema.actions]
-        actions.append(torch.from_numpy(np.pad(np.concatenate(rows, axis=1), ((0, 1), (0, 0)))))
+        applied = np.concatenate(rows, axis=1)
+        before = torch.from_numpy(np.pad(applied, ((1, 0), (0, 0)), constant_values=np.nan)).to(device)
+        for start in range(0, frames, CHUNK):
+            now = slice(start, start + CHUNK)
+            part = {s.name: torch.tensor(episode.signals[s.name][now], device=device)[None] for s in model.schema.seen}
+            latents.append(model.encode(part, before[None, now])[0].float().cpu())
+        actions.append(torch.from_numpy(np.pad(applied, ((0, 1), (0, 0)))))
         lengths.append(episode.steps)
         done += frames
         if progress:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tacit.data import EpisodeStore, StoreError, WindowReader, WindowSampler
-from tacit.models.jepa import JEPA
+from tacit.models.jepa import JEPA, before_each
 from tacit.signals import Schema
 from tacit.training.batches import tensors
 from tacit.training.settings import TrainConfig
@@ -101,5 +101,5 @@ def watched(
 def look(model: JEPA, batch: tuple[dict[str, Tensor], Tensor], device: torch.device) -> Health:
     """State of the model's latents on a batch; `device` is the model's."""
     observations, actions = batch
-    latents = model.encode({name: value.to(device) for name, value in observations.items()})
+    latents = model.encode({name: value.to(device) for name, value in observations.items()}, before_each(actions).to(device))
     return health(latents[..., : model.config.state].cpu(), actions)
