@@ -29,7 +29,9 @@ from tacit.planning import (
     TaskError,
     TemporalDistance,
     WeightedSum,
+    output_disturbance,
     planner_for,
+    signal_objective,
     state_limits,
 )
 from tacit.signals import Schema
@@ -234,6 +236,8 @@ class Run:
     def _controller(
         self, task: Task, cost_for: CostFor, seed: int, around: Callable[[Planner], Planner], limits: tuple[StateLimit, ...]
     ) -> Controller:
+        channels = {name: fitted.readout for name, fitted in self.readouts.items()}
+        spreads = {n: float(s) for r in channels.values() for n, s in zip(r.names, r.values.std, strict=True)}
         return Controller(
             model=self.model,
             planner=around(planner_for(self.model, task.plan, seed=seed)),
@@ -241,6 +245,8 @@ class Run:
             task=task,
             proposals_for=self.proposals,
             limits=limits,
+            objective=signal_objective(task, self.schema, channels, spreads),
+            disturbance=output_disturbance(task, self.model, channels),
             calibration=self.calibration.one_step,
             seed=seed,
         )

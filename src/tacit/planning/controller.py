@@ -17,11 +17,16 @@ from torch import Tensor
 
 from tacit.contracts import Cost, Limit, Plan, Planner, Problem, Proposal, WorldModel
 from tacit.planning.action_limits import action_limits
+from tacit.planning.costs import WeightedSum
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, LimitMargin, Verdict
+from tacit.planning.disturbance import OutputDisturbance
 from tacit.planning.history import LatentHistory
 from tacit.planning.limits import BoxLimits
 from tacit.planning.path_limits import PathLimits
 from tacit.planning.search import Noise
+from tacit.planning.setpoints import Setpoints
+from tacit.planning.signal_costs import SignalObjective
+from tacit.planning.state_limits import StateLimit
 from tacit.planning.task import Fallback, Task
 from tacit.planning.task_limits import TaskError
 from tacit.signals import Role, Schema, Signal
@@ -46,6 +51,8 @@ class Controller:
         task: Task,
         proposals_for: Callable[[Tensor], Proposal] | None = None,
         limits: tuple[Limit, ...] = (),
+        objective: SignalObjective | None = None,
+        disturbance: OutputDisturbance | None = None,
         calibration: ArrayLike | None = None,
         seed: int = 0,
     ) -> None:
@@ -58,12 +65,15 @@ class Controller:
             task: Goal, action limits, planner settings and fallback.
             proposals_for: Makes what suggests actions from the latents of the goals, (B, D), as many as the task says; None for nothing.
             limits: Limits that are checked on the prediction.
+            objective: The task's goals on signals; None when it has none.
+            disturbance: Estimates what is added to readouts of predictions, in limits and goals on signals; of this controller alone. None
+                for nothing.
             calibration: Errors of one-step predictions on held-out logs (`one_step_error`), in any order.
             seed: Of the noise of proposals.
 
         Raises:
-            TaskError: The task does not fit the model's schema, has a limit on states that is not among `limits`, or asks for
-                proposals that nobody makes.
+            TaskError: The task does not fit the model's schema, has a limit on states that is not among `limits`, has goals on
+                signals and no objective, or asks for proposals that nobody makes.
             ValueError: The goal leaves out an observation, or the calibration is empty or not finite.
         """
         self._model = model
@@ -76,6 +86,10 @@ class Controller:
         for entry in task.state_limits:
             if entry.name not in checked:
                 raise task.located(TaskError("nobody checks it: use a controller of a run that has readouts", *entry.key))
+        if objective is None and task.goal is not None and task.goal.has_signals:
+            raise task.located(TaskError("nobody reads signals: use a controller of a run that has readouts", "goal"))
+        self._objective, self._disturbance = objective, disturbance
+        self._setpoints = None if objective is None else Setpoints(objective, model.schema, task.plan.horizon)
         self._proposals_for = proposals_for
         if task.plan.proposals and proposals_for is None:
             raise TaskError("there is nobody to make proposals: leave them out, or use a controller of a run", "plan", "proposals")
@@ -84,15 +98,16 @@ class Controller:
         self._calibration = None if calibration is None else np.sort(np.asarray(calibration, dtype=np.float64), axis=None)
         if self._calibration is not None and not (self._calibration.size and np.isfinite(self._calibration).all()):
             raise ValueError("the calibration needs at least one error, and finite ones only")
-        goal = None if task.goal is None else {name: value[None] for name, value in task.goal.observations.items()}
-        self._task_goal = None if goal is None else self._encoded_goal(goal)
+        goal = {} if task.goal is None else {name: value[None] for name, value in task.goal.observations.items()}
+        self._task_goal = self._encoded_goal(goal) if goal else None
         self._previous: Tensor
         self._earlier: Tensor  # applied before `_previous`
-        self._cost: Cost
+        self._cost: Cost | None  # of the goal's latents
+        self._corrected = limits  # by the estimated disturbance
         self.reset()
 
     def reset(self, goal: Mapping[str, ArrayLike] | None = None, applied: ArrayLike | None = None) -> None:
-        """Begin a new episode: forget the history, the last plan and the last actions.
+        """Begin a new episode: forget the history, the last plan, the last actions and other setpoints than the task's.
 
         Args:
             goal: One goal per machine, (B, *shape) by observation signal; None for the task's goal.
@@ -113,11 +128,37 @@ class Controller:
         self._plan: Plan | None = None
         self._used = 0  # actions of the plan that were applied
         self._is_followed = False  # by every machine
+        if self._setpoints is not None:
+            self._setpoints.reset()
+        if self._disturbance is not None:
+            self._disturbance.reset()
+
+    def retarget(self, setpoints: Mapping[str, ArrayLike]) -> None:
+        """Change setpoints while the machine runs. The next decision plans for them, from the plan that is being followed and with all that
+        was learned of disturbances, so that the actions go on without a jump.
+
+        Args:
+            setpoints: By channel that has a setpoint in the task: a number, one per machine (B, 1), or what it is to be at each step from
+                the next observation on, (1, T) or (B, T), of which the last one stays.
+
+        Raises:
+            ValueError: A channel has no setpoint, or a value has a wrong shape, is not finite or is outside its signal's range; then none
+                is changed.
+        """
+        if self._setpoints is None:
+            raise ValueError("the task has no goal on signals, so there is no setpoint to change")
+        self._setpoints.change(setpoints)
+        self._is_followed = False
 
     @property
     def goal(self) -> Tensor | None:
         """Latents of the goals of this episode, (B, D), or (1, D) for all machines; None where there is no goal yet."""
         return self._goal
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """Limits that are checked on predictions, as the last plan was checked: with the disturbance that was estimated then."""
+        return self._corrected
 
     @property
     def action_limits(self) -> BoxLimits | PathLimits:
@@ -176,12 +217,16 @@ class Controller:
             history = self._history
             assert history is not None
             errors = history.advance(self._previous, latent, _finite(samples).to(latent.device)).tolist()
+            if self._disturbance is not None:
+                self._disturbance.advance(self._previous, samples, history.latents)
             encoded = time.perf_counter()
 
             made = None
             if self._plan is None or not self._is_followed or self._used >= self._task.plan.replan_every:
                 made, self._used = self._planned(history, started), 0
                 self._plan = made
+            if self._setpoints is not None:
+                self._setpoints.advance()
             assert self._plan is not None
             planned = time.perf_counter()
 
@@ -200,6 +245,7 @@ class Controller:
 
         words = _FALLBACK_WORDS[self._task.fallback]
         costs = [None] * len(errors) if made is None else made.cost.tolist()
+        disturbances = self._estimated(len(errors))
         return DecisionBatch(
             actions=self._previous.cpu().numpy().copy(),
             verdicts=tuple(Verdict.FALLBACK if problem else Verdict.ACT for problem in problems),
@@ -212,12 +258,14 @@ class Controller:
                     surprise_p=self._p_value(error),
                     encode_ms=(encoded - started) * 1e3,
                     plan_ms=(planned - encoded) * 1e3,
+                    disturbance=disturbance,
                 )
-                for cost, error in zip(costs, errors, strict=True)
+                for cost, error, disturbance in zip(costs, errors, disturbances, strict=True)
             ),
             latents=history.latents,
             limits=() if made is None else tuple(self._margins(margins) for margins in made.margins.tolist()),
             expected=history.predicted,
+            forecast={} if made is None else self._forecast(made),
         )
 
     def _told_first(self, batch: int, applied: ArrayLike | None) -> NDArray[np.float32] | None:
@@ -237,13 +285,15 @@ class Controller:
     def _begin(self, latent: Tensor, told: NDArray[np.float32] | None) -> None:
         """Start the episode of as many machines as there are first latents (B, D)."""
         batch = len(latent)
-        if self._goal is None:
+        if self._goal is None and self._objective is None:
             raise ValueError("there is no goal: give the task one, or reset(goal=...) one per machine")
-        if len(self._goal) not in (1, batch):
+        if self._goal is not None and len(self._goal) not in (1, batch):
             raise ValueError(f"there are {len(self._goal)} goals for {batch} machines")
-        goal = self._goal.expand(batch, -1)
-        self._cost = self._cost_for(goal)
-        self._proposal = self._proposals_for(goal) if self._proposals_for is not None and self._task.plan.proposals else None
+        goal = None if self._goal is None else self._goal.expand(batch, -1)
+        self._cost = None if goal is None else self._cost_for(goal)
+        self._proposal = None
+        if goal is not None and self._proposals_for is not None and self._task.plan.proposals:
+            self._proposal = self._proposals_for(goal)
         self._history = LatentHistory(self._model, latent)
         self._action_limits = self._action_limits.to(latent.device)
         if told is None:
@@ -269,18 +319,23 @@ class Controller:
 
     def _planned(self, history: LatentHistory, started: float) -> Plan:
         settings = self._task.plan
+        if self._disturbance is not None:
+            self._corrected = tuple(
+                limit.corrected(self._disturbance.of(limit.channels)) if isinstance(limit, StateLimit) else limit for limit in self._limits
+            )
         proposals = None
         if self._proposal is not None:
             proposals = self._proposal(history.latents, settings.horizon, settings.proposals, self._noise.generator(history.latents.device))
         problem = Problem(
             history=history.latents,
             previous=self._previous,
-            cost=self._cost,
+            cost=self._present_cost(),
             action_limits=self._action_limits,
-            limits=self._limits,
+            limits=self._corrected,
             horizon=settings.horizon,
             earlier=self._earlier,
             proposals=proposals,
+            hold_for=settings.hold_for,
         )
         deadline = None if settings.deadline_ms is None else started + settings.deadline_ms / 1e3
         plan = self._planner.plan(problem, self._warm_start(), deadline)
@@ -295,10 +350,40 @@ class Controller:
                 raise ValueError(f"the planner's {name} have shape {found} instead of {shape}")
         return plan
 
+    def _present_cost(self) -> Cost:
+        """What plans of this moment are scored by."""
+        if self._objective is None or self._setpoints is None:
+            assert self._cost is not None
+            return self._cost
+        low, high = self._setpoints.bounds(len(self._previous), self._previous.device)
+        cost = self._objective.cost(low=low, high=high, offset=self._offset(low), previous=self._previous)
+        return cost if self._cost is None else WeightedSum(terms=((1.0, self._cost), (1.0, cost)))
+
+    def _offset(self, like: Tensor) -> Tensor:
+        """What is added to the channels of the goal, (B, H, N)."""
+        assert self._objective is not None
+        return torch.zeros_like(like) if self._disturbance is None else self._disturbance.of(self._objective.read.names)
+
+    def _forecast(self, plan: Plan) -> dict[str, NDArray[np.float32]]:
+        """What a plan is to bring, (B, H) by channel."""
+        if self._objective is None:
+            return {}
+        channels = self._objective.read(plan.trajectory)
+        corrected = (channels + self._offset(channels)).cpu().numpy()
+        return {name: corrected[..., column] for column, name in enumerate(self._objective.read.names)}
+
+    def _estimated(self, batch: int) -> list[dict[str, float]]:
+        """The estimated disturbances of each machine, by channel."""
+        if self._disturbance is None:
+            return [{}] * batch
+        return [dict(zip(self._disturbance.channels, row, strict=True)) for row in self._disturbance.far().tolist()]
+
     def _warm_start(self) -> Tensor | None:
-        """The last plan from where it is now, its last action repeated; the previous action where it was worth nothing."""
+        """The last plan from where it is now, its last action repeated; the previous action where it was worth nothing, and at the first
+        moment of a process that is to be held at its setpoints."""
         if self._plan is None:
-            return None
+            is_process = self._objective is not None
+            return self._previous[:, None].expand(-1, self._task.plan.horizon, -1) if is_process else None
         actions = self._plan.actions
         rest = torch.cat([actions[:, self._used :], actions[:, -1:].expand(-1, self._used, -1)], dim=1)
         return torch.where(self._plan.cost.isfinite()[:, None, None], rest, self._previous[:, None])

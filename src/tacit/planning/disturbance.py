@@ -5,9 +5,9 @@ the same each time, and a plan that believes it stays off its setpoint for ever.
 under the actions that were really applied since, is filtered per channel and added to the next prediction of as many steps. At rest the
 corrected prediction is exact at every step, however wrong the model, so the only rest of a controller that tracks it is on its setpoint.
 
-The constant output disturbance of DMC (Cutler and Ramaker, 1980) is the case of one error for all steps; it leaves an offset where the
-predictions begin from a measured state, as they do here, since a disturbance then has only one step to show itself. Conditions for no offset:
-Pannocchia and Rawlings, AIChE J. 49 (2003), 426-437.
+The constant output disturbance of DMC (Cutler and Ramaker, 1980) is the case of one error for all steps; it leaves an offset where
+predictions begin from a measured state, as they do here, since a disturbance then has only one step to show itself. Conditions for no
+offset: Pannocchia and Rawlings, AIChE J. 49 (2003), 426-437.
 
 Dimensions: B machines, h history, H horizon, A action, D latent, N channels.
 """
@@ -25,6 +25,7 @@ from torch import Tensor
 from tacit.contracts import WorldModel
 from tacit.planning.channels import Channels, selected, sensor_of, shown
 from tacit.planning.task import Task
+from tacit.planning.task_limits import TaskError
 
 
 @final

@@ -99,7 +99,7 @@ class Goal:
         signals: Where channels of its readouts should be.
         indicators: What to make small or large.
         moves: What the squared change of an action from one step to the next costs, in units of the action's range, by action signal; one
-            for all of its elements, or one per element. `MOVE_WEIGHT` for actions that are not named, where there are signals or indicators.
+            for all of its elements, or one per element. `MOVE_WEIGHT` for actions that are not named.
 
     Raises:
         TaskError: There is nothing in it, or an entry is out of its domain.

@@ -8,7 +8,7 @@ from typing import Any
 
 from tacit.planning.task_limits import TaskError, number
 
-PLANNERS = ("cem", "icem", "mppi", "gradient", "propose-verify")
+PLANNERS = ("cem", "icem", "mppi", "gradient", "propose-verify", "newton")
 """Names that `[plan] planner` may have."""
 # Settings that not every planner has, and what it does instead.
 _LACKS = {
@@ -16,6 +16,8 @@ _LACKS = {
     ("icem", "local_share"): "it fits all of its candidates",
     ("mppi", "local_share"): "it weighs all of its candidates",
     ("gradient", "local_share"): "it improves all of its candidates",
+    ("newton", "local_share"): "nothing in it is drawn by chance",
+    ("newton", "noise_correlation"): "nothing in it is drawn by chance",
     ("propose-verify", "local_share"): "half of its own samples come to rest",
 }
 
@@ -86,4 +88,5 @@ def for_signals(**given: Any) -> PlanSettings:
     Raises:
         TaskError: An entry is out of its domain.
     """
-    return PlanSettings(**{"planner": "gradient", "horizon": 30, "candidates": 8, "iterations": 10, "initial_std": 0.2} | given)
+    settings: dict[str, Any] = {"planner": "gradient", "horizon": 30, "candidates": 8, "iterations": 10, "initial_std": 0.2}
+    return PlanSettings(**settings | given)

@@ -50,12 +50,28 @@ class SignalCost:
     previous: Tensor
 
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
-        channels = self.read(trajectory) + self.offset[:, None]
-        outside = (self.low[:, None] - channels).clamp(min=0) + (channels - self.high[:, None]).clamp(min=0)
-        before = torch.cat((self.previous[:, None, None].expand_as(actions[:, :, :1]), actions[:, :, :-1]), dim=2)
-        of_channels = outside.square() @ self.weight + channels @ self.slope
-        of_actions = (actions - before).square() @ self.calm + actions @ self.price
+        channels = self.channels(trajectory)
+        of_channels = self._outside(channels).square() @ self.weight + channels @ self.slope
+        of_actions = self._changes(actions).square() @ self.calm + actions @ self.price
         return (of_channels + of_actions).sum(-1)
+
+    def residuals(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        """See `tacit.contracts.LeastSquares`: what is left of the cost are the indicators."""
+        tracked = self.weight > 0
+        errors = (self._outside(self.channels(trajectory)) * self.weight.sqrt())[..., tracked]
+        return torch.cat((errors.flatten(2), (self._changes(actions) * self.calm.sqrt()).flatten(2)), -1)
+
+    def channels(self, trajectory: Tensor) -> Tensor:
+        """Predicted latents (B, K, H, D) -> corrected channels (B, K, H, N)."""
+        return self.read(trajectory) + self.offset[:, None]
+
+    def _outside(self, channels: Tensor) -> Tensor:
+        """How far channels (B, K, H, N) are outside their bounds, above 0 on the high side and below 0 on the low one."""
+        return (channels - self.high[:, None]).clamp(min=0) + (channels - self.low[:, None]).clamp(max=0)
+
+    def _changes(self, actions: Tensor) -> Tensor:
+        """From one action to the next, (B, K, H, A)."""
+        return actions - torch.cat((self.previous[:, None, None].expand_as(actions[:, :, :1]), actions[:, :, :-1]), dim=2)
 
 
 @final
@@ -80,6 +96,11 @@ class SignalObjective:
     slope: Tensor
     price: Tensor
     calm: Tensor
+
+    @property
+    def is_setpoint(self) -> tuple[bool, ...]:
+        """Whether each channel has one value to be at, not a range."""
+        return tuple((self.low == self.high).tolist())
 
     def cost(self, *, low: Tensor, high: Tensor, offset: Tensor, previous: Tensor) -> SignalCost:
         """The cost of this moment: bounds and what is added to predictions, (B, H, N) each, and the action applied last, (B, A)."""

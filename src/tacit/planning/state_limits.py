@@ -60,9 +60,12 @@ class StateLimit:
             channels = channels + (self.offset if trajectory.ndim == 3 else self.offset[:, None])
         return self.inside(channels)
 
+    def margins(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        """See `tacit.contracts.Stepwise`."""
+        return self.predicted(trajectory) - self.tightening.to(trajectory.device)
+
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
-        margins = self.predicted(trajectory) - self.tightening.to(trajectory.device)
-        return margins.amin(-1)
+        return self.margins(trajectory, actions).amin(-1)
 
 
 def margin_of(limit: SignalLimit | RegionLimit) -> Margin:

@@ -116,8 +116,9 @@ class Task:
             schema: The machine's signals; with its labels, a goal that names one is refused as such.
 
         Raises:
-            TaskError: The goal names something else than an observation, has another shape, or lies outside a signal's range; a
-                limit names something else than an action, has another number of elements, or leaves it no value; or the fallback lies outside the limits.
+            TaskError: The goal names something else than an observation, has another shape or lies outside a signal's range; a limit
+                names something else than an action, has another number of elements, or leaves it no value; or the fallback lies outside
+                the limits.
         """
         try:
             if self.goal is not None:
@@ -207,7 +208,7 @@ def _value(of: Callable[..., Value], table: dict[str, Any], *key: str) -> Value:
 
 def _read_task(tables: dict[str, Any], base_dir: Path, source: Source) -> Task:
     _table(tables, known=("goal", "limits", "plan", "fallback"))
-    goal = _read_goal(tables, base_dir)
+    _table(tables, "goal")
     _table(tables, "limits", known=("action", "linear", "signal", "region"))
     limits = {}
     for name in _table(tables, "limits", "action"):
@@ -221,6 +222,7 @@ def _read_task(tables: dict[str, Any], base_dir: Path, source: Source) -> Task:
         key = ("limits", "signal", name)
         signals[name] = _value(SignalLimit, _table(tables, *key, known=[f.name for f in fields(SignalLimit)]), *key)
     settings = _table(tables, "plan", known=[f.name for f in fields(PlanSettings)])
+    goal = _read_goal(tables, base_dir)
     plan = _value(for_signals if goal.has_signals else PlanSettings, settings, "plan")
     kind = _table(tables, "fallback", known=("kind",)).get("kind", Fallback.HOLD)
     if kind not in list(Fallback):
