@@ -44,7 +44,8 @@ def run(options: Info, terminal: Terminal) -> int:
         )
     else:
         terminal.say(f"{len(store):,} episodes, none of them readable" if len(store) else "no episodes yet")
-    source = ", ".join(f"{name} {value}" for name, value in store.source.items()) or "an unnamed source"
+    told = {name: f"from {value['from']}" if isinstance(value, dict) and "from" in value else value for name, value in store.source.items()}
+    source = ", ".join(f"{name} {value}" for name, value in told.items()) or "an unnamed source"
     terminal.say(f"control period {store.schema.period:g} s; from {source}")
     damage = store.damage
     if options.verify:

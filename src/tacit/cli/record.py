@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,40 +11,59 @@ import tyro
 
 from tacit.cli.terminal import Stopped, Terminal, clock, counting, stoppable
 
+EPISODES, STEPS = 2000, 100
+PLANT_EPISODES, PLANT_SECONDS = 8, 3600.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """Record episodes of a simulated world into an episode store; an interrupted recording goes on where it was.
 
     $ tacit record two_room --episodes 2000 --out data/rooms
+
+    A plant's operation is first written as its historian exports it, into the folder OUT-historian, and then imported.
+
+    $ tacit record four_tank --out data/tanks
     """
 
     world: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WORLD")]
-    """World to record: two_room, two_room_fixed, reacher, point_maze, push_t, cube."""
+    """World to record: two_room, two_room_fixed, reacher, point_maze, push_t, cube; or plant: four_tank, four_tank_nonminimum, reactor,
+    evaporator, heater."""
     out: Path
     """Folder of the store."""
-    episodes: int = 2000
-    """Episodes in the finished store."""
-    steps: int = 100
-    """Actions per episode."""
+    episodes: int | None = None
+    """Episodes in the finished store: 2000, or 8 of a plant."""
+    steps: int | None = None
+    """Actions per episode: 100, or an hour of a plant."""
     seed: int = 0
     """Seed of the recording."""
 
 
 def run(options: Record, terminal: Terminal) -> int:
     from tacit.data import EpisodeStore
-    from tacit.worlds import record, world
+    from tacit.worlds import WORLDS, record, world
+    from tacit.worlds.plants import PLANTS, plant, record_plant
 
-    arena = world(options.world)
+    if options.world in PLANTS:
+        process = plant(options.world)
+        recording = partial(record_plant, process)
+        episodes, steps = PLANT_EPISODES, round(PLANT_SECONDS / process.step_seconds)
+    elif options.world in WORLDS:
+        recording = partial(record, world(options.world))
+        episodes, steps = EPISODES, STEPS
+    else:
+        raise ValueError(f"there is no world or plant {options.world!r}; there are: {', '.join((*WORLDS, *PLANTS))}")
+    episodes = episodes if options.episodes is None else options.episodes
+    steps = steps if options.steps is None else options.steps
 
     def state() -> Stopped:
         if not (options.out / "store.json").is_file():
-            return Stopped("nothing was written", terminal.command)
-        return Stopped(f"{len(EpisodeStore(options.out)):,} of {options.episodes:,} episodes are in {options.out}", terminal.command)
+            return Stopped("no store was written so far", terminal.command)
+        return Stopped(f"{len(EpisodeStore(options.out)):,} of {episodes:,} episodes are in {options.out}", terminal.command)
 
     with stoppable(state), terminal.phases() as phases:
         shown = counting(phases.phase("record"), "episodes")
-        store = record(arena, options.out, episodes=options.episodes, steps=options.steps, seed=options.seed, progress=shown)
+        store = recording(options.out, episodes=episodes, steps=steps, seed=options.seed, progress=shown)
     terminal.say(
         f"{options.out}: {len(store):,} episodes, {int(store.lengths.sum()) + len(store):,} frames, {clock(store.seconds)} of logs, "
         f"{store.nbytes / 1e6:,.0f} MB"

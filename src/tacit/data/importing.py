@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,7 @@ class Prepared:
         found: What the source holds.
         schema: Of the store.
         delays: What was estimated, in words.
+        about: What else the store says of where it is from: JSON values.
     """
 
     source: Path
@@ -89,6 +90,7 @@ class Prepared:
     found: Description
     schema: Schema
     delays: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def channels(self) -> Mapping[str, Channel]:
@@ -117,16 +119,26 @@ class Prepared:
     def origin(self) -> dict[str, Any]:
         """What the store says of where it is from; the same for every part of the same import."""
         fixed = {key: value for key, value in asdict(replace(self.mapping, source=None)).items() if key != "source"}
-        return {"imported": {"from": str(self.source.absolute()), "format": self.format.name, "mapping": json.loads(json.dumps(fixed))}}
+        return {
+            **self.about,
+            "imported": {"from": str(self.source.absolute()), "format": self.format.name, "mapping": json.loads(json.dumps(fixed))},
+        }
 
 
-def prepare(source: Path, mapping: LogMapping, *, format: str | None = None) -> Prepared:  # noqa: A002 (the word of the mapping)
+def prepare(
+    source: Path,
+    mapping: LogMapping,
+    *,
+    format: str | None = None,  # noqa: A002 (the word of the mapping)
+    about: Mapping[str, Any] | None = None,
+) -> Prepared:
     """Fit a mapping to a source.
 
     Args:
         source: File or folder.
         mapping: Which channels become which signals.
         format: Name of the format; None takes the mapping's, or recognises it.
+        about: What else the store says of where it is from: JSON values.
 
     Raises:
         SourceError: The source cannot be read, or holds no take.
@@ -142,7 +154,7 @@ def prepare(source: Path, mapping: LogMapping, *, format: str | None = None) -> 
         missing = "observation" if schema.having(Role.ACTION) else "action"
         raise mapping.fault(f'no signal has role = "{missing}": without one a model has nothing to learn', "signals")
     fixed, words = with_delays(mapping, channels, lambda: reader.read(source, found.takes[0], mapping.channels, mapping.options))
-    return Prepared(source=source, format=reader, mapping=fixed, found=found, schema=schema, delays=words)
+    return Prepared(source=source, format=reader, mapping=fixed, found=found, schema=schema, delays=words, about=about or {})
 
 
 def reader_of(source: Path, name: str | None) -> Format:

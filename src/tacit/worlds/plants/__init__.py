@@ -2,15 +2,33 @@
 
 from collections.abc import Callable, Mapping
 
+from tacit.worlds.plants.evaporator import EVAPORATOR
 from tacit.worlds.plants.four_tank import FOUR_TANK, FOUR_TANK_NONMINIMUM
-from tacit.worlds.plants.plant import ActionLimits, Loop, Plant, Process
-from tacit.worlds.plants.simulated import SimulatedPlant
+from tacit.worlds.plants.heater import HEATER
+from tacit.worlds.plants.historian import record_plant
+from tacit.worlds.plants.pid import DecentralisedPid, Gains
+from tacit.worlds.plants.plant import ActionLimits, Loop, Operator, Plant, Process
+from tacit.worlds.plants.reactor import REACTOR
+from tacit.worlds.plants.simulated import SimulatedPlant, gains_of
 
-__all__ = ["PLANTS", "ActionLimits", "Loop", "Plant", "Process", "SimulatedPlant", "plant"]
+__all__ = [
+    "PLANTS",
+    "ActionLimits",
+    "DecentralisedPid",
+    "Gains",
+    "Loop",
+    "Operator",
+    "Plant",
+    "Process",
+    "SimulatedPlant",
+    "gains_of",
+    "plant",
+    "record_plant",
+]
 
 PLANTS: Mapping[str, Callable[[], Plant]] = {
     process.name: lambda process=process: SimulatedPlant(process)  # type: ignore[misc]
-    for process in (FOUR_TANK, FOUR_TANK_NONMINIMUM)
+    for process in (FOUR_TANK, FOUR_TANK_NONMINIMUM, REACTOR, EVAPORATOR, HEATER)
 }
 
 

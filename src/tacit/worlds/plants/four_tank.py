@@ -27,16 +27,16 @@ INFLOW = Disturbance(
     unit="cm3/s",
     nominal=0.0,
     low=0.0,
-    high=4.0,
+    high=2.5,
     wander=0.1,
     wander_seconds=60.0,
-    jump=2.0,
+    jump=1.2,
     jump_seconds=1200.0,
     measured=True,
     noise=0.02,
     resolution=0.02,
 )
-LEAK = Disturbance(name="leak_1", unit="cm3/s", nominal=0.0, low=0.0, high=3.0, jump=1.0, jump_seconds=3600.0)
+LEAK = Disturbance(name="leak_1", unit="cm3/s", nominal=0.0, low=0.0, high=2.0, jump=0.7, jump_seconds=3600.0)
 
 
 @final
@@ -51,6 +51,8 @@ class FourTank:
         strength: Flow of each pump, k in cm3/Vs.
         split: Share of each pump's flow that goes into the lower tank, gamma.
         crossed: Whether decentralised control pairs each lower level with the pump of the other side.
+        setpoints: Smallest and largest setpoint of both lower levels in normal operation, in cm.
+        hold_seconds: Mean time between two setpoints.
     """
 
     name: str
@@ -59,6 +61,8 @@ class FourTank:
     strength: tuple[float, float]
     split: tuple[float, float]
     crossed: bool
+    setpoints: tuple[float, float]
+    hold_seconds: float
 
     step_seconds: ClassVar[float] = 5.0
     substeps: ClassVar[int] = 1
@@ -80,8 +84,8 @@ class FourTank:
     @property
     def actuators(self) -> tuple[Actuator, ...]:
         return (
-            Actuator(name="pump_1", unit="V", low=0.0, high=6.0, rate=0.5, nominal=self.volts[0], static=0.03, dynamic=0.015),
-            Actuator(name="pump_2", unit="V", low=0.0, high=6.0, rate=0.5, nominal=self.volts[1]),
+            Actuator(name="pump_1", unit="V", low=0.0, high=10.0, rate=0.5, nominal=self.volts[0], static=0.03, dynamic=0.015),
+            Actuator(name="pump_2", unit="V", low=0.0, high=10.0, rate=0.5, nominal=self.volts[1]),
         )
 
     @property
@@ -99,7 +103,11 @@ class FourTank:
     @property
     def loops(self) -> tuple[Loop, ...]:
         pumps = ("pump_2", "pump_1") if self.crossed else ("pump_1", "pump_2")
-        return tuple(Loop(controlled=f"level_{i + 1}", manipulated=pump, low=9.0, high=16.0) for i, pump in enumerate(pumps))
+        low, high = self.setpoints
+        return tuple(
+            Loop(controlled=f"level_{i + 1}", manipulated=pump, low=low, high=high, hold_seconds=self.hold_seconds)
+            for i, pump in enumerate(pumps)
+        )
 
     def derivative(self, t: float, x: Floats, u: Floats, d: Floats) -> Floats:
         """Equation (1) of the paper in cm/s, with a discharge into tank 2 and a leak of tank 1."""
@@ -126,8 +134,22 @@ class FourTank:
 
 
 FOUR_TANK = FourTank(
-    name="four_tank", levels=(12.4, 12.7, 1.8, 1.4), volts=(3.0, 3.0), strength=(3.33, 3.35), split=(0.70, 0.60), crossed=False
+    name="four_tank",
+    levels=(12.4, 12.7, 1.8, 1.4),
+    volts=(3.0, 3.0),
+    strength=(3.33, 3.35),
+    split=(0.70, 0.60),
+    crossed=False,
+    setpoints=(10.0, 15.0),
+    hold_seconds=900.0,
 )
 FOUR_TANK_NONMINIMUM = FourTank(
-    name="four_tank_nonminimum", levels=(12.6, 13.0, 4.8, 4.9), volts=(3.15, 3.15), strength=(3.14, 3.29), split=(0.43, 0.34), crossed=True
+    name="four_tank_nonminimum",
+    levels=(12.6, 13.0, 4.8, 4.9),
+    volts=(3.15, 3.15),
+    strength=(3.14, 3.29),
+    split=(0.43, 0.34),
+    crossed=True,
+    setpoints=(11.5, 14.5),
+    hold_seconds=1800.0,
 )

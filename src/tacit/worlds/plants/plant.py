@@ -50,12 +50,25 @@ class Loop:
         manipulated: Action that holds it there.
         low: Smallest setpoint of normal operation, in the unit of the observation.
         high: Largest setpoint of normal operation.
+        hold_seconds: Mean time between two setpoints in normal operation.
     """
 
     controlled: str
     manipulated: str
     low: float
     high: float
+    hold_seconds: float = 900.0
+
+
+class Operator(Protocol):
+    """Who runs a plant: controllers, and people who change their setpoints and try things out."""
+
+    @property
+    def setpoints(self) -> Mapping[str, float]:
+        """What the operator holds now, by name of the observation; always the same names."""
+
+    def act(self, samples: Samples) -> Floats:
+        """The commands (m,) for the step that begins with these samples; called once for every step."""
 
 
 @runtime_checkable
@@ -111,6 +124,9 @@ class Plant(Protocol):
         Raises:
             ValueError: There is no disturbance of that name; the message lists those there are.
         """
+
+    def operator(self, rng: np.random.Generator) -> Operator:
+        """Who runs the plant from its operating point on while its logs are written."""
 
     def branch(self) -> Self:
         """Another plant that goes on from here by itself, with the same noise and disturbances to come."""
@@ -252,6 +268,9 @@ class Truth:
 class Process(Protocol):
     """The equations of a plant, and what stands around them. Arrays may have leading dimensions (..., n), which broadcast."""
 
+    def __hash__(self) -> int:
+        """Of a frozen value."""
+
     @property
     def name(self) -> str:
         """Name in the registry."""
@@ -309,7 +328,7 @@ class Process(Protocol):
         """The values of `truths`; the arguments are those of `derivative`, without leading dimensions."""
 
     def pictures(self, x: Floats, d: Floats) -> tuple[Floats, ...]:
-        """What each camera would show without noise, in grey levels from 0 to 255, in its shape."""
+        """What each camera would show without noise, (height, width) in grey levels from 0 to 255, the same in all colours."""
 
 
 def schema_of(process: Process) -> Schema:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, final
@@ -12,8 +13,11 @@ from numpy.typing import ArrayLike
 
 from tacit.signals import MASK, Schema
 from tacit.worlds.plants.integrate import runge_kutta
-from tacit.worlds.plants.plant import ActionLimits, Floats, Loop, Process, Samples, position, schema_of
+from tacit.worlds.plants.pid import Gains
+from tacit.worlds.plants.plant import ActionLimits, Floats, Loop, Operator, Process, Samples, position, schema_of
+from tacit.worlds.plants.shift import Shift
 from tacit.worlds.plants.stiction import Stems
+from tacit.worlds.plants.tuning import tuned
 
 
 @final
@@ -33,10 +37,12 @@ class SimulatedPlant:
         self.process = process
         self._unrest, self._noise, self._sticks = unrest, noise, sticks
         self._schema = schema_of(process)
+        self._sensors, self._actuators, self._disturbances = process.sensors, process.actuators, process.disturbances
         self._low, self._high = (np.array([getattr(s, side) for s in process.states]) for side in ("low", "high"))
         self._commands_low, self._commands_high = (np.array([getattr(a, side) for a in process.actuators]) for side in ("low", "high"))
         self._commands_step = np.array([a.rate for a in process.actuators]) * process.step_seconds
-        self._names = tuple(d.name for d in process.disturbances)
+        self._names = tuple(d.name for d in self._disturbances)
+        self._nominal = np.array([s.nominal for s in process.states])
         self.reset(0)
 
     @property
@@ -80,18 +86,18 @@ class SimulatedPlant:
         """Bring the plant to its operating point, or to `state` (n,); see `Plant.reset`."""
         process = self.process
         sources = np.random.SeedSequence(seed).spawn(2)
-        self._weather, self._static = (np.random.Generator(np.random.Philox(source)) for source in sources)
-        self._x = np.array([s.nominal for s in process.states]) if state is None else np.array(state, np.float64)
-        self._command = np.array([a.nominal for a in process.actuators])
-        friction = [np.array([a.static, a.dynamic]) * self._sticks for a in process.actuators]
+        self._weather, self._grain = (np.random.Generator(np.random.Philox(source)) for source in sources)
+        self._x = self._nominal.copy() if state is None else np.array(state, np.float64)
+        self._command = np.array([a.nominal for a in self._actuators])
+        friction = [np.array([a.static, a.dynamic]) * self._sticks for a in self._actuators]
         self._stems = Stems(self._command, *np.array(friction).T)
         self._held: dict[str, float] = {}
         wander, jump = self._weather.normal(size=(2, len(self._names)))
         self._wander, self._level = wander, jump  # both in standard deviations
         self._d = self._disturbed()
         self._step = 0
-        self._lines = [deque([y] * (s.dead_steps + 1)) for s, y in zip(process.sensors, process.outputs(self._x), strict=True)]
-        self._shown = {s.name: y[0] for s, y in zip(process.sensors, self._lines, strict=True)}
+        self._lines = [deque([y] * (s.dead_steps + 1)) for s, y in zip(self._sensors, process.outputs(self._x), strict=True)]
+        self._shown = {s.name: y[0] for s, y in zip(self._sensors, self._lines, strict=True)}
         return self._samples()
 
     def apply(self, action: ArrayLike) -> Samples:
@@ -123,21 +129,20 @@ class SimulatedPlant:
                 self._held[name] = float(value)
         self._d = self._disturbed()
 
+    def operator(self, rng: np.random.Generator) -> Operator:
+        """People who trust tuned PI controllers; see `Plant.operator`."""
+        return Shift(self, gains_of(self.process), rng)
+
     def branch(self) -> SimulatedPlant:
         """Another plant that goes on from here; see `Plant.branch`."""
-        process, self.process = self.process, None  # type: ignore[assignment]
-        try:
-            other = copy.deepcopy(self)
-        finally:
-            self.process = process
-        other.process = process
-        return other
+        shared = (self.process, self._schema, self._sensors, self._actuators, self._disturbances)
+        return copy.deepcopy(self, {id(each): each for each in shared})
 
     def _disturbed(self) -> Floats:
         """Disturbances, (k,), from where they wander and what is held."""
         values = [
             self._held.get(d.name, min(max(d.nominal + self._unrest * (d.wander * w + d.jump * j), d.low), d.high))
-            for d, w, j in zip(self.process.disturbances, self._wander, self._level, strict=True)
+            for d, w, j in zip(self._disturbances, self._wander, self._level, strict=True)
         ]
         return np.array(values)
 
@@ -145,7 +150,7 @@ class SimulatedPlant:
         """The disturbances of the next step."""
         steps, levels = self._weather.normal(size=(2, len(self._names)))
         chances = self._weather.random(len(self._names))
-        for i, d in enumerate(self.process.disturbances):
+        for i, d in enumerate(self._disturbances):
             memory = np.exp(-self.process.step_seconds / d.wander_seconds)
             self._wander[i] = memory * self._wander[i] + np.sqrt(1 - memory**2) * steps[i]
             if chances[i] < self.process.step_seconds / d.jump_seconds:
@@ -156,23 +161,30 @@ class SimulatedPlant:
         """What is seen now, by name of signal."""
         process = self.process
         found: dict[str, Any] = {}
-        noise = self._static.normal(size=len(process.sensors) + len(process.disturbances)) * self._noise
-        for sensor, line, e in zip(process.sensors, self._lines, noise, strict=False):
+        noise = self._grain.normal(size=len(self._sensors) + len(self._disturbances)) * self._noise
+        for sensor, line, e in zip(self._sensors, self._lines, noise, strict=False):
             fresh = self._step % sensor.every == 0
             if fresh:
                 self._shown[sensor.name] = shown(line[0] + sensor.noise * e, sensor.resolution, sensor.low, sensor.high)
             found[sensor.name] = np.float32(self._shown[sensor.name])
             if sensor.every > 1:
                 found[sensor.name + MASK] = np.bool_(fresh)
-        for d, value, e in zip(process.disturbances, self._d, noise[len(process.sensors) :], strict=True):
+        for d, value, e in zip(self._disturbances, self._d, noise[len(self._sensors) :], strict=True):
             found[d.name] = np.float32(shown(value + d.noise * e, d.resolution, d.low, d.high) if d.measured else value)
         for camera, picture in zip(process.cameras, process.pictures(self._x, self._d), strict=True):
-            grains = self._static.standard_normal(camera.shape, np.float32) * (camera.noise * self._noise)
-            found[camera.name] = np.clip(np.rint(picture + grains), 0, 255).astype(np.uint8)
-        found |= {position(a): np.float32(at) for a, at in zip(process.actuators, self._stems.position, strict=True) if a.static}
+            grains = self._grain.standard_normal(picture.shape, np.float32) * (camera.noise * self._noise)
+            grey = np.clip(np.rint(picture + grains), 0, 255).astype(np.uint8)
+            found[camera.name] = np.broadcast_to(grey[..., None], camera.shape).copy()
+        found |= {position(a): np.float32(at) for a, at in zip(self._actuators, self._stems.position, strict=True) if a.static}
         values = process.truth(self._x, self._stems.position, self._d)
         found |= {t.name: np.float32(value) for t, value in zip(process.truths, values, strict=True)}
         return {name: np.asarray(found[name]) for name in self._schema.by_name if name in found}
+
+
+@functools.cache
+def gains_of(process: Process) -> Mapping[str, Gains]:
+    """Settings of decentralised PI control of a process, by controlled sensor; see `tacit.worlds.plants.tuning`. Takes seconds, once."""
+    return tuned(process, lambda: SimulatedPlant(process, unrest=0.0))
 
 
 def shown(value: float, resolution: float, low: float, high: float) -> float:
