@@ -88,5 +88,5 @@ def for_signals(**given: Any) -> PlanSettings:
     Raises:
         TaskError: An entry is out of its domain.
     """
-    settings: dict[str, Any] = {"planner": "gradient", "horizon": 30, "candidates": 8, "iterations": 10, "initial_std": 0.2}
+    settings: dict[str, Any] = {"planner": "newton", "horizon": 30, "iterations": 1}
     return PlanSettings(**settings | given)
