@@ -26,13 +26,15 @@ class EncoderConfig:
     Attributes:
         channels: Channels of the patch convolution and of each halving convolution; the last one repeats for larger images.
         features: Width of each signal's feature vector before fusion.
-        straight: Add a linear map of all standardised numbers to the fused features. What a sensor shows is then in the latent from the
-            first step on, and the networks add what is not linear.
+        linear: Standardised numbers go into the latent by a linear map, and not through networks: what a sensor shows is in the latent
+            with all its digits, and what is not linear is left to the predictor.
+        held: A number that is missing counts as what stands in for it, the last good one; otherwise as the mean.
     """
 
     channels: tuple[int, ...] = (32, 64, 128)
     features: int = 256
-    straight: bool = False
+    linear: bool = False
+    held: bool = False
 
 
 class ImageEncoder(nn.Module):
@@ -61,6 +63,7 @@ class ImageEncoder(nn.Module):
             before, height, width, depth = after, (height + 1) // 2, (width + 1) // 2, depth + 1
         layers += [nn.Flatten(), nn.Linear(before * height * width, config.features), nn.ReLU(inplace=True)]
         self.network = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.features = config.features
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (N, height, width, channels) uint8 -> features (N, F)."""
@@ -82,7 +85,7 @@ def _compute_dtype(x: Tensor) -> torch.dtype:
 
 
 class VectorEncoder(nn.Module):
-    """Two layers over a standardised vector.
+    """Two layers over a standardised vector, or the vector itself where the settings say so.
 
     Args:
         signal: A signal of any shape that is not an image; it is flattened.
@@ -92,42 +95,43 @@ class VectorEncoder(nn.Module):
     def __init__(self, signal: Signal, config: EncoderConfig) -> None:
         super().__init__()
         self.standardize = Standardizer((signal.size,))
-        self.network = nn.Sequential(mlp((signal.size, config.features, config.features)), nn.ReLU(inplace=True))
-
-    def known(self, samples: Tensor) -> Tensor:
-        """Samples (N, *shape) -> standardised numbers (N, C)."""
-        standard: Tensor = self.standardize(samples.reshape(len(samples), -1).float())
-        return standard
+        self.network, self.features = _over_numbers(signal.size, config)
 
     def forward(self, samples: Tensor) -> Tensor:
         """Samples (N, *shape) -> features (N, F)."""
-        features: Tensor = self.network(self.known(samples))
+        features: Tensor = self.network(self.standardize(samples.reshape(len(samples), -1).float()))
         return features
 
 
 class MaskedVectorEncoder(nn.Module):
-    """A vector of which elements may be missing: those count as the mean, and the network is told which they are.
+    """A vector of which elements may be missing, and the network is told which they are.
+
+    They count as the mean, or as what stands in for them where the settings say so and it is finite.
 
     Args:
         signal: The signal that has a mask, or of which elements that are not finite are missing.
-        config: Widths.
+        config: Widths, and what a missing element counts as.
     """
 
     def __init__(self, signal: Signal, config: EncoderConfig) -> None:
         super().__init__()
+        self.held, self.linear = config.held, config.linear
         self.standardize = Standardizer((signal.size,))
-        self.network = nn.Sequential(mlp((2 * signal.size, config.features, config.features)), nn.ReLU(inplace=True))
-
-    def known(self, samples: Tensor, valid: Tensor) -> Tensor:
-        """Samples and their mask, each (N, *shape) -> standardised numbers (N, C), 0 where one is missing."""
-        there = valid.reshape(len(valid), -1)
-        return torch.where(there, self.standardize(samples.reshape(len(samples), -1).float()), 0.0)
+        self.network, self.features = _over_numbers(signal.size if config.linear else 2 * signal.size, config)
 
     def forward(self, samples: Tensor, valid: Tensor) -> Tensor:
         """Samples and their mask, each (N, *shape) -> features (N, F)."""
-        there = valid.reshape(len(valid), -1).float()
-        features: Tensor = self.network(torch.cat((self.known(samples, valid), there), dim=1))
+        values, there = samples.reshape(len(samples), -1).float(), valid.reshape(len(valid), -1)
+        known = torch.where(values.isfinite() if self.held else there, self.standardize(values), 0.0)
+        features: Tensor = self.network(known if self.linear else torch.cat((known, there.float()), dim=1))
         return features
+
+
+def _over_numbers(size: int, config: EncoderConfig) -> tuple[nn.Module, int]:
+    """What standardised numbers go through before fusion, and how many come out."""
+    if config.linear:
+        return nn.Identity(), size
+    return nn.Sequential(mlp((size, config.features, config.features)), nn.ReLU(inplace=True)), config.features
 
 
 class MaskedImageEncoder(nn.Module):
@@ -141,6 +145,7 @@ class MaskedImageEncoder(nn.Module):
     def __init__(self, signal: Signal, config: EncoderConfig) -> None:
         super().__init__()
         self.camera = ImageEncoder(signal, config)
+        self.features = config.features
         self.absent = nn.Parameter(torch.zeros(config.features))
 
     @property
@@ -153,8 +158,7 @@ class MaskedImageEncoder(nn.Module):
         return torch.where(valid[:, None], features, self.absent.to(features.dtype))
 
 
-Vector = VectorEncoder | MaskedVectorEncoder
-Encoder = ImageEncoder | Vector | MaskedImageEncoder
+Encoder = ImageEncoder | VectorEncoder | MaskedVectorEncoder | MaskedImageEncoder
 
 
 def encoder_of(signal: Signal, config: EncoderConfig, *, has_mask: bool) -> Encoder:
@@ -192,9 +196,9 @@ class ObservationEncoder(nn.Module):
         if sees_action:
             applied = Signal(name="applied", role=Role.ACTION, shape=(schema.action_size,))
             self.encoders.append(MaskedVectorEncoder(applied, config))
-        self.fuse = nn.Linear(config.features * len(self.encoders), latent)
-        numbers = sum(len(encoder.standardize.mean) for encoder in self.encoders if isinstance(encoder, Vector))
-        self.straight = nn.Linear(numbers, latent, bias=False) if config.straight and numbers else None
+        self.fuse = nn.Linear(sum(encoder.features for encoder in self.encoders), latent)
+        if config.linear:
+            nn.init.eye_(self.fuse.weight)
         self.may_miss, self.sees_action = may_miss, sees_action
 
     def forward(self, observations: Mapping[str, Tensor], applied: Tensor | None = None) -> Tensor:
@@ -202,9 +206,6 @@ class ObservationEncoder(nn.Module):
         samples = self._samples(observations, applied)
         features = [encoder(*given) for encoder, given in zip(self.encoders, samples, strict=True)]
         latents: Tensor = self.fuse(torch.cat(features, dim=-1))
-        if self.straight is not None:
-            known = [e.known(*given) for e, given in zip(self.encoders, samples, strict=True) if isinstance(e, Vector)]
-            latents = latents + self.straight(torch.cat(known, dim=-1))
         return latents
 
     def standardize(self, observations: Mapping[str, Tensor], applied: Tensor | None = None) -> None:

@@ -169,7 +169,9 @@ class JEPA(nn.Module):
         inverse = inverse + inverse_loss(
             self.inverse_of_pushes, state, standard, (1,), before=True, all_reduce=all_reduce, world_size=world_size
         )
-        contrast = contrast_loss(here[:, 0], there[:, -1], all_reduce=all_reduce, rank=rank, world_size=world_size)
+        contrast = prediction.new_zeros(())
+        if config.context:
+            contrast = contrast_loss(here[:, 0], there[:, -1], all_reduce=all_reduce, rank=rank, world_size=world_size)
         total = prediction + config.sigreg_weight * gaussian + config.covariance_weight * spread
         joined = min(1.0, max(0.0, (share - config.contrast_from) / CONTRAST_RISE))
         total = total + config.inverse_weight * inverse + joined * config.contrast_weight * contrast
@@ -183,5 +185,6 @@ class JEPA(nn.Module):
 
 
 def before_each(actions: Tensor) -> Tensor:
-    """Actions (B, T, A) between moments -> the action before each of the T + 1 moments, (B, T + 1, A); before the first one, NaN."""
-    return torch.cat((torch.full_like(actions[:, :1], torch.nan), actions), dim=1)
+    """Actions (B, T, A) between moments -> the action before each of the T + 1 moments, (B, T + 1, A); the first one stands for the one
+    before it."""
+    return torch.cat((actions[:, :1], actions), dim=1)

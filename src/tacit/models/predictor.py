@@ -23,11 +23,45 @@ class PredictorConfig:
         history: h, frames of latent history.
         width: Width of the hidden layers.
         depth: Number of hidden layers.
+        leading: 0 for the network alone. Else add a linear map to it, most of what a process does near an operating point, and let the
+            network see so many leading components of the inputs: what bends a process is where it is, not the small differences between
+            the moments of a history that the linear map reads.
     """
 
     history: int = 2
     width: int = 512
     depth: int = 2
+    leading: int = 0
+
+
+class Straight(nn.Module):
+    """What a predictor that is linear at first has besides its network.
+
+    Args:
+        inputs: M, states of the history, context and action, side by side.
+        state: S.
+
+    Attributes:
+        lens: Turns the inputs into components that vary alike, the leading one first, (M, M); it is set, and not trained.
+        spread: Unit of each state's change, (S,); it is set, and not trained.
+    """
+
+    spread: Tensor
+
+    def __init__(self, inputs: int, state: int) -> None:
+        super().__init__()
+        self.lens = nn.Linear(inputs, inputs).requires_grad_(False)
+        nn.init.eye_(self.lens.weight)
+        nn.init.zeros_(self.lens.bias)
+        self.map = nn.Linear(inputs, state)
+        nn.init.zeros_(self.map.weight)
+        nn.init.zeros_(self.map.bias)
+        self.register_buffer("spread", torch.ones(state))
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Inputs through the lens (..., M) -> changes in units of `spread`, (..., S)."""
+        change: Tensor = self.map(seen)
+        return change
 
 
 class ResidualPredictor(nn.Module):
@@ -43,15 +77,32 @@ class ResidualPredictor(nn.Module):
     def __init__(self, state: int, context: int, actions: int, config: PredictorConfig) -> None:
         super().__init__()
         self.state, self.context, self.history = state, context, config.history
-        hidden = (config.width,) * config.depth
-        self.network = zero_last(mlp((state * config.history + context + actions, *hidden, state)))
+        inputs = state * config.history + context + actions
+        self.leading, self.width, self.depth = min(config.leading, inputs), config.width, config.depth
+        self.network = self._network(self.leading or inputs, config.width)
+        self.straight: Straight | None = Straight(inputs, state) if config.leading else None
+
+    def _network(self, inputs: int, width: int) -> nn.Sequential:
+        return zero_last(mlp((inputs, *(width,) * self.depth, self.state)))
+
+    def fresh(self, width: int) -> nn.Sequential:
+        """A network of another width for the place of this one's, zero before training."""
+        return self._network(self._layers()[0].in_features, width)
 
     def forward(self, history: Tensor, action: Tensor) -> Tensor:
         """Latents (..., h, D), oldest first, and standardised actions (..., A) -> next latents (..., D)."""
         newest = history[..., -1, :]
         context = newest[..., self.state :]
-        change: Tensor = self.network(torch.cat((history[..., : self.state].flatten(-2), context, action), dim=-1))
+        change = self.change(torch.cat((history[..., : self.state].flatten(-2), context, action), dim=-1))
         return torch.cat((newest[..., : self.state] + change, context), dim=-1)
+
+    def change(self, inputs: Tensor) -> Tensor:
+        """States of the history, context and action, side by side, -> change of the state (..., S)."""
+        if self.straight is None:
+            change: Tensor = self.network(inputs)
+            return change
+        seen = self.straight.lens(inputs)
+        return self.straight.spread * (self.network(seen[..., : self.leading]) + self.straight(seen))
 
     def unroll(self, history: Tensor, actions: Tensor) -> Tensor:
         """Roll candidates out together: the same numbers as `forward` step by step.
@@ -78,7 +129,7 @@ class ResidualPredictor(nn.Module):
         held = context.to(dtype)
         states = []
         for action in steps:
-            change: Tensor = self.network(torch.cat((*(state.to(dtype) for state in window), held, action), dim=1))
+            change = self.change(torch.cat((*(state.to(dtype) for state in window), held, action), dim=1))
             states.append(window[-1] + change.float())
             window = [*window[1:], states[-1]]
         future = torch.stack(states, dim=1).view(batch, candidates, horizon, self.state)
@@ -94,19 +145,21 @@ class ResidualPredictor(nn.Module):
         latent[..., self.state :] = history[:, None, None, -1, self.state :]
         future = latent.view(rows, horizon, -1)[..., : self.state]
         # Columns of the network's input: the window's states, oldest first, the context, the action.
-        x = first.weight.new_empty((batch, candidates, first.in_features))
+        x = first.weight.new_empty((batch, candidates, seen + self.context + size))
         x[..., :seen] = history[:, None, :, : self.state].flatten(-2)
         x[..., seen:-size] = history[:, None, -1, self.state :]
         x = x.view(rows, -1)
         state = history[:, None, -1, : self.state].float().repeat(1, candidates, 1).view(rows, -1)
         hidden = [x.new_empty((rows, layer.out_features)) for layer in layers]
+        straight = self.straight
         for t, action in enumerate(actions.reshape(rows, horizon, size).to(x.dtype).unbind(1)):
             x[:, -size:] = action
-            before = x
+            through = x if straight is None else straight.lens(x)
+            before = through if straight is None else through[:, : self.leading]
             for layer, after in zip(layers, hidden, strict=True):
                 torch.addmm(layer.bias, before, layer.weight.t(), out=after)
                 before = after if layer is layers[-1] else after.relu_()
-            state += before
+            state += before if straight is None else straight.spread * (before + straight(through))
             x[:, : seen - self.state] = x[:, self.state : seen].clone()
             x[:, seen - self.state : seen] = state
             future[:, t] = state

@@ -34,7 +34,7 @@ class ReadoutConfig:
         head: Size of the network.
 
     Raises:
-        ValueError: The name is empty or has a dot, there is no channel, or two have one name.
+        ValueError: The name is empty, there is no channel, or two have one name.
     """
 
     name: str
@@ -44,8 +44,8 @@ class ReadoutConfig:
     head: HeadConfig = field(default_factory=lambda: HeadConfig(width=128))
 
     def __post_init__(self) -> None:
-        if not self.name or "." in self.name or not self.channels or len(set(self.channels)) != len(self.channels):
-            raise ValueError(f"readout {self.name!r} needs a name without a dot and channels with names of their own, not {self.channels}")
+        if not self.name or not self.channels or len(set(self.channels)) != len(self.channels):
+            raise ValueError(f"readout {self.name!r} needs a name and channels with names of their own, not {self.channels}")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tacit.contracts import WorldModel
 from tacit.data import EpisodeStore
+from tacit.models.jepa import before_each
 
 CHUNK = 1024  # frames encoded at once
 
@@ -61,7 +62,7 @@ def encode_log(
         frames = episode.steps + 1
         rows = [np.asarray(episode.signals[s.name], dtype=np.float32).reshape(episode.steps, -1) for s in model.schema.actions]
         applied = np.concatenate(rows, axis=1)
-        before = torch.from_numpy(np.pad(applied, ((1, 0), (0, 0)), constant_values=np.nan)).to(device)
+        before = before_each(torch.from_numpy(applied)[None])[0].to(device)
         for start in range(0, frames, CHUNK):
             now = slice(start, start + CHUNK)
             part = {s.name: torch.tensor(episode.signals[s.name][now], device=device)[None] for s in model.schema.seen}

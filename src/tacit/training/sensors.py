@@ -1,0 +1,287 @@
+"""The predictor of a machine with sensors, and the readouts of these, with the encoder at rest.
+
+What sensors show is a handful of numbers, an hour of logs holds few moments that differ, and how wrong a forecast is counts in what the
+sensors show. So the readouts and most of the predictor are found by least squares: gradients take long along the small differences of a
+history that dynamics show in, and wander off where nothing varied. A network adds what is not linear. It is several small ones, each
+trained on rollouts, with a stretch of the logs left out that says when to stop; side by side they are one network that is wider, and their
+mean is less wrong than each of them (bagging: Breiman, Machine Learning 24, 1996).
+
+Dimensions: F frames, N channels, B batch, H horizon, h history, M inputs of the predictor, S state, E members.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tacit.data import EpisodeStore
+from tacit.models.heads import HeadConfig
+from tacit.models.jepa import JEPA
+from tacit.models.predictor import ResidualPredictor
+from tacit.models.readout import Readout, ReadoutConfig
+from tacit.signals import Role, Schema, Signal
+from tacit.training.heads import HeadTraining, Progress, optimized
+from tacit.training.latents import LatentLog
+from tacit.training.readouts import fit_readout
+from tacit.training.seed import generator
+
+MEMBERS = 5  # E, small networks; each leaves out its own stretch of the logs
+LEARNED, JUDGED = 8, 50  # steps in a row that a network learns from, and that it is judged by
+LOOK_EVERY = 50  # steps between two looks at what was left out
+RIDGES = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the mean square of the inputs
+FAINT = 1e-9  # variance, as a share of the largest, below which differences of a history are not seen
+LATENT_WEIGHT = 0.1  # of the latent error beside that of the sensors
+MOST_ROWS = 20_000  # that least squares look at
+WINDOWS = 400  # rollouts that judge
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SensorLog:
+    """What the sensors showed, in the rows of a `LatentLog`.
+
+    Attributes:
+        values: (F, N) float32, physical units.
+        there: Whether a value was measured, (F, N) bool; where it is False, the value is a stand-in.
+    """
+
+    values: Tensor
+    there: Tensor
+
+
+def sensors_of(schema: Schema) -> tuple[Signal, ...]:
+    """Observation signals that are numbers: no cameras, no masks."""
+    masks = {mask.name for mask in schema.masks.values()}
+    return tuple(s for s in schema.observations if not s.is_image and s.name not in masks and s.dtype != "bool")
+
+
+def sensor_log(store: EpisodeStore, episodes: Sequence[int], schema: Schema) -> SensorLog:
+    """What the sensors of a schema showed in some episodes, laid end to end, signal beside signal."""
+    sensors = sensors_of(schema)
+    view = store.view([s.name for s in schema.having(Role.OBSERVATION)])
+    values, there = [], []
+    for number in episodes:
+        signals, frames = view[int(number)].signals, view[int(number)].steps + 1
+        shown = [np.asarray(signals[s.name], np.float32).reshape(frames, -1) for s in sensors]
+        masks = [signals[schema.masks[s.name].name] if s.name in schema.masks else np.ones((frames, s.size), np.bool_) for s in sensors]
+        values.append(torch.from_numpy(np.concatenate(shown, axis=1)))
+        there.append(torch.from_numpy(np.concatenate([np.asarray(m, np.bool_).reshape(frames, -1) for m in masks], axis=1)))
+    return SensorLog(values=torch.cat(values), there=torch.cat(there))
+
+
+def readout_config(signal: Signal, head: HeadConfig) -> ReadoutConfig:
+    """The readout of a sensor, by its name."""
+    channels = ("value",) if signal.size == 1 else tuple(str(n) for n in range(signal.size))
+    return ReadoutConfig(name=signal.name, channels=channels, unit=signal.unit, head=head)
+
+
+def fit_sensors(
+    model: JEPA, log: LatentLog, shown: SensorLog, head: HeadConfig, config: HeadTraining, *, seed: int, progress: Progress | None = None
+) -> tuple[Readout, ...]:
+    """Fit a readout of every sensor, and go on training the model's predictor, in place, on what they show.
+
+    Args:
+        model: On the CPU; its predictor has a linear map and one hidden layer, and its encoder stays as it is.
+        log: Its latents of the training episodes, in the order of time.
+        shown: What the sensors showed in them.
+        head: Size of the readouts; those without hidden layer are found by least squares.
+        config: Settings, of all members together; those of goals are not used.
+        seed: Of initialisation and draws.
+        progress: Told the share done and the loss.
+
+    Returns:
+        The readouts, in the order of the sensors.
+    """
+    sensors = _by_sensor(model.schema, shown)
+    readouts = tuple(_fitted(log, values, readout_config(s, head), config, seed) for s, values in sensors)
+    truth = torch.cat([readout.values(values) for readout, (_, values) in zip(readouts, sensors, strict=True)], -1)
+    target = torch.where(shown.there, truth, torch.nan)
+    _focus(model, log)
+    members = min(MEMBERS, len(log))
+    share = replace(config, **({"steps": config.steps // members} if config.steps else {"minutes": (config.minutes or 0) / members}))
+    networks = []
+    for number in range(members):
+        told = None if progress is None else lambda done, loss, before=number: progress((before + done) / members, loss)
+        networks.append(_member(model, log, readouts, target, share, number, members, seed, told))
+    _merge(model.predictor, networks)
+    _solve_straight(model, log, torch.arange(len(log)))
+    return readouts
+
+
+def _member(
+    model: JEPA,
+    log: LatentLog,
+    readouts: Sequence[Readout],
+    target: Tensor,
+    config: HeadTraining,
+    number: int,
+    members: int,
+    seed: int,
+    progress: Progress | None,
+) -> nn.Sequential:
+    """Train one small network beside a linear map that knows the same episodes; the best by those it does not know.
+
+    Args:
+        model: Its predictor gets the network, and is left with it.
+        log: Latents of all training episodes.
+        readouts: What they are read with.
+        target: Standardised values of the sensors, (F, N), not finite where nothing was measured.
+        config: Settings of this member.
+        number: Which it is.
+        members: E.
+        seed: Of initialisation and draws.
+        progress: Told the share done and the loss.
+    """
+    predictor, state = model.predictor, model.config.state
+    every = torch.arange(len(log))
+    left_out = every * members // len(log) == number
+    learned = every[~left_out] if members > 1 else every
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed + number)
+        predictor.network = predictor.fresh(predictor.width // members)
+    _solve_straight(model, log, learned)
+
+    def errors(episode: Tensor, t: Tensor, horizon: int) -> tuple[Tensor, Tensor]:
+        """Squared errors of rollouts from some moments: of sensors, (B, H, N), and of latents, (B, H)."""
+        rows = (log.first[episode] + t)[:, None] + torch.arange(1, horizon + 1)
+        predicted = model.rollout(log.history(episode, t, model.history), log.actions[rows - 1][:, None])[:, 0]
+        read = torch.cat([readout.standardized(predicted) for readout in readouts], -1)
+        known = target[rows].isfinite()
+        # The inner `where` keeps what was not measured out of the gradient.
+        error = torch.where(known, (read - torch.where(known, target[rows], 0.0)).square(), torch.nan)
+        return error, (predicted - log.latents[rows])[..., :state].square().mean(-1)
+
+    longest = int(log.steps.max())
+    short, long = min(LEARNED, longest), min(JUDGED, longest)
+    episodes, times = moments(log, short, learned)
+    judges = spread_evenly(moments(log, long, every[left_out]), WINDOWS)
+    with torch.no_grad():
+        error, latent_error = errors(*spread_evenly((episodes, times), WINDOWS), short)
+        typical, usual = error.nanmean(0).nan_to_num(1.0) + 1e-4, latent_error.mean(0) + 1e-8
+        floor = errors(*judges, long)[0].nanmean(0)
+    best, kept = 1.0, copy.deepcopy(predictor.network.state_dict())
+
+    def loss(step: int) -> Tensor:
+        nonlocal best, kept
+        if step % LOOK_EVERY == 0:
+            with torch.no_grad():
+                now = float((errors(*judges, long)[0].nanmean(0) / floor).nanmean())
+            if now < best:
+                best, kept = now, copy.deepcopy(predictor.network.state_dict())
+        drawn = torch.randint(0, len(times), (config.batch,), generator=generator(seed, f"sensors {number}", step))
+        error, latent_error = errors(episodes[drawn], times[drawn], short)
+        return (error / typical).nanmean() + LATENT_WEIGHT * (latent_error / usual).mean()
+
+    optimized(predictor.network, config, loss, progress)
+    predictor.network.load_state_dict(kept)
+    return predictor.network
+
+
+@torch.no_grad()
+def _merge(predictor: ResidualPredictor, networks: Sequence[nn.Sequential]) -> None:
+    """Make a predictor's network the mean of networks with one hidden layer: their hidden layers side by side."""
+    predictor.network = predictor.fresh(predictor.width)
+    inner, outer = predictor.network[0], predictor.network[-1]
+    assert isinstance(inner, nn.Linear)
+    assert isinstance(outer, nn.Linear)
+    inner.weight.zero_()
+    inner.bias.zero_()
+    weight, bias = torch.cat([n[0].weight for n in networks]), torch.cat([n[0].bias for n in networks])
+    inner.weight[: len(weight)].copy_(weight)
+    inner.bias[: len(bias)].copy_(bias)
+    outer.weight[:, : len(weight)].copy_(torch.cat([n[-1].weight for n in networks], 1) / len(networks))
+    outer.bias.copy_(torch.stack([n[-1].bias for n in networks]).mean(0))
+
+
+def moments(log: LatentLog, horizon: int, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Moments with `horizon` steps after them in the chosen episodes: episode and time, (B,) each, in order."""
+    room = (log.steps[chosen] - horizon + 1).clamp(min=0)
+    return torch.repeat_interleave(chosen, room), torch.cat([torch.arange(int(n)) for n in room])
+
+
+def spread_evenly(moments: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, Tensor]:
+    """At most `count` of some moments."""
+    kept = torch.linspace(0, len(moments[0]) - 1, min(count, len(moments[0]))).long()
+    return moments[0][kept], moments[1][kept]
+
+
+def _by_sensor(schema: Schema, shown: SensorLog) -> list[tuple[Signal, Tensor]]:
+    """Each sensor with its columns of values."""
+    sensors = sensors_of(schema)
+    return list(zip(sensors, shown.values.split([s.size for s in sensors], 1), strict=True))
+
+
+def _fitted(log: LatentLog, values: Tensor, config: ReadoutConfig, training: HeadTraining, seed: int) -> Readout:
+    """A readout of what a sensor showed, stand-ins included: they are what the encoder was given."""
+    if config.head.depth:
+        return fit_readout(log, values, config, training, seed=seed)
+    readout = Readout(log.latents.shape[1], config)
+    readout.latents.set(log.latents.mean(0), log.latents.std(0))
+    readout.values.set(values.mean(0), values.std(0))
+    inputs = torch.cat((readout.latents(log.latents), torch.ones(len(values), 1)), 1).double()
+    weights = torch.linalg.lstsq(inputs, readout.values(values).double(), driver="gelsd").solution.T.float()
+    (linear,) = readout.network
+    with torch.no_grad():
+        linear.weight.copy_(weights[:, :-1])
+        linear.bias.copy_(weights[:, -1])
+    return readout.requires_grad_(False).eval()
+
+
+def _one_step(model: JEPA, log: LatentLog, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs of the predictor and changes of the state in the chosen episodes, (R, M) and (R, S)."""
+    episode, t = spread_evenly(moments(log, 1, chosen), MOST_ROWS)
+    row, state = log.first[episode] + t, model.config.state
+    history = log.history(episode, t, model.history)
+    inputs = torch.cat((history[..., :state].flatten(-2), history[:, -1, state:], model.actions(log.actions[row])), dim=-1)
+    return inputs, log.latents[row + 1, :state] - log.latents[row, :state]
+
+
+@torch.no_grad()
+def _focus(model: JEPA, log: LatentLog) -> None:
+    """Set the lens of the predictor: the principal components of its inputs, each with a variance of one."""
+    straight = model.predictor.straight
+    assert straight is not None, "the recipe gives the predictor a linear map"
+    inputs, _ = _one_step(model, log, torch.arange(len(log)))
+    mean = inputs.mean(0)
+    values, axes = torch.linalg.eigh((inputs - mean).T.double().cov())
+    lens = (axes * (values.clamp(min=0) + FAINT * values.max()).rsqrt()).flip(1).T.float()
+    straight.lens.weight.copy_(lens)
+    straight.lens.bias.copy_(-(lens @ mean))
+
+
+@torch.no_grad()
+def _solve_straight(model: JEPA, log: LatentLog, chosen: Tensor) -> None:
+    """Let the linear map say what the network does not, by least squares of one step in the chosen episodes."""
+    predictor, straight = model.predictor, model.predictor.straight
+    assert straight is not None
+    inputs, change = _one_step(model, log, chosen)
+    seen = straight.lens(inputs)
+    rest = change - straight.spread * predictor.network(seen[:, : predictor.leading])
+    mean, usual = inputs.mean(0), rest.mean(0)
+    weights = ridge(inputs - mean, rest - usual)
+    if not predictor.network[-1].weight.any():
+        straight.spread.copy_((rest - usual - (inputs - mean) @ weights.T).std(0) + 1e-6)
+    # The same map of what is seen through the lens, which is inverted by least squares: it is not square where inputs never vary.
+    through = (weights.double() @ torch.linalg.pinv(straight.lens.weight.double())).float()
+    straight.map.weight.copy_(through / straight.spread[:, None])
+    straight.map.bias.copy_((usual - weights @ mean - through @ straight.lens.bias) / straight.spread)
+
+
+def ridge(inputs: Tensor, targets: Tensor) -> Tensor:
+    """Weights (M, C) of a linear map from inputs (R, C) to targets (R, M); each output has the penalty that does best on the last fifth of
+    the rows."""
+    x, y = inputs.double(), targets.double()
+    cut, size = max(1, int(0.8 * len(x))), x.square().mean()
+    unit = torch.eye(x.shape[1], dtype=x.dtype)
+    gram, cross = x[:cut].T @ x[:cut], x[:cut].T @ y[:cut]
+    tried = [torch.linalg.solve(gram + penalty * size * cut * unit, cross) for penalty in RIDGES]
+    best = torch.stack([(x[cut:] @ weights - y[cut:]).square().sum(0) for weights in tried]).argmin(0)
+    gram, cross = gram + x[cut:].T @ x[cut:], cross + x[cut:].T @ y[cut:]
+    weights = torch.empty_like(cross)
+    for n, penalty in enumerate(RIDGES):
+        weights[:, best == n] = torch.linalg.solve(gram + penalty * size * len(x) * unit, cross[:, best == n])
+    return weights.T.float()
