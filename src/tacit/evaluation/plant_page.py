@@ -26,6 +26,7 @@ from tacit.worlds.plants import Plant
 COLOURS = (BLUE, ORANGE, PURPLE, GREEN, GREY)
 FLOOR = "constant"  # a policy that is in the table and not in the trends: its scale would hide the others
 HOUR = 3600.0
+Spread = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,7 +37,7 @@ class Result:
     score: Score
 
 
-def render_plant(path: Path, results: Sequence[Result], plant: Plant, task: Task, *, run: str) -> None:
+def render_plant(path: Path, results: Sequence[Result], plant: Plant, task: Task, *, run: str, spread: Spread | None = None) -> None:
     """Write the page as one HTML file that opens without a network, runs no script and prints on A4.
 
     Args:
@@ -45,6 +46,8 @@ def render_plant(path: Path, results: Sequence[Result], plant: Plant, task: Task
         plant: Which.
         task: What was asked for.
         run: What the run is called.
+        spread: Root mean square error of what was predicted 1, 2, ... steps ahead on held-out logs, by signal; it is shaded around what was
+            expected.
 
     Raises:
         OSError: The file cannot be written.
@@ -60,7 +63,7 @@ def render_plant(path: Path, results: Sequence[Result], plant: Plant, task: Task
             {
                 "name": name,
                 "rows": [row(result, found) for result in found],
-                "signals": _signals(drawn, plant.schema, task),
+                "signals": _signals(drawn, plant.schema, task, spread or {}),
                 "actions": _actions(drawn, plant, task),
                 "length": duration(found[0].trace.scenario.steps * plant.step_seconds),
             }
@@ -72,6 +75,7 @@ def render_plant(path: Path, results: Sequence[Result], plant: Plant, task: Task
         "is_good": is_good(results, policies[0]),
         "tiles": tiles(results, policies),
         "scenes": scenes,
+        "is_shaded": spread is not None,
         "policies": [(name, COLOURS[place % len(COLOURS)]) for place, name in enumerate(shown)],
         "period": duration(plant.step_seconds),
         "planned": f"{task.plan.planner}, {task.plan.horizon} steps = {duration(task.plan.horizon * plant.step_seconds)} ahead",
@@ -171,44 +175,48 @@ def goals(task: Task, schema: Schema) -> list[str]:
 
 
 @chart
-def _signals(traces: Sequence[Trace], schema: Schema, task: Task) -> Figure:
-    names = list(traces[0].setpoints)
-    seconds = schema.period
+def _signals(traces: Sequence[Trace], schema: Schema, task: Task, spread: Spread) -> Figure:
+    first, names = traces[0], list(traces[0].setpoints)
+    per, label = _clock(first, schema.period)
     figure, axes = _stack(len(names))
     for ax, name in zip(axes, names, strict=True):
         for place, trace in reversed(list(enumerate(traces))):
             values = truth(trace, name)
-            ax.plot(
-                np.arange(len(values)) * seconds / _unit(traces, seconds)[0], values, color=COLOURS[place % len(COLOURS)], linewidth=1.6
-            )
-        first = traces[0]
+            ax.plot(np.arange(len(values)) * per, values, color=COLOURS[place % len(COLOURS)], linewidth=1.6)
         for fan in first.fans:
             if name in fan.channels:
-                ahead = fan.step + 1 + np.arange(len(fan.channels[name]))
-                ax.plot(ahead * seconds / _unit(traces, seconds)[0], fan.channels[name], color=SKY, linewidth=1.1, alpha=0.9)
+                expected = fan.channels[name]
+                ahead = (fan.step + 1 + np.arange(len(expected))) * per
+                ax.plot(ahead, expected, color=SKY, linewidth=1.1)
+                if name in spread:
+                    wide = np.resize(np.append(spread[name], [spread[name][-1]] * len(expected)), len(expected))
+                    ax.fill_between(ahead, expected - wide, expected + wide, color=SKY, alpha=0.25, linewidth=0)
         wanted = first.setpoints[name]
-        ax.step(
-            np.arange(len(wanted)) * seconds / _unit(traces, seconds)[0], wanted, where="post", color=INK, linestyle="--", linewidth=1.1
-        )
+        ax.step(np.arange(len(wanted)) * per, wanted, where="post", color=INK, linestyle="--", linewidth=1.1)
         if (limit := task.signals.get(name)) is not None:
             _bounds(ax, (limit.low, limit.high))
         ax.set_title(_title(name, schema))
-    axes[-1].set_xlabel(_unit(traces, seconds)[1])
+    axes[-1].set_xlabel(label)
     return figure
 
 
 @chart
 def _actions(traces: Sequence[Trace], plant: Plant, task: Task) -> Figure:
-    schema, seconds = plant.schema, plant.step_seconds
+    schema, (per, label) = plant.schema, _clock(traces[0], plant.step_seconds)
     figure, axes = _stack(len(schema.actions))
     for column, (ax, signal) in enumerate(zip(axes, schema.actions, strict=True)):
         for place, trace in reversed(list(enumerate(traces))):
-            steps = np.arange(len(trace.actions)) * seconds / _unit(traces, seconds)[0]
-            ax.step(steps, trace.actions[:, column], where="post", color=COLOURS[place % len(COLOURS)], linewidth=1.3)
+            ax.step(
+                np.arange(len(trace.actions)) * per,
+                trace.actions[:, column],
+                where="post",
+                color=COLOURS[place % len(COLOURS)],
+                linewidth=1.3,
+            )
         low, high = task.range_of(signal)
         _bounds(ax, (float(low[0]), float(high[0])))
         ax.set_title(_title(signal.name, schema))
-    axes[-1].set_xlabel(_unit(traces, seconds)[1])
+    axes[-1].set_xlabel(label)
     return figure
 
 
@@ -228,10 +236,9 @@ def _bounds(ax: Axes, bounds: Sequence[float | None]) -> None:
             ax.axhline(bound, color=ORANGE, linestyle=":", linewidth=1.3)
 
 
-def _unit(traces: Sequence[Trace], seconds: float) -> tuple[float, str]:
-    """What a time axis counts in."""
-    length = traces[0].scenario.steps * seconds
-    return (HOUR, "hours") if length > 3 * HOUR else (60.0, "minutes")
+def _clock(trace: Trace, seconds: float) -> tuple[float, str]:
+    """What a step is on the axis of time, and the axis' name."""
+    return (seconds / HOUR, "hours") if trace.scenario.steps * seconds > 3 * HOUR else (seconds / 60, "minutes")
 
 
 def _title(name: str, schema: Schema) -> str:

@@ -169,8 +169,8 @@ class Controller:
         """Decide for one machine: `act_batch` without the batch dimension.
 
         Args:
-            observation: One sample of every observation and disturbance signal, (*shape). Of a signal that may be missing, numbers that are not
-                finite count as missing, as does None; its mask can be left out.
+            observation: One sample of every observation and disturbance signal, (*shape). Of a signal that may be missing, numbers that
+                are not finite count as missing, as does None; its mask can be left out.
             applied: Action (A,) that was really applied before this observation; None when it was the one decided.
 
         Returns:

@@ -131,6 +131,9 @@ class NewtonPlanner(Search[NewtonConfig]):
         return steps.view(len(moved), *probes.actions.shape[2:])
 
 
+_INSIDE = 1e-3  # of what a probe moves a limit by, that a step stays inside of it: what lies right on it may round to the other side
+
+
 def _each(limit: Limit, found: Candidates, place: int) -> Tensor:
     """Margins of a limit: of every step where it has them, (B, K, H); else of the whole, (B, K, 1)."""
     if isinstance(limit, Stepwise):
@@ -160,9 +163,10 @@ def _shares(residuals: Floats, rest: Floats, margins: Floats, moved: Floats, low
     gradient, curvature = 2 * slopes @ residuals[0] + tilt, 2 * slopes @ slopes.T
     curvature += (damping * np.trace(curvature) / size + 1e-12) * np.eye(size)
     is_moved = np.abs(moved).any(0)
+    inside = _INSIDE * np.abs(falls).max(0, initial=0.0)
     box = np.concatenate((moved[:, is_moved].T, -moved[:, is_moved].T))
     room = np.concatenate((low[is_moved], -high[is_moved]))
-    found = least(curvature, gradient, np.concatenate((box, falls.T)), np.concatenate((room, -margins[0])))
+    found = least(curvature, gradient, np.concatenate((box, falls.T)), np.concatenate((room, inside - margins[0])))
     if found is None:  # no step keeps the hard limits: the one that breaks least those that are broken
         broken = margins[0] < 0
         pull = falls[:, broken] / np.maximum(np.abs(margins[0][broken]), 1e-9)
