@@ -40,7 +40,7 @@ from tacit.assurance import Calibration, Ledger, Moments, Monitor, Supervisor
 from tacit.assurance.scores import SCORES
 from tacit.atomic import atomic_write
 from tacit.cli import main as tacit
-from tacit.data import EpisodeStore, split
+from tacit.data import EpisodeStore
 from tacit.evaluation.machine import cpu_model
 from tacit.evaluation.monitoring import Warned, auroc, judged, logged, matrix_row, monitor_of, recorded
 from tacit.evaluation.protocol import Manifest, Protocol, draw_manifest
@@ -169,7 +169,7 @@ def measured(name: str, options: Options, console: Console) -> tuple[Numbers, Ru
     """All numbers of one world."""
     trained = run_of(name, options)
     store = EpisodeStore(trained.config.store)
-    train = split(store, held_out=trained.config.held_out, seed=trained.config.seed)[0].tolist()
+    train = trained.config.division(store)[0].tolist()
     logs = logged(trained, store, train[:60], steps=min(100, int(np.median(store.lengths))))
     usual = recording(trained, name, None, options.usual, 1000, options.work, console)
     calibration = monitor_of(trained, usual.moments, usual.success, logs=logs, false_alarms=options.false_alarms)

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from tacit.assurance import Interval, conformal_quantile
 from tacit.atomic import atomic_write
-from tacit.data import EpisodeStore, split
+from tacit.data import EpisodeStore
 from tacit.evaluation.machine import cpu_model
 from tacit.evaluation.outcome import Rate
 from tacit.evaluation.protocol import Manifest, Protocol, draw_manifest
@@ -209,7 +209,7 @@ def prepared(options: Options, folder: Path) -> tuple[Run, LatentLog, Tensor]:
         fit(record(world(WORLD), store_at, episodes=1000, seed=options.seed), run_at, for_steps("s", 4000), seed=options.seed)
     shutil.copytree(run_at, folder / "run", ignore=shutil.ignore_patterns("checkpoints"))
     trained, store = load(folder / "run"), EpisodeStore(store_at)
-    training, held_out = split(store, held_out=trained.config.held_out, seed=trained.config.seed)
+    training, held_out = trained.config.division(store)
     config, cpu = ReadoutConfig(name="position", channels=("x", "y"), unit="px"), torch.device("cpu")
     logs = []
     for episodes in (training[:READ_EPISODES], held_out[:MEASURED_EPISODES]):

@@ -37,6 +37,7 @@ from tacit.planning import (
 from tacit.signals import Schema
 from tacit.training.calibration import Calibration
 from tacit.training.folder import RunConfig, digest_of_run, read_run
+from tacit.training.forecasts import Forecast, forecast
 from tacit.training.readouts import FittedReadout, read_readouts
 
 CostFor = Callable[[Tensor], Cost]
@@ -179,6 +180,19 @@ class Run:
         write_intervals(self.path, task, self.digest, found)
         return found
 
+    def forecast(self, seen: Mapping[str, ArrayLike], applied: ArrayLike, actions: ArrayLike) -> Forecast:
+        """What the sensors will show under actions that may be taken, with intervals; T moments, K sequences of H actions.
+
+        Args:
+            seen: Observations and disturbances up to now by signal name, (T, *shape) each, oldest first.
+            applied: Actions between them, (T - 1, A), in physical units and the order of the schema.
+            actions: Actions from now on, (K, H, A).
+
+        Raises:
+            ValueError: The run has no readouts, or something does not fit; see `tacit.training.forecasts.forecast`.
+        """
+        return forecast(self.model, self.readouts, seen, applied, actions)
+
     def steps_to(self, goal: Tensor) -> Callable[[Tensor], Tensor]:
         """The learned steps from latents (B, D) to the goal's latent (B, D) or (1, D), as a function of the former."""
         there = self.distance.embed(goal)
@@ -256,7 +270,8 @@ def load(path: str | Path) -> Run:
     """Load a run for use on the CPU.
 
     What planning evaluates thousands of times, the predictor, the distance and the readouts, is kept in `products_dtype()`; running
-    latents, costs and the encoder stay in float32.
+    latents, costs and the encoder stay in float32, and so does all that reads sensors from a linear predictor, which lives from small
+    differences of large numbers.
 
     Args:
         path: Its folder.
@@ -266,11 +281,12 @@ def load(path: str | Path) -> Run:
     """
     config, model, distance, policy, calibration = read_run(Path(path))
     digest = digest_of_run(Path(path))
-    model.predictor.to(products_dtype())
     distance.to(products_dtype())
     readouts = read_readouts(Path(path), model.latent_size)
-    for fitted in readouts.values():
-        fitted.readout.network.to(products_dtype())
+    if not config.recipe.jepa.predictor.leading:
+        model.predictor.to(products_dtype())
+        for fitted in readouts.values():
+            fitted.readout.network.to(products_dtype())
     return Run(
         path=Path(path),
         config=config,

@@ -405,7 +405,7 @@ def test_check_task_says_what_is_limited_of_states_and_what_is_taken_off(here: P
     assert "task.toml:21: limits.signal.position.x: there is no readout 'position.x'; this run has no readouts" in capsys.readouterr().err
 
     readout = Readout(tacit.load("run").model.latent_size, ReadoutConfig(name="position", channels=("x", "y"), unit="px"))
-    write_readouts(Path("run"), [FittedReadout(readout=readout, spread=(0.5, 1.0), now=0.4)])
+    write_readouts(Path("run"), [FittedReadout(readout=readout, spread=(0.5, 1.0), now=0.4, half_widths=((0.8,), (1.6,)))])
     assert main(["check-task", "task.toml", "run"]) == 1
     shown = capsys.readouterr().out
     assert re.search(r"no-go +outside \(10, 24\) to \(18, 40\) px +hard +0\.99 +not recorded", shown), shown

@@ -47,7 +47,7 @@ def run(options: Calibrate, terminal: Terminal) -> int:
     import numpy as np
 
     from tacit.assurance.monitor import MONITOR
-    from tacit.data import EpisodeStore, split
+    from tacit.data import EpisodeStore
     from tacit.evaluation.monitoring import LOG_EPISODES, logged, monitor_of, recorded
     from tacit.evaluation.protocol import Protocol, draw_manifest
     from tacit.run import load
@@ -61,7 +61,7 @@ def run(options: Calibrate, terminal: Terminal) -> int:
     set_threads(options.threads, 1, terminal)
     with stoppable(lambda: Stopped(f"{options.run} is as it was before", terminal.command)), terminal.phases() as phases:
         verify(store, phases, terminal)
-        train, held_out = (part.tolist() for part in split(store, held_out=trained.config.held_out, seed=trained.config.seed))
+        train, held_out = (part.tolist() for part in trained.config.division(store))
         shown = phases.phase("logs")
         shown(0.0, "what they look like")
         steps = min(options.budget, int(np.median(store.lengths)))

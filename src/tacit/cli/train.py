@@ -15,6 +15,7 @@ from tacit.cli.terminal import Phases, Stopped, Terminal, clock, counting, stopp
 
 if TYPE_CHECKING:
     from tacit.data import EpisodeStore
+    from tacit.signals import Schema
     from tacit.training.recipes import Recipe
 
 MINUTES = 5.0  # when neither minutes nor steps are given
@@ -63,7 +64,7 @@ def run(options: Train, terminal: Terminal) -> int:
     from tacit.training.folder import merge_results, read_results
     from tacit.training.progress import CHECKPOINT
 
-    recipe = recipe_of(options)
+    recipe_of(options)  # refuses options that do not fit before anything is read
     require_device(options.device)
     require_free(options)
 
@@ -80,6 +81,7 @@ def run(options: Train, terminal: Terminal) -> int:
             store = EpisodeStore(options.data)
             with stoppable(lambda: Stopped("nothing was changed", terminal.command)):
                 verify(store, phases, terminal)
+            recipe = recipe_of(options, store.schema)
             require_windows(store, recipe)
             with stoppable(state), _scalars(options) as on_scalars:
                 if group.is_first:
@@ -99,8 +101,8 @@ def run(options: Train, terminal: Terminal) -> int:
     return 0
 
 
-def recipe_of(options: Train) -> Recipe:
-    """The recipe that the options ask for.
+def recipe_of(options: Train, schema: Schema | None = None) -> Recipe:
+    """The recipe that the options ask for, for a machine of this schema; None for one with a camera.
 
     Raises:
         ValueError: Both minutes and steps are given, or the one given is not positive.
@@ -111,8 +113,11 @@ def recipe_of(options: Train) -> Recipe:
         raise ValueError("--minutes and --steps are both given; a training ends by one of them")
     if (options.minutes is not None and not options.minutes > 0) or (options.steps is not None and options.steps < 1):
         raise ValueError("--minutes and --steps must be positive")
-    recipe = for_steps(options.size, options.steps) if options.steps is not None else for_minutes(options.size, options.minutes or MINUTES)
-    return replace(recipe, train=replace(recipe.train, bfloat16=options.bfloat16))
+    if options.steps is not None:
+        recipe = for_steps(options.size, options.steps, schema=schema)
+    else:
+        recipe = for_minutes(options.size, options.minutes or MINUTES, schema=schema)
+    return replace(recipe, train=replace(recipe.train, bfloat16=options.bfloat16 and recipe.train.bfloat16))
 
 
 def set_threads(asked: int | None, processes: int, terminal: Terminal) -> None:

@@ -2,7 +2,7 @@
 
 from tacit.data.description import StoreError
 from tacit.data.episode import Episode, EpisodeError
-from tacit.data.sampler import WindowSampler, split
+from tacit.data.sampler import WindowSampler, split, split_by_time
 from tacit.data.store import Damage, DamagedEpisode, EpisodeStore
 from tacit.data.windows import Prefetcher, WindowReader
 from tacit.data.writer import EpisodeWriter, StoreBusy, StoreFull
@@ -21,4 +21,5 @@ __all__ = [
     "WindowReader",
     "WindowSampler",
     "split",
+    "split_by_time",
 ]

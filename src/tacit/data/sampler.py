@@ -41,6 +41,35 @@ def split(
     return numbers[~held], numbers[held]
 
 
+def split_by_time(
+    episodes: EpisodeStore | Iterable[int], *, held_out: float = 0.2
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Divide episodes into the first ones, to train on, and the last ones, to evaluate on.
+
+    Episodes of one plant that follow each other are alike; what is asked of a forecast is what comes after the logs.
+
+    Args:
+        episodes: A store, of which the healthy episodes are divided, or numbers of episodes, in the order of time.
+        held_out: Share to hold out, 0 to 1; at least one episode where it is not 0.
+
+    Returns:
+        Numbers for training and held-out numbers, int64, each in the given order.
+
+    Raises:
+        ValueError: `held_out` is not a share, or one side came out empty although both were asked for.
+    """
+    if not 0 <= held_out <= 1:
+        raise ValueError(f"held_out {held_out} must be a share between 0 and 1")
+    numbers = episodes.healthy() if isinstance(episodes, EpisodeStore) else np.array(list(episodes), np.int64)
+    last = max(1, round(held_out * len(numbers))) if held_out else 0
+    if 0 < held_out < 1 and last >= len(numbers):
+        raise ValueError(
+            f"holding out the last {held_out:.0%} of {len(numbers)} episodes leaves nothing to train on; record more episodes, or cut the "
+            "logs into shorter ones"
+        )
+    return numbers[: len(numbers) - last], numbers[len(numbers) - last :]
+
+
 def _share(number: int, seed: int) -> float:
     """A number from 0 to 1 that depends on the episode and the seed alone."""
     digest = hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=8).digest()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tacit.data import EpisodeStore, split
+from tacit.data import EpisodeStore
 from tacit.evaluation.probes import Latents, Probe, linear_probe, mlp_probe
 from tacit.evaluation.sections import Data, Dynamics
 from tacit.evaluation.sections import Probe as ProbeSection
@@ -53,7 +53,7 @@ def read_logs(run: Run, store: EpisodeStore, display: Display) -> Logs:
         ValueError: The store has too few healthy episodes to divide.
     """
     run.schema.require_same(store.schema, f"the store {store.path}")
-    kept, apart = split(store, held_out=run.config.held_out, seed=run.config.seed)
+    kept, apart = run.config.division(store)
     chosen = [tuple(kept[:TRAIN_EPISODES].tolist()), tuple(apart[:HELD_OUT_EPISODES].tolist())]
     shown = display.phase("encode held-out logs")
     total, cpu = sum(int(store.lengths[list(part)].sum()) + len(part) for part in chosen), torch.device("cpu")

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
-from tacit.data import EpisodeStore, StoreError, split
+from tacit.data import EpisodeStore, StoreError
 from tacit.models.jepa import JEPA
+from tacit.models.readout import Readout
 from tacit.nn.precision import multiplies_bfloat16
 from tacit.training.calibration import calibrate
 from tacit.training.distributed import Group
 from tacit.training.dynamics import fit_dynamics
-from tacit.training.folder import RunConfig, merge_results, versions, write_run
+from tacit.training.folder import RunConfig, division, merge_results, versions, write_run
 from tacit.training.heads import fit_distance, fit_policy
 from tacit.training.latents import encode_log
 from tacit.training.loop import Moment, train
+from tacit.training.readouts import measured, write_readouts
 from tacit.training.recipes import Recipe
+from tacit.training.sensors import fit_sensors, sensor_log
+
+FORECAST = 50  # steps ahead for which the errors of sensors are known
+ALL_WINDOWS = 20_000
 
 
 class Display(Protocol):
@@ -44,7 +50,7 @@ def fit(
     recipe: Recipe,
     *,
     seed: int = 0,
-    held_out: float = 0.1,
+    held_out: float | None = None,
     group: Group | None = None,
     resume: bool = False,
     display: Display | None = None,
@@ -57,7 +63,8 @@ def fit(
         out: Folder of the run.
         recipe: Settings.
         seed: Of everything.
-        held_out: Share of the episodes kept for the collapse watch, calibration and probes.
+        held_out: Share of the episodes kept for the collapse watch, calibration and probes; None for a tenth, or for a fifth where they
+            are the last ones: hours that follow each other are alike, and few.
         group: Processes that train together; only the first one goes on after the JEPA.
         resume: Go on from the checkpoint in `out`.
         display: Where progress goes.
@@ -71,7 +78,8 @@ def fit(
     group, display = group or Group(), display or Silent()
     if len(store) == 0:
         raise StoreError(f"{store.path} has no episode: record or import some first")
-    training, watching = (part.tolist() for part in split(store, held_out=held_out, seed=seed))
+    held_out = (0.2 if recipe.by_time else 0.1) if held_out is None else held_out
+    training, watching = (part.tolist() for part in division(recipe, store, held_out=held_out, seed=seed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = JEPA(store.schema, recipe.jepa)
@@ -93,7 +101,14 @@ def fit(
     watched = encode_log(store, watching, model, device=group.device)
     model.to("cpu")
     shown = display.phase("dynamics")
-    fit_dynamics(model, log, recipe.dynamics, seed=seed, progress=lambda done, loss: shown(done, f"loss {loss:.3f}"))
+    readouts: Sequence[Readout] = ()
+    if recipe.readout is None:
+        fit_dynamics(model, log, recipe.dynamics, seed=seed, progress=lambda done, loss: shown(done, f"loss {loss:.3f}"))
+    else:
+        sensors = sensor_log(store, training, model.schema)
+        readouts = fit_sensors(
+            model, log, sensors, recipe.readout, recipe.dynamics, seed=seed, progress=lambda done, loss: shown(done, f"loss {loss:.3f}")
+        )
     shown = display.phase("distance")
     bfloat16 = recipe.train.bfloat16
     distance = fit_distance(
@@ -120,6 +135,12 @@ def fit(
         held_out=held_out,
         versions=versions(),
     )
+    if readouts:
+        measured_readouts = [
+            measured(model, readout, watched, values, horizon=FORECAST, windows=ALL_WINDOWS)
+            for readout, values in zip(readouts, sensor_log(store, watching, model.schema).by_sensor(), strict=True)
+        ]
+        write_readouts(out, measured_readouts)
     write_run(out, config=config, model=model, distance=distance, policy=policy, calibration=calibration)
     merge_results(
         out,

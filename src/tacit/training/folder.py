@@ -26,9 +26,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cattrs
+import numpy as np
 from cattrs.v import format_exception
+from numpy.typing import NDArray
 
 from tacit.atomic import atomic_write
+from tacit.data import EpisodeStore, split, split_by_time
 from tacit.models.heads import GoalPolicy, TemporalDistance
 from tacit.models.jepa import JEPA
 from tacit.signals import Schema, SchemaError
@@ -36,7 +39,7 @@ from tacit.training.calibration import Calibration
 from tacit.training.checkpoint import CheckpointError, load_strictly, load_tensors, save_tensors, under, with_prefix
 from tacit.training.recipes import Recipe
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 CONFIG, SCHEMA, MODEL, CALIBRATION, RESULTS = "config.json", "schema.json", "model.safetensors", "calibration.json", "results.json"
 READOUTS, READOUT_WEIGHTS = "readouts.json", "readouts.safetensors"
 
@@ -59,7 +62,7 @@ class RunConfig:
         source: What the store says of where its logs come from.
         train_episodes: Number of episodes trained on.
         held_out_episodes: Number of episodes kept for calibration and probes.
-        held_out: Share of the episodes that was kept, for `tacit.data.split` with the same seed.
+        held_out: Share of the episodes that was kept; `division` says which.
         versions: Of Python and the packages that matter.
         version: Of this format.
     """
@@ -73,6 +76,23 @@ class RunConfig:
     held_out: float
     versions: dict[str, str]
     version: int = FORMAT_VERSION
+
+    def division(self, store: EpisodeStore) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The episodes of a store that such a run is trained on, and those that it is not, int64 numbers.
+
+        Raises:
+            ValueError: The store has too few healthy episodes to divide.
+        """
+        return division(self.recipe, store, held_out=self.held_out, seed=self.seed)
+
+
+def division(recipe: Recipe, store: EpisodeStore, *, held_out: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Episodes of a store to train on, and those that are held out: the last ones, or some of all, as the recipe says.
+
+    Raises:
+        ValueError: The store has too few healthy episodes to divide.
+    """
+    return split_by_time(store, held_out=held_out) if recipe.by_time else split(store, held_out=held_out, seed=seed)
 
 
 def versions() -> dict[str, str]:

@@ -29,7 +29,8 @@ from tacit.training.heads import HeadTraining, Progress, optimized
 from tacit.training.latents import LatentLog
 from tacit.training.seed import generator
 
-VERSION = 1
+VERSION = 2
+CONFIDENCE = 0.9  # of the intervals of forecasts
 _converter = cattrs.Converter(forbid_extra_keys=True)
 FITTING = HeadTraining(steps=6000, learning_rate=2e-3)
 
@@ -50,11 +51,14 @@ class FittedReadout:
         spread: Root mean square error of the channels after 1..H predicted steps on held-out logs, the largest of the channels, (H,), in
             the readout's unit. It says how errors grow along the horizon; it is no interval.
         now: The same for the latent of the observation itself.
+        half_widths: How far from the forecast a measurement was at most in `CONFIDENCE` of the held-out logs, by step ahead and channel,
+            H rows of N numbers: half the width of the interval of a forecast.
     """
 
     readout: Readout
     spread: tuple[float, ...]
     now: float
+    half_widths: tuple[tuple[float, ...], ...]
 
 
 def readings(store: EpisodeStore, episodes: Iterable[int], sensor: Sensor, channels: int) -> Tensor:
@@ -128,7 +132,7 @@ def measured(model: WorldModel, readout: Readout, log: LatentLog, values: Tensor
         model: Predicts.
         readout: Fitted on other episodes.
         log: Encoded held-out episodes.
-        values: What the sensor showed at every frame of them, (F, N).
+        values: What the sensor showed at every frame of them, (F, N); not finite where it showed nothing.
         horizon: H; where all episodes are shorter, the error of their last step stands for the rest.
         windows: Number of rollouts, at most, spread evenly.
     """
@@ -139,17 +143,44 @@ def measured(model: WorldModel, readout: Readout, log: LatentLog, values: Tensor
     ahead = torch.arange(steps)
     history = log.history(episode, row - log.first[episode], model.history)
     predicted = readout(model.rollout(history, log.actions[row[:, None] + ahead][:, None])[:, 0])
-    spread = (predicted - values[row[:, None] + ahead + 1]).square().mean(0).sqrt().amax(-1).cummax(0).values
-    now = float((readout(log.latents) - values).square().mean(0).sqrt().max())
+    errors = predicted - values[row[:, None] + ahead + 1]
+    spread = errors.square().nanmean(0).sqrt().nan_to_num(0.0).amax(-1).cummax(0).values
+    now = float((readout(log.latents) - values).square().nanmean(0).sqrt().nan_to_num(0.0).max())
     longest = torch.cat((spread, spread[-1:].expand(horizon - steps)))
-    return FittedReadout(readout=readout, spread=tuple(longest.tolist()), now=now)
+    widths = conformal_half_widths(errors, CONFIDENCE)
+    widths = torch.cat((widths, widths[-1:].expand(horizon - steps, -1)))
+    return FittedReadout(
+        readout=readout, spread=tuple(longest.tolist()), now=now, half_widths=tuple(tuple(row) for row in widths.tolist())
+    )
+
+
+def conformal_half_widths(errors: Tensor, confidence: float) -> Tensor:
+    """How far from its forecast a value is at most, in as many cases as `confidence` says: errors (W, H, N) -> (H, N).
+
+    Split conformal prediction with the absolute error as its score, for every step ahead and channel on its own: the
+    ceil((n + 1) confidence)-th smallest of n errors (Papadopoulos et al., Inductive Confidence Machines for Regression, ECML 2002). Moments
+    that follow each other are not exchangeable, so the coverage holds on average over logs like these and is no guarantee.
+
+    Args:
+        errors: Of forecasts from held-out moments; not finite where nothing was measured. Of a channel that was never measured the
+            width is 0.
+        confidence: Share of the cases.
+    """
+    sorted_errors, counts = errors.abs().nan_to_num(torch.inf).sort(0).values, errors.isfinite().sum(0)
+    rank = (((counts + 1) * confidence).ceil().long().clamp(max=counts) - 1).clamp(min=0)
+    widths = sorted_errors.gather(0, rank[None])[0]
+    return torch.where(counts > 0, widths, 0.0)
 
 
 def write_readouts(folder: Path, readouts: Sequence[FittedReadout]) -> None:
     """Write the readouts of a run into its folder, in place of those that were there; each file atomically."""
-    tensors = {name: value for r in readouts for name, value in with_prefix(r.readout.config.name, r.readout.state_dict()).items()}
+    # By number, because a name may hold a dot.
+    tensors = {name: value for n, r in enumerate(readouts) for name, value in with_prefix(str(n), r.readout.state_dict()).items()}
     save_tensors(folder / READOUT_WEIGHTS, tensors, {"format": VERSION})
-    entries = [{"config": _converter.unstructure(r.readout.config), "spread": list(r.spread), "now": r.now} for r in readouts]
+    entries = [
+        {"config": _converter.unstructure(r.readout.config), "spread": list(r.spread), "now": r.now, "half_widths": r.half_widths}
+        for r in readouts
+    ]
     atomic_write(folder / READOUTS, json.dumps({"version": VERSION, "readouts": entries}, indent=2, allow_nan=False) + "\n")
 
 
@@ -172,12 +203,13 @@ def read_readouts(folder: Path, latent: int) -> dict[str, FittedReadout]:
             raise RunError(f"{path} has format version {found['version']}; this Tacit reads version {VERSION}")
         tensors, _ = load_tensors(folder / READOUT_WEIGHTS)
         readouts = {}
-        for entry in found["readouts"]:
+        for number, entry in enumerate(found["readouts"]):
             readout = Readout(latent, _converter.structure(entry["config"], ReadoutConfig))
-            load_strictly(readout, under(readout.config.name, tensors), str(folder / READOUT_WEIGHTS))
+            load_strictly(readout, under(str(number), tensors), str(folder / READOUT_WEIGHTS))
             readout.requires_grad_(False).eval()
             spread = tuple(float(value) for value in entry["spread"])
-            readouts[readout.config.name] = FittedReadout(readout=readout, spread=spread, now=float(entry["now"]))
+            widths = tuple(tuple(float(value) for value in row) for row in entry["half_widths"])
+            readouts[readout.config.name] = FittedReadout(readout=readout, spread=spread, now=float(entry["now"]), half_widths=widths)
         return readouts
     except (OSError, KeyError, TypeError, ValueError, cattrs.BaseValidationError) as error:
         raise RunError(f"{path}: {error}") from error

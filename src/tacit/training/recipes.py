@@ -9,6 +9,7 @@ from tacit.models.encoders import EncoderConfig
 from tacit.models.heads import HeadConfig
 from tacit.models.jepa import JEPAConfig
 from tacit.models.predictor import PredictorConfig
+from tacit.signals import Schema
 from tacit.training.heads import HeadTraining
 from tacit.training.settings import TrainConfig
 
@@ -16,6 +17,11 @@ Size = Literal["xs", "s", "m", "l"]
 
 JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE = 0.60, 0.20, 0.14, 0.06  # of the minutes that a run may take
 DYNAMICS_BATCH, DYNAMICS_RATE = 192, 2e-3  # rollouts per step, and the learning rate
+
+PLANT_SHARES = (0.2, 0.5, 0.2, 0.1)  # of the minutes: JEPA, predictor, distance, policy
+PLANT_HISTORY = 16  # moments
+PLANT_BATCH, PLANT_WINDOW = 32, 24  # windows per step, and their frames
+PLANT_ROLLOUTS, PLANT_DECAY = 64, 1e-2  # rollouts per step of the predictor's networks, and their weight decay: logs of hours are few
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +36,8 @@ class Recipe:
         dynamics: Further training of the predictor on frozen latents.
         distance: Fitting of the temporal distance.
         policy: Fitting of the goal policy.
+        readout: Size of the readouts of all sensors that training fits; None for none.
+        by_time: Hold the last episodes out rather than some of all; for the logs of one plant.
     """
 
     size: Size
@@ -39,6 +47,8 @@ class Recipe:
     dynamics: HeadTraining
     distance: HeadTraining
     policy: HeadTraining
+    readout: HeadConfig | None = None
+    by_time: bool = False
 
 
 def _models(size: Size) -> tuple[JEPAConfig, HeadConfig]:
@@ -53,42 +63,73 @@ def _models(size: Size) -> tuple[JEPAConfig, HeadConfig]:
     return jepa, HeadConfig(width=head)
 
 
-def for_steps(size: Size, steps: int, head_steps: int | None = None) -> Recipe:
+def is_plant(schema: Schema | None) -> bool:
+    """Whether all that is seen of a machine are numbers: sensors and disturbances, and no camera."""
+    return schema is not None and not any(s.is_image for s in schema.seen)
+
+
+def _plant(size: Size, schema: Schema) -> JEPAConfig:
+    """A model of sensors: one state for each number that it sees, and a history that holds dead times."""
+    masks = {mask.name for mask in schema.masks.values()}
+    state = sum(s.size for s in schema.seen if s.name not in masks) + schema.action_size
+    width = {"xs": 120, "s": 240, "m": 480, "l": 960}[size]
+    return JEPAConfig(
+        state=state,
+        context=0,
+        encoder=EncoderConfig(linear=True, held=True),
+        predictor=PredictorConfig(history=PLANT_HISTORY, width=width, depth=1, leading=max(16, 2 * state)),
+        rollout=4,
+        sigreg_weight=0.1,
+        inverse_weight=1.0,
+        contrast_weight=0.0,
+        sees_action=True,
+    )
+
+
+def for_steps(size: Size, steps: int, head_steps: int | None = None, *, schema: Schema | None = None) -> Recipe:
     """A recipe that ends after a number of optimizer steps: the same run again on every machine.
 
     Args:
         size: Size of the model.
         steps: Steps of the JEPA.
         head_steps: Steps of each head; None takes as many, and at most 6,000.
+        schema: Of the machine, which decides what kind of model it gets; None for one with a camera.
     """
-    jepa, head = _models(size)
     count = min(steps, 6000) if head_steps is None else head_steps
     fit = HeadTraining(steps=count)
-    return Recipe(
-        size=size,
-        jepa=jepa,
-        train=TrainConfig(steps=steps),
-        head=head,
-        dynamics=replace(fit, batch=DYNAMICS_BATCH, learning_rate=DYNAMICS_RATE),
-        distance=fit,
-        policy=replace(fit, steps=count // 2),
-    )
+    return _recipe(size, schema, TrainConfig(steps=steps), fit, fit, replace(fit, steps=count // 2))
 
 
-def for_minutes(size: Size, minutes: float) -> Recipe:
+def for_minutes(size: Size, minutes: float, *, schema: Schema | None = None) -> Recipe:
     """A recipe that ends after some wall minutes, encoding of the logs not counted.
 
     Args:
         size: Size of the model.
         minutes: For the JEPA, its predictor alone and both heads together.
+        schema: Of the machine, which decides what kind of model it gets; None for one with a camera.
     """
+    shares = PLANT_SHARES if is_plant(schema) else (JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE)
+    jepa, *heads = (share * minutes for share in shares)
+    return _recipe(size, schema, TrainConfig(minutes=jepa), *(HeadTraining(minutes=share) for share in heads))
+
+
+def _recipe(size: Size, schema: Schema | None, train: TrainConfig, dynamics: HeadTraining, distance: HeadTraining, policy: HeadTraining) -> Recipe:
+    """A recipe by what the machine shows of itself."""
     jepa, head = _models(size)
+    dynamics = replace(dynamics, batch=DYNAMICS_BATCH, learning_rate=DYNAMICS_RATE)
+    readout = None
+    if schema is not None and is_plant(schema):
+        jepa, readout = _plant(size, schema), HeadConfig(width=1, depth=0)
+        train = replace(train, batch=PLANT_BATCH, window=PLANT_WINDOW, bfloat16=False)
+        dynamics = replace(dynamics, batch=PLANT_ROLLOUTS, weight_decay=PLANT_DECAY)
     return Recipe(
         size=size,
         jepa=jepa,
-        train=TrainConfig(minutes=JEPA_SHARE * minutes),
+        train=train,
         head=head,
-        dynamics=HeadTraining(minutes=DYNAMICS_SHARE * minutes, batch=DYNAMICS_BATCH, learning_rate=DYNAMICS_RATE),
-        distance=HeadTraining(minutes=DISTANCE_SHARE * minutes),
-        policy=HeadTraining(minutes=POLICY_SHARE * minutes),
+        dynamics=dynamics,
+        distance=distance,
+        policy=policy,
+        readout=readout,
+        by_time=readout is not None,
     )

@@ -34,6 +34,7 @@ MEMBERS = 5  # E, small networks; each leaves out its own stretch of the logs
 LEARNED, JUDGED = 8, 50  # steps in a row that a network learns from, and that it is judged by
 LOOK_EVERY = 50  # steps between two looks at what was left out
 RIDGES = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the mean square of the inputs
+SLACK = 0.02  # of a squared error
 FAINT = 1e-9  # variance, as a share of the largest, below which differences of a history are not seen
 LATENT_WEIGHT = 0.1  # of the latent error beside that of the sensors
 MOST_ROWS = 20_000  # that least squares look at
@@ -45,12 +46,18 @@ class SensorLog:
     """What the sensors showed, in the rows of a `LatentLog`.
 
     Attributes:
+        sizes: Channels of each sensor.
         values: (F, N) float32, physical units.
         there: Whether a value was measured, (F, N) bool; where it is False, the value is a stand-in.
     """
 
+    sizes: tuple[int, ...]
     values: Tensor
     there: Tensor
+
+    def by_sensor(self) -> tuple[Tensor, ...]:
+        """The values of each sensor, not finite where nothing was measured."""
+        return torch.where(self.there, self.values, torch.nan).split(list(self.sizes), 1)
 
 
 def sensors_of(schema: Schema) -> tuple[Signal, ...]:
@@ -70,7 +77,7 @@ def sensor_log(store: EpisodeStore, episodes: Sequence[int], schema: Schema) -> 
         masks = [signals[schema.masks[s.name].name] if s.name in schema.masks else np.ones((frames, s.size), np.bool_) for s in sensors]
         values.append(torch.from_numpy(np.concatenate(shown, axis=1)))
         there.append(torch.from_numpy(np.concatenate([np.asarray(m, np.bool_).reshape(frames, -1) for m in masks], axis=1)))
-    return SensorLog(values=torch.cat(values), there=torch.cat(there))
+    return SensorLog(sizes=tuple(s.size for s in sensors), values=torch.cat(values), there=torch.cat(there))
 
 
 def readout_config(signal: Signal, head: HeadConfig) -> ReadoutConfig:
@@ -96,10 +103,10 @@ def fit_sensors(
     Returns:
         The readouts, in the order of the sensors.
     """
-    sensors = _by_sensor(model.schema, shown)
+    columns = shown.values.split(list(shown.sizes), 1)
+    sensors = zip(sensors_of(model.schema), columns, strict=True)
     readouts = tuple(_fitted(log, values, readout_config(s, head), config, seed) for s, values in sensors)
-    truth = torch.cat([readout.values(values) for readout, (_, values) in zip(readouts, sensors, strict=True)], -1)
-    target = torch.where(shown.there, truth, torch.nan)
+    target = torch.cat([readout.values(values) for readout, values in zip(readouts, shown.by_sensor(), strict=True)], -1)
     _focus(model, log)
     members = min(MEMBERS, len(log))
     share = replace(config, **({"steps": config.steps // members} if config.steps else {"minutes": (config.minutes or 0) / members}))
@@ -209,12 +216,6 @@ def spread_evenly(moments: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, T
     return moments[0][kept], moments[1][kept]
 
 
-def _by_sensor(schema: Schema, shown: SensorLog) -> list[tuple[Signal, Tensor]]:
-    """Each sensor with its columns of values."""
-    sensors = sensors_of(schema)
-    return list(zip(sensors, shown.values.split([s.size for s in sensors], 1), strict=True))
-
-
 def _fitted(log: LatentLog, values: Tensor, config: ReadoutConfig, training: HeadTraining, seed: int) -> Readout:
     """A readout of what a sensor showed, stand-ins included: they are what the encoder was given."""
     if config.head.depth:
@@ -272,14 +273,19 @@ def _solve_straight(model: JEPA, log: LatentLog, chosen: Tensor) -> None:
 
 
 def ridge(inputs: Tensor, targets: Tensor) -> Tensor:
-    """Weights (M, C) of a linear map from inputs (R, C) to targets (R, M); each output has the penalty that does best on the last fifth of
-    the rows."""
+    """Weights (M, C) of a linear map from inputs (R, C) to targets (R, M).
+
+    Each output has the largest penalty that does as well on the last fifth of the rows as the best one, up to `SLACK` of its error: what
+    comes after the logs is less like them than their own end is.
+    """
     x, y = inputs.double(), targets.double()
     cut, size = max(1, int(0.8 * len(x))), x.square().mean()
     unit = torch.eye(x.shape[1], dtype=x.dtype)
     gram, cross = x[:cut].T @ x[:cut], x[:cut].T @ y[:cut]
     tried = [torch.linalg.solve(gram + penalty * size * cut * unit, cross) for penalty in RIDGES]
-    best = torch.stack([(x[cut:] @ weights - y[cut:]).square().sum(0) for weights in tried]).argmin(0)
+    errors = torch.stack([(x[cut:] @ weights - y[cut:]).square().sum(0) for weights in tried])
+    fine = errors <= (1 + SLACK) * errors.amin(0)
+    best = (fine * torch.arange(1, len(RIDGES) + 1)[:, None]).argmax(0)
     gram, cross = gram + x[cut:].T @ x[cut:], cross + x[cut:].T @ y[cut:]
     weights = torch.empty_like(cross)
     for n, penalty in enumerate(RIDGES):

@@ -1,0 +1,135 @@
+"""Forecasts: what sensors will show under actions that may be taken, with the interval that held-out logs give to every step.
+
+Dimensions: T moments, K candidates, H horizon, A action, N channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from tacit.contracts import WorldModel
+from tacit.signals import Schema
+from tacit.training.readouts import CONFIDENCE, FittedReadout
+
+Floats = NDArray[np.float32]
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Forecast:
+    """What sensors will show after each of H actions, for K sequences of them.
+
+    Attributes:
+        names: Of the channels, as tasks call them, N of them.
+        units: Of the channels, N of them.
+        median: (K, H, N) float32, in the channels' units; row k is after action k.
+        low: Lower end of the interval, (K, H, N).
+        high: Upper end of the interval, (K, H, N).
+        confidence: Share of the measurements on held-out logs that lay inside the interval.
+    """
+
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    median: Floats
+    low: Floats
+    high: Floats
+    confidence: float = CONFIDENCE
+
+    def of(self, name: str) -> tuple[Floats, Floats, Floats]:
+        """Median, low and high of one channel, (K, H) each.
+
+        Raises:
+            ValueError: There is no such channel; the message lists those there are.
+        """
+        if name not in self.names:
+            raise ValueError(f"there is no forecast of {name!r}; there are: {', '.join(self.names)}")
+        column = self.names.index(name)
+        return self.median[..., column], self.low[..., column], self.high[..., column]
+
+
+@torch.no_grad()
+def forecast(
+    model: WorldModel, readouts: Mapping[str, FittedReadout], seen: Mapping[str, ArrayLike], applied: ArrayLike, actions: ArrayLike
+) -> Forecast:
+    """Forecast what the readouts of a model will show.
+
+    Args:
+        model: On the CPU.
+        readouts: Of it, by name.
+        seen: Observations and disturbances up to now by signal name, (T, *shape) each, oldest first; a model looks at the last ones only.
+            Of a signal that has a mask, what is not finite is missing, and its mask may be left out.
+        applied: Actions between them, (T - 1, A), in physical units and the order of the schema.
+        actions: Actions from now on, (K, H, A).
+
+    Raises:
+        ValueError: There is no readout, a signal is missing or of a wrong shape, a number is not finite, or H is longer than what is known
+            of the errors.
+    """
+    if not readouts:
+        raise ValueError("there is no readout to forecast with: train the run again with this version, or fit readouts")
+    moments = _moments(model.schema, seen)
+    frames, size = len(next(iter(moments.values()))), model.schema.action_size
+    before, ahead = np.asarray(applied, np.float32), np.asarray(actions, np.float32)
+    if before.shape != (frames - 1, size):
+        raise ValueError(f"the actions between {frames} moments have shape {before.shape} instead of {(frames - 1, size)}")
+    longest = min(len(fitted.half_widths) for fitted in readouts.values())
+    if ahead.ndim != 3 or ahead.shape[2] != size or not 1 <= ahead.shape[1] <= longest or not len(ahead):
+        raise ValueError(f"actions have shape {ahead.shape} instead of (K, H, {size}) with 1 to {longest} steps")
+    if not (np.isfinite(before).all() and np.isfinite(ahead).all()):
+        raise ValueError("an action is not finite")
+    # The first action stands for the one before the first moment, as in training.
+    first = before[:1] if frames > 1 else np.full((1, size), np.nan, np.float32)
+    told = torch.from_numpy(np.concatenate((first, before)))
+    latents = model.encode({name: torch.from_numpy(value)[None] for name, value in moments.items()}, told[None])
+    past = (torch.arange(-model.history, 0) + frames).clamp(min=0)
+    trajectory = model.rollout(latents[:, past], torch.from_numpy(ahead)[None])[0]
+    fitted = tuple(readouts.values())
+    median = torch.cat([each.readout(trajectory) for each in fitted], -1).numpy()
+    widths = np.concatenate([np.asarray(each.half_widths, np.float32)[: ahead.shape[1]] for each in fitted], axis=1)
+    return Forecast(
+        names=tuple(name for each in fitted for name in each.readout.names),
+        units=tuple(each.readout.unit for each in fitted for _ in each.readout.names),
+        median=median,
+        low=median - widths,
+        high=median + widths,
+    )
+
+
+def _moments(schema: Schema, seen: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+    """What is seen, (T, *shape) by signal name, with the masks that were left out; the last good value stands for what is missing."""
+    masks = {mask.name: name for name, mask in schema.masks.items()}
+    found: dict[str, NDArray[Any]] = {}
+    for signal in schema.seen:
+        if signal.name not in seen:
+            if signal.name in masks:
+                continue
+            raise ValueError(f"{signal.name!r} is missing: a forecast needs {', '.join(s.name for s in schema.seen if s.name not in masks)}")
+        value = np.asarray(seen[signal.name])
+        if value.ndim != 1 + len(signal.shape) or value.shape[1:] != signal.shape or not len(value):
+            raise ValueError(f"{signal.name!r} has shape {value.shape} instead of (T, *{signal.shape})")
+        if signal.name not in schema.masks and not np.isfinite(value).all():
+            raise ValueError(f"{signal.name!r} has a number that is not finite, and no mask that could say that it is missing")
+        found[signal.name] = value
+    if len({len(value) for value in found.values()}) != 1:
+        raise ValueError("the signals are of different numbers of moments: " + str({name: len(v) for name, v in found.items()}))
+    for name, mask in schema.masks.items():
+        value = found[name]
+        good = np.isfinite(value) if not schema.by_name[name].is_image else np.ones(len(value), np.bool_)
+        found[mask.name] = good & np.asarray(found[mask.name], np.bool_) if mask.name in found else good
+        if not good.all():
+            found[name] = _held(value, good)
+    return {s.name: np.ascontiguousarray(found[s.name], dtype=s.dtype) for s in schema.seen}
+
+
+def _held(value: NDArray[Any], good: NDArray[np.bool_]) -> NDArray[Any]:
+    """Each value that is not good replaced by the last good one before it; by 0 where there is none."""
+    rows = np.where(good, np.arange(len(value)).reshape(-1, *(1,) * (value.ndim - 1)), -1)
+    last = np.maximum.accumulate(rows, axis=0)
+    held: NDArray[Any] = np.where(last >= 0, np.take_along_axis(value, np.maximum(last, 0), axis=0), 0.0)
+    return held
