@@ -251,7 +251,7 @@ class Run:
         self, task: Task, cost_for: CostFor, seed: int, around: Callable[[Planner], Planner], limits: tuple[StateLimit, ...]
     ) -> Controller:
         channels = {name: fitted.readout for name, fitted in self.readouts.items()}
-        spreads = {n: float(s) for r in channels.values() for n, s in zip(r.names, r.values.std, strict=True)}
+        spreads = {name: spread for fitted in self.readouts.values() for name, spread in fitted.spreads.items()}
         return Controller(
             model=self.model,
             planner=around(planner_for(self.model, task.plan, seed=seed)),
