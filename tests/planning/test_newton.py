@@ -71,6 +71,16 @@ def test_a_limit_is_kept_at_each_step_and_left_alone_where_it_does_not_bind() ->
     torch.testing.assert_close(plan.trajectory[0], torch.tensor([2.0, -4.0]).expand(10, 2), atol=0.02, rtol=0)
 
 
+@pytest.mark.parametrize(("priority", "level"), [(100.0, 2.0), (2.0, 3.9), (0.0001, 4.0)])
+def test_a_soft_limit_gives_way_by_what_it_costs(priority: float, level: float) -> None:
+    """Ten steps of squared errors against one shortfall: a slope of 2 × 10 × (4 - level) against the priority."""
+    task = hold(4.0, 0.0, signals={"level_1": SignalLimit(high=2.0, hard=False, priority=priority)})
+    cost = LatentDistance(goal=torch.tensor([[4.0, 0.0]]))
+    asked = problem(torch.zeros(1, 1, 2), cost, bound=10.0, horizon=10, limits=state_limits(task, READOUTS, {}))
+    plan = NewtonPlanner(Tanks(), NewtonConfig(iterations=2, blocks=10)).plan(asked)
+    torch.testing.assert_close(plan.trajectory[0, :, 0], torch.full((10,), level), atol=0.01, rtol=0)
+
+
 def test_a_hold_that_breaks_a_limit_is_left_for_an_end_of_the_range() -> None:
     """Where every step ahead breaks it alike, no small move tells the way."""
     cost = LatentDistance(goal=torch.tensor([[1.0, 0.0]]))
