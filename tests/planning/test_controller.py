@@ -606,3 +606,37 @@ def test_a_prediction_of_another_shape_is_refused(shape: tuple[int, ...], make_p
     world = Altered(change=lambda trajectory, actions: torch.zeros(shape))
     with pytest.raises(ValueError, match="the model's rollout has shape"):
         controller(world, reach(0.5, 0.0), make_planner(world)).act(seen(0, 0))
+
+
+class Outdoors(LinearWorld):
+    """The point with a measured wind; it remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.schema = Schema(signals=(*POINT_SCHEMA.signals, Signal(name="wind", role=Role.DISTURBANCE)))
+        self.told: list[tuple[float, Tensor | None]] = []
+
+    def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
+        self.told.append((float(observations["wind"][0, 0]), None if before is None else before[0, 0]))
+        return super().encode(observations, before)
+
+
+def test_the_model_is_told_disturbances_and_the_action_before() -> None:
+    world = Outdoors()
+    control = controller(world, Task(goal=Goal(observations={"state": np.zeros(2, np.float32)})))
+    [(wind, before)] = world.told
+    assert np.isnan(wind), "nobody knows what disturbs the machine at its goal"
+    assert before is None
+    here = {"state": np.ones(2, np.float32), "wind": np.float32(3.0)}
+    first = control.act(here)
+    control.act(here)
+    control.act(here, applied=np.array([0.25, -0.25], np.float32))
+    assert [wind for wind, _ in world.told[1:]] == [3.0] * 3
+    assert world.told[1][1] is None, "nobody said what was applied before the first observation"
+    torch.testing.assert_close(world.told[2][1], torch.from_numpy(first.action))
+    torch.testing.assert_close(world.told[3][1], torch.tensor([0.25, -0.25]))
+    control.reset(applied=np.full((1, 1, 2), 0.5, np.float32))
+    control.act(here)
+    torch.testing.assert_close(world.told[4][1], torch.tensor([0.5, 0.5]))
+    with pytest.raises(ValueError, match="observations are missing: wind"):
+        control.act({"state": np.ones(2, np.float32)})

@@ -58,6 +58,17 @@ class Straight(nn.Module):
         nn.init.zeros_(self.map.bias)
         self.register_buffer("spread", torch.ones(state))
 
+    def through(self, inputs: Tensor) -> Tensor:
+        """Inputs (..., M) -> what is seen of them through the lens, (..., M)."""
+        seen: Tensor = self.lens(inputs)
+        return seen
+
+    @torch.no_grad()
+    def set_lens(self, weight: Tensor, bias: Tensor) -> None:
+        """Take over a lens, (M, M) and (M,)."""
+        self.lens.weight.copy_(weight)
+        self.lens.bias.copy_(bias)
+
     def forward(self, seen: Tensor) -> Tensor:
         """Inputs through the lens (..., M) -> changes in units of `spread`, (..., S)."""
         change: Tensor = self.map(seen)
@@ -101,8 +112,9 @@ class ResidualPredictor(nn.Module):
         if self.straight is None:
             change: Tensor = self.network(inputs)
             return change
-        seen = self.straight.lens(inputs)
-        return self.straight.spread * (self.network(seen[..., : self.leading]) + self.straight(seen))
+        seen = self.straight.through(inputs)
+        bent: Tensor = self.straight.spread * (self.network(seen[..., : self.leading]) + self.straight(seen))
+        return bent
 
     def unroll(self, history: Tensor, actions: Tensor) -> Tensor:
         """Roll candidates out together: the same numbers as `forward` step by step.
@@ -156,7 +168,7 @@ class ResidualPredictor(nn.Module):
         straight = self.straight
         for t, action in enumerate(actions.reshape(rows, horizon, size).to(x.dtype).unbind(1)):
             x[:, -size:] = action
-            through = x if straight is None else straight.lens(x)
+            through = x if straight is None else straight.through(x)
             before = through if straight is None else through[:, : self.leading]
             for layer, after in zip(layers, hidden, strict=True):
                 torch.addmm(layer.bias, before, layer.weight.t(), out=after)

@@ -125,6 +125,7 @@ class Controller:
         self._told = told
         self._goal = self._task_goal if goal is None else self._encoded_goal(goal)
         self._history: LatentHistory | None = None
+        self._good: dict[str, NDArray[Any]] = {}  # last good samples of signals that may be missing, (B, *shape)
         self._plan: Plan | None = None
         self._used = 0  # actions of the plan that were applied
         self._is_followed = False  # by every machine
@@ -170,7 +171,7 @@ class Controller:
 
         Args:
             observation: One sample of every observation and disturbance signal, (*shape). Of a signal that may be missing, numbers that
-                are not finite count as missing, as does None; its mask can be left out.
+                are not finite count as missing, as does None; its mask can be left out. A missing sample is replaced by the last good one.
             applied: Action (A,) that was really applied before this observation; None when it was the one decided.
 
         Returns:
@@ -204,6 +205,7 @@ class Controller:
         samples = _samples(self._model.schema, observations)
         with torch.no_grad():
             machines = len(next(iter(samples.values())))
+            samples = self._held(samples)
             if self._history is None:
                 told = self._told_first(machines, applied)
                 latent = self._encoded(samples, None if told is None else torch.from_numpy(told[:, -1]))
@@ -216,7 +218,7 @@ class Controller:
                 latent = self._encoded(samples, self._previous)
             history = self._history
             assert history is not None
-            errors = history.advance(self._previous, latent, _finite(samples).to(latent.device)).tolist()
+            errors = history.advance(self._previous, latent, _finite(self._model.schema, samples).to(latent.device)).tolist()
             if self._disturbance is not None:
                 self._disturbance.advance(self._previous, samples, history.latents)
             encoded = time.perf_counter()
@@ -267,6 +269,16 @@ class Controller:
             expected=history.predicted,
             forecast={} if made is None else self._forecast(made),
         )
+
+    def _held(self, samples: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The samples, and in the place of a missing number the last good one, as logs have it: how slow sensors are read."""
+        held = dict(samples)
+        for name, mask in self._model.schema.masks.items():
+            if not self._model.schema.by_name[name].is_image and name in samples:
+                last = self._good.get(name, samples[name])
+                there = samples[mask.name] if last.shape == samples[name].shape else np.ones_like(samples[mask.name])
+                held[name] = self._good[name] = np.where(there, samples[name], last)
+        return held
 
     def _told_first(self, batch: int, applied: ArrayLike | None) -> NDArray[np.float32] | None:
         """What was applied before the first observations, (B, 1 or 2, A), oldest first; None where nobody says."""
@@ -430,7 +442,7 @@ class Controller:
     def _encoded_goal(self, goal: Mapping[str, ArrayLike]) -> Tensor:
         """Latents of goals (B, D), under disturbances and after actions that nobody knows yet."""
         samples = _samples(self._model.schema, goal, Role.OBSERVATION)
-        if not _finite(samples).all():
+        if not _finite(self._model.schema, samples).all():
             raise ValueError("the goal has a number that is not finite")
         goals = len(next(iter(samples.values())))
         unknown = {s.name: _unknown(s, goals) for s in self._model.schema.having(Role.DISTURBANCE)}
@@ -443,9 +455,15 @@ def _unknown(signal: Signal, count: int) -> NDArray[Any]:
     return np.zeros((count, *signal.shape), np.bool_) if signal.dtype == "bool" else np.full((count, *signal.shape), np.nan, np.float32)
 
 
-def _finite(samples: Mapping[str, NDArray[Any]]) -> Tensor:
-    """Whether all numbers of a machine are finite, (B,) bool."""
-    return torch.from_numpy(np.logical_and.reduce([np.isfinite(v).reshape(len(v), -1).all(1) for v in samples.values()]))
+def _finite(schema: Schema, samples: Mapping[str, NDArray[Any]]) -> Tensor:
+    """Whether all numbers of a machine are finite, but those that its masks say are missing, (B,) bool."""
+    found = []
+    for name, value in samples.items():
+        is_fine = np.isfinite(value)
+        if (mask := schema.masks.get(name)) is not None and is_fine.shape == samples[mask.name].shape:
+            is_fine = is_fine | ~samples[mask.name]
+        found.append(is_fine.reshape(len(value), -1).all(1))
+    return torch.from_numpy(np.logical_and.reduce(found))
 
 
 def _samples(schema: Schema, given: Mapping[str, ArrayLike | None], *roles: Role) -> dict[str, NDArray[Any]]:
@@ -493,14 +511,16 @@ def _with_masks(schema: Schema, given: Mapping[str, ArrayLike | None]) -> dict[s
             continue
         signal, value = schema.by_name[name], full[name]
         if value is None:
-            value, there = np.zeros((batch, *signal.shape), signal.dtype), np.zeros((batch, *mask.shape), np.bool_)
+            unknown = np.nan if signal.dtype.startswith("float") else 0
+            value, there = np.full((batch, *signal.shape), unknown, signal.dtype), np.zeros((batch, *mask.shape), np.bool_)
         else:
             value = np.asarray(value)
             if value.dtype.kind not in "buif":
                 raise ValueError(f"{name!r} has dtype {value.dtype} instead of {signal.dtype}; give nan where it is missing")
             finite = np.isfinite(value)
             there = np.ones((len(value), *mask.shape), np.bool_) if signal.is_image else finite
-            value = np.where(finite, value, 0).astype(value.dtype)
+            if not signal.dtype.startswith("float"):
+                value = np.where(finite, value, 0).astype(value.dtype)
         told = full.get(mask.name)
         full[name] = value
         full[mask.name] = there if told is None else np.asarray(told) & there if np.shape(told) == there.shape else told

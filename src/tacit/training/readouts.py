@@ -154,9 +154,7 @@ def measured(model: WorldModel, readout: Readout, log: LatentLog, values: Tensor
     longest = torch.cat((spread, spread[-1:].expand(horizon - steps)))
     widths = conformal_half_widths(errors, CONFIDENCE)
     widths = torch.cat((widths, widths[-1:].expand(horizon - steps, -1)))
-    return FittedReadout(
-        readout=readout, spread=tuple(longest.tolist()), now=now, half_widths=tuple(tuple(row) for row in widths.tolist())
-    )
+    return FittedReadout(readout=readout, spread=tuple(longest.tolist()), now=now, half_widths=tuple(tuple(row) for row in widths.tolist()))
 
 
 def conformal_half_widths(errors: Tensor, confidence: float) -> Tensor:
