@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Samples = Mapping[str, NDArray[Any]]
 TRUE = ".true"  # ending of the label that has what a sensor would show without noise
 LAST = 0.1  # share of a scenario over which the offset at its end is a mean
-NUDGE = 0.15  # of the range of a disturbance, that a scenario adds to it
+NUDGE = 0.1  # of the range of a disturbance, that a scenario adds to it
 SETTLE = 0.2  # share of a scenario before a disturbance begins
 
 

@@ -22,7 +22,7 @@ from tacit.planning.rollout import Candidates, scored
 from tacit.planning.search import Rounds, Search, SearchConfig, first_guess, usable
 
 Floats = NDArray[np.float64]
-_STRIDES = torch.tensor((1.0, 0.5, 0.2, 0.05))  # how much of a step is tried
+_STRIDES = torch.tensor((1.0, 1.1, 1.3, 0.5, 0.2, 0.05))  # how much of a step is tried: more than all gets inside bent limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ class NewtonPlanner(Search[NewtonConfig]):
         return steps.view(len(moved), *probes.actions.shape[2:])
 
 
-_INSIDE = 1e-3  # of what a probe moves a limit by, that a step stays inside of it: what lies right on it may round to the other side
+_INSIDE = 1e-2  # of what a probe moves a limit by, that a step stays inside of it: what lies right on it may round to the other side
 
 
 def _each(limit: Limit, found: Candidates, place: int) -> Tensor:
@@ -190,10 +190,11 @@ def _shares(
     room = np.concatenate((low[is_moved], -high[is_moved], np.zeros(len(soft))))
     kept = np.concatenate((falls.T, (owner[:, None] == soft).astype(float)), axis=1)
     found = least(curvature, gradient, np.concatenate((box, kept)), np.concatenate((room, inside - margins[0])))
-    if found is None:  # no step keeps the hard limits: the one that breaks least those that are broken
-        broken = (margins[0] < 0) & (prices[owner] == 0)
-        pull = (kept[broken] / np.maximum(np.abs(margins[0][broken]), 1e-9)[:, None]).sum(0)
-        found = least(curvature + 1e-6 * np.eye(len(gradient)), gradient - 1e4 * (1 + np.abs(gradient).max()) * pull, box, room)
+    if found is None and (prices == 0).any():  # no step keeps the hard limits: let their shortfall be large only as far as it must
+        strong = 1e4 * (1 + np.abs(gradient).max()) / np.maximum(np.abs(margins[0]).max(), 1e-9)
+        return _shares(
+            residuals, rest, margins, moved, low, high, owner=owner, prices=np.where(prices == 0, strong, prices), damping=damping
+        )
     return np.zeros(size) if found is None else found[:size]
 
 
