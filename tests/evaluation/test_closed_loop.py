@@ -35,7 +35,7 @@ def traces() -> list[Trace]:
 def test_scenarios_are_the_same_for_a_seed_and_stay_in_normal_operation() -> None:
     found, again, other = (scenarios(TANKS, episodes=4, steps=200, seed=seed) for seed in (0, 0, 1))
     assert found == again != other
-    assert [scenario.name.split()[0] for scenario in found[::2]] == ["setpoints", "setpoints"]
+    assert [scenario.name.split(":")[0] for scenario in found] == ["setpoints 1", "disturbance 1", "setpoints 2", "disturbance 2"]
     for scenario in found:
         assert set(scenario.setpoints[0]) == {"level_1", "level_2"}
         assert all(9 <= value <= 16 for moved in scenario.setpoints.values() for value in moved.values())

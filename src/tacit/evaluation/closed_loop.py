@@ -189,7 +189,7 @@ def scenarios(plant: Plant, *, episodes: int, steps: int, seed: int) -> list[Sce
         nominal = plant.operating_point[signal.name]
         nudge = NUDGE * (high - low) * (1 if high - nominal >= nominal - low else -1)
         disturbances = {0: still, int(SETTLE * steps): {signal.name: nominal + nudge}}
-        name = f"{signal.name} {nudge:+.2g}{'' if signal.unit == '1' else ' ' + signal.unit}"
+        name = f"disturbance {number // 2 + 1}: {signal.name} {nudge:+.2g}{'' if signal.unit == '1' else ' ' + signal.unit}"
         found.append(Scenario(name=name, seed=own, steps=steps, setpoints={0: home}, disturbances=disturbances))
     return found
 
