@@ -20,6 +20,8 @@ from tacit.planning.action_limits import action_limits
 from tacit.planning.costs import WeightedSum
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, LimitMargin, Verdict
 from tacit.planning.disturbance import OutputDisturbance
+from tacit.planning.fallbacks import WithoutPlan
+from tacit.planning.fallen_back import FallenBack, fallback_of
 from tacit.planning.history import LatentHistory
 from tacit.planning.limits import BoxLimits
 from tacit.planning.path_limits import PathLimits
@@ -27,11 +29,9 @@ from tacit.planning.search import Noise
 from tacit.planning.setpoints import Setpoints
 from tacit.planning.signal_costs import SignalObjective
 from tacit.planning.state_limits import StateLimit
-from tacit.planning.task import Fallback, Task
+from tacit.planning.task import Task
 from tacit.planning.task_limits import TaskError
 from tacit.signals import Role, Schema, Signal
-
-_FALLBACK_WORDS = {Fallback.HOLD: "holding the last action", Fallback.ZERO: "applying zero"}
 
 
 @final
@@ -100,10 +100,12 @@ class Controller:
             raise ValueError("the calibration needs at least one error, and finite ones only")
         goal = {} if task.goal is None else {name: value[None] for name, value in task.goal.observations.items()}
         self._task_goal = self._encoded_goal(goal) if goal else None
+        self._task_goal_samples = goal or None
         self._previous: Tensor
         self._earlier: Tensor  # applied before `_previous`
         self._cost: Cost | None  # of the goal's latents
         self._corrected = limits  # by the estimated disturbance
+        self._fallen_back: FallenBack
         self.reset()
 
     def reset(self, goal: Mapping[str, ArrayLike] | None = None, applied: ArrayLike | None = None) -> None:
@@ -124,6 +126,7 @@ class Controller:
             raise ValueError("an action that was applied is not finite")
         self._told = told
         self._goal = self._task_goal if goal is None else self._encoded_goal(goal)
+        self._goal_samples = self._task_goal_samples if goal is None else {name: np.asarray(value) for name, value in goal.items()}
         self._history: LatentHistory | None = None
         self._good: dict[str, NDArray[Any]] = {}  # last good samples of signals that may be missing, (B, *shape)
         self._plan: Plan | None = None
@@ -162,9 +165,18 @@ class Controller:
         return self._corrected
 
     @property
+    def goal_samples(self) -> Mapping[str, NDArray[Any]] | None:
+        """What the sensors show at the goals of this episode, (B, *shape) or (1, *shape) by signal; None where there is no goal yet."""
+        return self._goal_samples
+
+    @property
     def action_limits(self) -> BoxLimits | PathLimits:
         """What every emitted action is moved inside of."""
         return self._action_limits
+
+    def fallback(self) -> WithoutPlan:
+        """What one machine does when there is no plan to trust, as the task says; a new one each time."""
+        return fallback_of(self._task, self._model.schema)
 
     def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> Decision:
         """Decide for one machine: `act_batch` without the batch dimension.
@@ -218,6 +230,7 @@ class Controller:
                 latent = self._encoded(samples, self._previous)
             history = self._history
             assert history is not None
+            self._fallen_back.applied(self._previous)
             errors = history.advance(self._previous, latent, _finite(self._model.schema, samples).to(latent.device)).tolist()
             if self._disturbance is not None:
                 self._disturbance.advance(self._previous, samples, history.latents)
@@ -234,18 +247,18 @@ class Controller:
 
             step = self._plan.actions[:, self._used]
             problems = self._problems(self._plan, history.observed, is_told, step)
-            is_sound = torch.tensor([problem is None for problem in problems], device=step.device)
-            step = torch.where(is_sound[:, None], step, self._fallback())
-            action = self._sent(step)
+            action = self._sent(self._fallen_back.actions([problem is not None for problem in problems], samples, step))
             if any(broken := self._action_limits.broken(action, self._previous, self._earlier)):
+                late = [problem is None and reason is not None for problem, reason in zip(problems, broken, strict=True)]
                 problems = [problem or reason for problem, reason in zip(problems, broken, strict=True)]
-                is_allowed = torch.tensor([reason is None for reason in broken], device=step.device)
-                action = torch.where(is_allowed[:, None], action, self._sent(self._fallback()))
+                is_late = torch.tensor(late, device=step.device)
+                action = torch.where(is_late[:, None], self._sent(self._fallen_back.actions(late, samples, action)), action)
+            self._fallen_back.recovered([problem is None for problem in problems])
             self._previous, self._earlier = action, self._previous
             self._used += 1
             self._is_followed = not any(problems)
 
-        words = _FALLBACK_WORDS[self._task.fallback]
+        words = self._fallen_back.words
         costs = [None] * len(errors) if made is None else made.cost.tolist()
         disturbances = self._estimated(len(errors))
         return DecisionBatch(
@@ -307,6 +320,7 @@ class Controller:
         if goal is not None and self._proposals_for is not None and self._task.plan.proposals:
             self._proposal = self._proposals_for(goal)
         self._history = LatentHistory(self._model, latent)
+        self._fallen_back = FallenBack(self.fallback, self._model.schema, batch)
         self._action_limits = self._action_limits.to(latent.device)
         if told is None:
             zero = torch.zeros(batch, self._model.schema.action_size, device=latent.device)
@@ -424,9 +438,6 @@ class Controller:
             LimitMargin(name=limit.name, margin=margin, unit=limit.unit, confidence=limit.confidence, hard=limit.hard)
             for limit, margin in zip(self._limits, margins, strict=True)
         )
-
-    def _fallback(self) -> Tensor:
-        return self._previous if self._task.fallback is Fallback.HOLD else torch.zeros_like(self._previous)
 
     def _p_value(self, error: float) -> float | None:
         if self._calibration is None or not math.isfinite(error):
