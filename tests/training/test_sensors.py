@@ -11,10 +11,12 @@ import torch
 
 from tacit.data import EpisodeStore
 from tacit.models.jepa import JEPA
+from tacit.signals import Schema
 from tacit.training import recipes, sensors
 from tacit.training.heads import HeadTraining
 from tacit.training.latents import LatentLog, encode_log
-from tacit.training.sensors import ridge, sensor_log, sensors_of
+from tacit.training.recipes import sensors_of
+from tacit.training.sensors import ridge, sensor_log
 from tank_world import SCHEMA, record
 
 CPU = torch.device("cpu")
@@ -39,7 +41,10 @@ def test_the_recipe_follows_from_the_schema() -> None:
     assert sum(part.minutes or 0 for part in parts) == pytest.approx(3.0)
     camera = replace(SCHEMA.signals[0], name="camera", shape=(8, 8, 3), dtype="uint8")
     seen = replace(SCHEMA, signals=(camera, *SCHEMA.signals))
-    assert recipes.for_minutes("s", 3.0, schema=seen) == recipes.for_minutes("s", 3.0)
+    fused = recipes.for_minutes("s", 3.0, schema=seen)
+    assert replace(fused, readout=None) == recipes.for_minutes("s", 3.0), "a camera: the model of images, with readouts of the sensors"
+    assert fused.readout is not None
+    assert recipes.for_minutes("s", 3.0, schema=Schema(signals=(camera, SCHEMA.signals[3]))) == recipes.for_minutes("s", 3.0)
 
 
 def test_sensors_are_observations_that_are_numbers(tmp_path: Path) -> None:
@@ -68,7 +73,7 @@ def test_forecasts_beat_no_change_on_later_logs_whatever_offset_there_is(tmp_pat
     recipe = recipes.for_steps("xs", 1, schema=store.schema)
     assert recipe.readout is not None
     told: list[float] = []
-    readouts = sensors.fit_sensors(
+    fitted = sensors.fit_sensors(
         model,
         log,
         sensor_log(store, range(8), store.schema),
@@ -77,8 +82,11 @@ def test_forecasts_beat_no_change_on_later_logs_whatever_offset_there_is(tmp_pat
         seed=0,
         progress=lambda done, loss: told.append(done),
     )
+    readouts = fitted.readouts
     assert [r.names for r in readouts] == [("level",), ("lab.value",)]
     assert told == sorted(told)
+    assert fitted.errors is not None
+    assert all(wrong.shape == (8 * 41, 50, 1) for wrong in fitted.errors), "every moment with 50 steps to come was left out once"
     assert all(torch.equal(value, encoder[name]) for name, value in model.encoder.state_dict().items())
     assert not any(
         isinstance(module, torch.nn.Linear) and module.out_features > model.config.predictor.width for module in model.predictor.network

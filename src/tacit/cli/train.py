@@ -85,7 +85,7 @@ def run(options: Train, terminal: Terminal) -> int:
                 verify(store, phases, terminal)
             recipe = recipe_of(options, store.schema)
             require_windows(store, recipe)
-            require_images(store, recipe)
+            require_images(store, recipe_of(options))
             with stoppable(state), _scalars(options) as on_scalars:
                 if group.is_first:
                     clear(options)

@@ -56,6 +56,15 @@ def tiles(found: Validation) -> tuple[Tile, ...]:
             value=f"{100 * mean.min():.0f}–{100 * mean.max():.0f}\u202f%",
             note=f"mean of all sensors, {first} to {last} steps ahead",
         ),
+        *(
+            Tile(
+                label=f"Error of {method.name} taken away",
+                value=percent(round(float(method.mean_lead.value[-1, 0]), 3)),
+                note=f"{last} steps ahead; {100 * method.mean_lead.low[-1, 0]:.0f} to {100 * method.mean_lead.high[-1, 0]:.0f}\u202f%",
+            )
+            for method in found.methods
+            if method.mean_lead is not None and method.name != NO_CHANGE
+        ),
         Tile(label="Forecasts", value=grouped(found.moments), note=f"in {found.episodes} episodes, up to {ahead}"),
     )
 

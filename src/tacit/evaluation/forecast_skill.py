@@ -23,7 +23,7 @@ from tacit.run import Run
 from tacit.training.fit import Display, Silent
 from tacit.training.folder import read_results
 from tacit.training.latents import LatentLog, encode_log
-from tacit.training.readouts import CONFIDENCE, conformal_half_widths
+from tacit.training.readouts import CONFIDENCE
 
 Floats = NDArray[np.float64]
 
@@ -132,7 +132,7 @@ class Validation:
         confidence: What that share should be.
         moments: Forecasts that were made.
         episodes: Episodes that they are of.
-        own: Whether these are the held-out episodes of the run's own logs; then each one's intervals are made of the others.
+        own: Whether these are the held-out episodes of the run's own logs.
         examples: Some forecasts.
     """
 
@@ -226,7 +226,7 @@ def validate(
         predicted[name] = torch.cat([forecaster.forecast(log, episode[part], t[part], horizon) for part in parts])
     rows = log.rows(episode, t, torch.arange(1, horizon + 1))
     truth = torch.where(log.there[rows], log.seen[rows][..., : log.sensors], torch.nan)
-    widths = _leave_one_out(predicted[RUN] - truth, episode) if own else _stored_widths(run, horizon)[None]
+    widths = _half_widths(run, horizon)
     outside = (predicted[RUN] - truth).abs() > widths
     inside = torch.where(truth.isfinite(), (~outside).float(), torch.nan)
 
@@ -250,7 +250,7 @@ def validate(
         moments=len(t),
         episodes=len(set(episode.tolist())),
         own=own,
-        examples=tuple(_example(log, int(episode[n]), int(t[n]), predicted[RUN][n], truth[n], widths[n % len(widths)]) for n in drawn),
+        examples=tuple(_example(log, int(episode[n]), int(t[n]), predicted[RUN][n], truth[n], widths) for n in drawn),
     )
 
 
@@ -261,16 +261,7 @@ def lstm_width(weights: int, inputs: int, outputs: int) -> int:
     return int(widths[np.abs(sizes - weights).argmin()])
 
 
-def _leave_one_out(errors: Tensor, episode: Tensor) -> Tensor:
-    """Half widths for every moment (B, H, N) from the errors of all other episodes; from all where there is only one."""
-    widths = torch.empty_like(errors)
-    for number in sorted(set(episode.tolist())):
-        others = errors[episode != number]
-        widths[episode == number] = conformal_half_widths(others if len(others) else errors, CONFIDENCE)
-    return widths
-
-
-def _stored_widths(run: Run, horizon: int) -> Tensor:
+def _half_widths(run: Run, horizon: int) -> Tensor:
     return torch.cat([torch.tensor(fitted.half_widths[:horizon]) for fitted in run.readouts.values()], -1)
 
 

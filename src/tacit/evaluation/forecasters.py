@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from tacit.data import EpisodeStore
 from tacit.signals import Role, Schema, Signal
+from tacit.training.recipes import sensors_of
 from tacit.training.seed import generator
-from tacit.training.sensors import ridge, sensor_log, sensors_of
+from tacit.training.sensors import ridge, sensor_log
 
 ORDERS = (1, 2, 4, 8, 16, 32)  # of the linear model
 WARM_UP = 32  # steps that the recurrent network sees before it forecasts

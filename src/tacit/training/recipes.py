@@ -9,7 +9,7 @@ from tacit.models.encoders import EncoderConfig
 from tacit.models.heads import HeadConfig
 from tacit.models.jepa import JEPAConfig
 from tacit.models.predictor import PredictorConfig
-from tacit.signals import Schema
+from tacit.signals import Schema, Signal
 from tacit.training.heads import HeadTraining
 from tacit.training.settings import TrainConfig
 
@@ -21,7 +21,7 @@ DYNAMICS_BATCH, DYNAMICS_RATE = 192, 2e-3  # rollouts per step, and the learning
 
 PLANT_SHARES = (0.2, 0.5, 0.2, 0.1)  # of the minutes: JEPA, predictor, distance, policy
 PLANT_HISTORY = 16  # moments
-PLANT_BATCH, PLANT_WINDOW = 32, 24  # windows per step, and their frames
+PLANT_BATCH, PLANT_WINDOW = 64, 8  # windows per step, and their frames
 PLANT_ROLLOUTS, PLANT_DECAY = 64, 1e-2  # rollouts per step of the predictor's networks, and their weight decay: logs of hours are few
 
 
@@ -69,6 +69,12 @@ def _models(size: Size, shapes: bool) -> tuple[JEPAConfig, HeadConfig]:
 def is_plant(schema: Schema | None) -> bool:
     """Whether all that is seen of a machine are numbers: sensors and disturbances, and no camera."""
     return schema is not None and not any(s.is_image for s in schema.seen)
+
+
+def sensors_of(schema: Schema) -> tuple[Signal, ...]:
+    """Observation signals that are numbers: no cameras, no masks."""
+    masks = {mask.name for mask in schema.masks.values()}
+    return tuple(s for s in schema.observations if not s.is_image and s.name not in masks and s.dtype != "bool")
 
 
 def _plant(size: Size, schema: Schema) -> JEPAConfig:
@@ -131,7 +137,7 @@ def _recipe(
     """A recipe by what the machine shows of itself; `models` are those of a machine with a camera."""
     jepa, head = models
     dynamics = replace(dynamics, batch=DYNAMICS_BATCH, learning_rate=DYNAMICS_RATE)
-    readout = None
+    readout = HeadConfig(width=64, depth=1) if schema is not None and sensors_of(schema) else None
     if schema is not None and is_plant(schema):
         jepa, readout = _plant(size, schema), HeadConfig(width=1, depth=0)
         train = replace(train, batch=PLANT_BATCH, window=PLANT_WINDOW, bfloat16=False)
@@ -145,5 +151,5 @@ def _recipe(
         distance=distance,
         policy=policy,
         readout=readout,
-        by_time=readout is not None,
+        by_time=is_plant(schema),
     )

@@ -29,6 +29,7 @@ from tacit.signals import Role, Schema, Signal
 from tacit.training.heads import HeadTraining, Progress, optimized
 from tacit.training.latents import LatentLog
 from tacit.training.readouts import fit_readout
+from tacit.training.recipes import sensors_of
 from tacit.training.seed import generator
 
 LEVELS = (0.0, 0.01, 0.03, 0.1, 1.0)  # weights of levels beside differences in the linear map, of which one is chosen
@@ -41,6 +42,8 @@ FAINT = 1e-9  # variance, as a share of the largest, below which differences of 
 LATENT_WEIGHT = 0.1  # of the latent error beside that of the sensors
 MOST_ROWS = 20_000  # that least squares look at
 WINDOWS = 400  # rollouts that judge
+QUICK = HeadTraining(steps=1000, learning_rate=2e-3)  # of a readout with a hidden layer
+MOST_ERRORS = 2_000  # rollouts of each left-out stretch whose errors are kept
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,15 +66,24 @@ class SensorLog:
 
 
 def columns(values: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-    """The columns of each sensor, (F, N) -> (F, size) each."""
+    """The columns of each sensor, (..., N) -> (..., size) each."""
     ends = np.cumsum(sizes).tolist()
-    return tuple(values[:, end - size : end] for size, end in zip(sizes, ends, strict=True))
+    return tuple(values[..., end - size : end] for size, end in zip(sizes, ends, strict=True))
 
 
-def sensors_of(schema: Schema) -> tuple[Signal, ...]:
-    """Observation signals that are numbers: no cameras, no masks."""
-    masks = {mask.name for mask in schema.masks.values()}
-    return tuple(s for s in schema.observations if not s.is_image and s.name not in masks and s.dtype != "bool")
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FittedSensors:
+    """Readouts, and how wrong forecasts of what was left out were.
+
+    Attributes:
+        readouts: In the order of the sensors.
+        errors: Of each sensor, the absolute errors 1 to H steps ahead from moments of stretches that the forecaster did not know,
+            (W, H, channels), in its unit; not finite where nothing was measured. Every training episode was left out once. None where
+            nothing was left out.
+    """
+
+    readouts: tuple[Readout, ...]
+    errors: tuple[Tensor, ...] | None
 
 
 def sensor_log(store: EpisodeStore, episodes: Sequence[int], schema: Schema) -> SensorLog:
@@ -96,7 +108,7 @@ def readout_config(signal: Signal, head: HeadConfig) -> ReadoutConfig:
 
 def fit_sensors(
     model: JEPA, log: LatentLog, shown: SensorLog, head: HeadConfig, config: HeadTraining, *, seed: int, progress: Progress | None = None
-) -> tuple[Readout, ...]:
+) -> FittedSensors:
     """Fit a readout of every sensor, and go on training the model's predictor, in place, on what they show.
 
     Args:
@@ -107,24 +119,23 @@ def fit_sensors(
         config: Settings, of all members together; those of goals are not used.
         seed: Of initialisation and draws.
         progress: Told the share done and the loss.
-
-    Returns:
-        The readouts, in the order of the sensors.
     """
-    sensors = zip(sensors_of(model.schema), columns(shown.values, shown.sizes), strict=True)
-    readouts = tuple(_fitted(log, values, readout_config(s, head), config, seed) for s, values in sensors)
+    readouts = read_sensors(model.schema, log, shown, head, seed=seed)
     target = torch.cat([readout.values(values) for readout, values in zip(readouts, shown.by_sensor(), strict=True)], -1)
     _focus(model, log)
     members = min(MEMBERS, len(log))
     levels = _best_levels(model, log, readouts, target, members)
     share = replace(config, **({"steps": config.steps // members} if config.steps else {"minutes": (config.minutes or 0) / members}))
-    networks = []
+    networks, errors = [], []
     for number in range(members):
         told = None if progress is None else lambda done, loss, before=number: progress((before + done) / members, loss)
-        networks.append(_member(model, log, readouts, target, share, levels, number, members, seed, told))
+        network, wrong = _member(model, log, readouts, target, share, levels, number, members, seed, told)
+        networks.append(network)
+        errors.append(wrong)
     _merge(model.predictor, networks)
     _solve_straight(model, log, torch.arange(len(log)), levels)
-    return readouts
+    wrong = torch.cat(errors) * torch.cat([readout.values.std for readout in readouts])
+    return FittedSensors(readouts=readouts, errors=columns(wrong, shown.sizes))
 
 
 def _member(
@@ -138,8 +149,10 @@ def _member(
     members: int,
     seed: int,
     progress: Progress | None,
-) -> nn.Sequential:
+) -> tuple[nn.Sequential, Tensor]:
     """Train one small network beside a linear map that knows the same episodes; the best by those it does not know.
+
+    With it come the absolute errors of its forecasts of those, of standardised sensors, (W, H, N).
 
     Args:
         model: Its predictor gets the network, and is left with it.
@@ -186,7 +199,9 @@ def _member(
 
     optimized(predictor.network, config, loss, progress)
     predictor.network.load_state_dict(kept)
-    return predictor.network
+    with torch.no_grad():
+        wrong, _ = errors(*spread_evenly(moments(log, long, left_out), MOST_ERRORS), long)
+    return predictor.network, wrong.sqrt()
 
 
 def rolled(
@@ -262,10 +277,23 @@ def spread_evenly(moments: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, T
     return moments[0][kept], moments[1][kept]
 
 
-def _fitted(log: LatentLog, values: Tensor, config: ReadoutConfig, training: HeadTraining, seed: int) -> Readout:
-    """A readout of what a sensor showed, stand-ins included: they are what the encoder was given."""
+def read_sensors(schema: Schema, log: LatentLog, shown: SensorLog, head: HeadConfig, *, seed: int) -> tuple[Readout, ...]:
+    """Fit a readout of every sensor of a machine, and leave its predictor as it is.
+
+    Args:
+        schema: Of the machine.
+        log: Latents of the training episodes.
+        shown: What the sensors showed in them, stand-ins included: they are what the encoder was given.
+        head: Size of the readouts; those without hidden layer are found by least squares.
+        seed: Of initialisation and draws.
+    """
+    each = zip(sensors_of(schema), columns(shown.values, shown.sizes), strict=True)
+    return tuple(_fitted(log, values, readout_config(signal, head), seed) for signal, values in each)
+
+
+def _fitted(log: LatentLog, values: Tensor, config: ReadoutConfig, seed: int) -> Readout:
     if config.head.depth:
-        return fit_readout(log, values, config, training, seed=seed)
+        return fit_readout(log, values, config, QUICK, seed=seed)
     readout = Readout(log.latents.shape[1], config)
     readout.latents.set(log.latents.mean(0), log.latents.std(0))
     readout.values.set(values.mean(0), values.std(0))
