@@ -52,6 +52,14 @@ class Cost(Protocol):
 
 
 @runtime_checkable
+class LeastSquares(Cost, Protocol):
+    """A cost that is a sum of squares, and perhaps of something that is nearly linear besides: what a Newton step needs to know of it."""
+
+    def residuals(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        """Predicted latents (B, K, H, D) and actions (B, K, H, A) -> numbers whose squares are summed in the cost, (B, K, R)."""
+
+
+@runtime_checkable
 class Limit(Protocol):
     """A condition on predicted trajectories; a margin >= 0 satisfies it."""
 
@@ -77,6 +85,14 @@ class Limit(Protocol):
 
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
         """Predicted latents (B, K, H, D) and actions (B, K, H, A) -> margin (B, K)."""
+
+
+@runtime_checkable
+class Stepwise(Limit, Protocol):
+    """A limit whose margin is the least of those of the steps."""
+
+    def margins(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        """Predicted latents (B, K, H, D) and actions (B, K, H, A) -> margin of each step (B, K, H)."""
 
 
 @runtime_checkable
@@ -108,6 +124,7 @@ class Problem:
         horizon: H, number of actions to plan.
         earlier: Action applied before `previous`, (B, A), physical units; None for the same one: the machine was at rest.
         proposals: Action sequences worth trying first, (B, P, H, A), physical units: what a policy or the logs would do. None for none.
+        hold_for: So many actions in a row are the same, except where a limit on how fast they change needs more steps (move blocking).
     """
 
     history: Tensor
@@ -118,9 +135,13 @@ class Problem:
     horizon: int
     earlier: Tensor | None = None
     proposals: Tensor | None = None
+    hold_for: int = 1
 
     def inside(self, actions: Tensor) -> Tensor:
-        """Candidates (B, K, H, A), moved inside the action limits."""
+        """Candidates (B, K, H, A), held and moved inside the action limits."""
+        if self.hold_for > 1:
+            blocks = torch.stack([block.mean(2) for block in torch.split(actions, self.hold_for, dim=2)], dim=2)
+            actions = blocks.repeat_interleave(self.hold_for, dim=2)[:, :, : self.horizon]
         return self.action_limits.project(actions, self.previous, self.earlier)
 
 

@@ -32,7 +32,9 @@ from tacit.planning import (
     TaskError,
     TemporalDistance,
     WeightedSum,
+    output_disturbance,
     planner_for,
+    signal_objective,
     state_limits,
 )
 from tacit.signals import Schema
@@ -282,6 +284,8 @@ class Run:
     def _controller(
         self, task: Task, cost_for: CostFor, seed: int, around: Callable[[Planner], Planner], limits: tuple[StateLimit, ...]
     ) -> Controller:
+        channels = {name: fitted.readout for name, fitted in self.readouts.items()}
+        spreads = {name: spread for fitted in self.readouts.values() for name, spread in fitted.spreads.items()}
         return Controller(
             model=self.model,
             planner=around(planner_for(self.model, task.plan, seed=seed)),
@@ -289,6 +293,8 @@ class Run:
             task=task,
             proposals_for=self.proposals,
             limits=limits,
+            objective=signal_objective(task, self.schema, channels, spreads),
+            disturbance=output_disturbance(task, self.model, channels),
             calibration=self.calibration.one_step,
             seed=seed,
         )

@@ -52,6 +52,23 @@ def test_unroll_equals_forward_step_by_step(history: int, depth: int) -> None:
 
 
 @pytest.mark.usefixtures("_mode")
+@pytest.mark.parametrize("depth", [1, 2])
+def test_unroll_with_a_linear_map_equals_forward_step_by_step(depth: int) -> None:
+    torch.manual_seed(1)
+    model = ResidualPredictor(S, C, A, PredictorConfig(history=3, width=16, depth=depth, leading=5)).requires_grad_(False)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    assert model.straight is not None
+    model.straight.spread.copy_(torch.rand(S))
+    past, actions = torch.randn(B, 3, D), torch.randn(B, K, H, A)
+    found, window = model.unroll(past, actions), past[:, None].expand(-1, K, -1, -1)
+    for t in range(H):
+        latent = model(window, actions[:, :, t])
+        torch.testing.assert_close(found[:, :, t], latent, rtol=1e-5, atol=1e-5)
+        window = torch.cat((window[:, :, 1:], latent[:, :, None]), dim=2)
+
+
+@pytest.mark.usefixtures("_mode")
 @pytest.mark.parametrize("context", [0, C])
 def test_the_context_is_held_and_has_its_say(context: int) -> None:
     torch.manual_seed(0)

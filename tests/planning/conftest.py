@@ -17,6 +17,8 @@ from tacit.planning import (
     GradientPlanner,
     ICEMConfig,
     MPPIConfig,
+    NewtonConfig,
+    NewtonPlanner,
     ProposeVerify,
     ProposeVerifyConfig,
 )
@@ -46,6 +48,10 @@ def make_propose_verify(model: WorldModel, *, effort: int = 3, candidates: int =
     return ProposeVerify(model, config, seed=seed)
 
 
+def make_newton(model: WorldModel, *, effort: int = 3, candidates: int = 128, seed: int = 0) -> Planner:
+    return NewtonPlanner(model, NewtonConfig(iterations=effort), seed=seed)
+
+
 PLANNERS: dict[str, MakePlanner] = {
     "cem": make_cem,
     "icem": make_icem,
@@ -55,8 +61,15 @@ PLANNERS: dict[str, MakePlanner] = {
 }
 
 
-@pytest.fixture(params=PLANNERS.values(), ids=PLANNERS.keys())
+@pytest.fixture(params=[*PLANNERS.values(), make_newton], ids=[*PLANNERS, "newton"])
 def make_planner(request: pytest.FixtureRequest) -> MakePlanner:
     """`make_planner(model, effort=iterations, candidates=candidates, seed=seed)`."""
+    make: MakePlanner = request.param
+    return make
+
+
+@pytest.fixture(params=PLANNERS.values(), ids=PLANNERS.keys())
+def make_search(request: pytest.FixtureRequest) -> MakePlanner:
+    """The same, of planners that draw as many candidates as they are told; a Newton step tries what it needs."""
     make: MakePlanner = request.param
     return make

@@ -103,6 +103,22 @@ def test_batch_and_single_agree() -> None:
     assert one.evidence.cost == pytest.approx(float(batch.plan.cost[1]))
 
 
+def test_a_missing_number_is_the_last_good_one() -> None:
+    """As logs have it: a model of slow sensors is trained on that."""
+    signal = Signal(name="state", role=Role.OBSERVATION, shape=(2,), unit="m")
+    schema = Schema(signals=(signal, mask_of(signal), *POINT_SCHEMA.actions))
+    world = LinearWorld(schema=schema)
+    driver = controller(world, Task(goal=Goal(observations={"state": np.zeros(2), "state.valid": np.ones(2, bool)})))
+    for told in ([1.0, NAN], [2.0, 3.0], [NAN, 4.0], None, [NAN, NAN]):
+        decision = driver.act({"state": told})
+        assert decision.action.shape == (2,)
+    found = torch.cat([moment[0] for moment in world.encoded[1:]])
+    torch.testing.assert_close(found, torch.tensor([[1.0, NAN], [2, 3], [2, 4], [2, 4], [2, 4]]).to(found), equal_nan=True)
+    driver.reset()
+    driver.act({"state": [NAN, 1.0]})
+    assert world.encoded[-1][0, 0].isnan().tolist() == [True, False], "nothing is kept from one episode to the next"
+
+
 def test_each_observation_is_encoded_once() -> None:
     world = LinearWorld(history=3)
     driver = controller(world, reach(1.0, 1.0))

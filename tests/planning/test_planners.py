@@ -192,7 +192,7 @@ def test_asymmetric_bounds_are_searched_in_full(make_planner: MakePlanner) -> No
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
-def test_a_prediction_that_is_not_finite_never_wins(make_planner: MakePlanner, bad: float) -> None:
+def test_a_prediction_that_is_not_finite_never_wins(make_search: MakePlanner, bad: float) -> None:
     """The goal lies where the model breaks down."""
 
     def breaks(trajectory: Tensor, actions: Tensor) -> Tensor:
@@ -202,7 +202,7 @@ def test_a_prediction_that_is_not_finite_never_wins(make_planner: MakePlanner, b
         distance = (trajectory - 1.0).square().sum((-1, -2))
         return torch.where(trajectory.isfinite().all(-1).all(-1), distance, 0.0)
 
-    plan = make_planner(Altered(change=breaks)).plan(problem(torch.zeros(2, 1, 2), at_goal_if_broken, horizon=2))
+    plan = make_search(Altered(change=breaks)).plan(problem(torch.zeros(2, 1, 2), at_goal_if_broken, horizon=2))
     assert plan.feasible.all()
     assert plan.trajectory.isfinite().all()
     assert (plan.actions[..., 0] <= 0).all()
@@ -264,13 +264,13 @@ def test_soft_limits_only_cost(make_planner: MakePlanner) -> None:
     torch.testing.assert_close(plan.cost[0], cost(trajectory, actions)[0, 0] - plan.margins[0, 0])
 
 
-def test_never_worse_than_the_warm_start(make_planner: MakePlanner) -> None:
+def test_never_worse_than_the_warm_start(make_search: MakePlanner) -> None:
     world, history = double_integrator(), starts(4)
     asked = problem(history, quadratic(4), horizon=HORIZON)
-    good = make_planner(world, effort=25).plan(asked)
-    again = make_planner(world, effort=1, seed=9).plan(asked, warm_start=good.actions)
+    good = make_search(world, effort=25).plan(asked)
+    again = make_search(world, effort=1, seed=9).plan(asked, warm_start=good.actions)
     assert (again.cost <= good.cost * 1.00001).all()
-    cold = make_planner(world, effort=1, seed=9).plan(asked)
+    cold = make_search(world, effort=1, seed=9).plan(asked)
     assert (cold.cost > good.cost * 1.05).all(), "one iteration alone is as good: the test shows nothing"
 
 
@@ -283,16 +283,16 @@ def test_a_warm_start_outside_the_limits_or_not_finite_is_mended(make_planner: M
         assert (plan.actions.abs() <= 1).all()
 
 
-def test_more_effort_is_never_worse(make_planner: MakePlanner) -> None:
+def test_more_effort_is_never_worse(make_search: MakePlanner) -> None:
     asked = problem(starts(5), quadratic(5), horizon=HORIZON)
-    costs = torch.stack([make_planner(double_integrator(), effort=n).plan(asked).cost for n in range(1, 8)])
+    costs = torch.stack([make_search(double_integrator(), effort=n).plan(asked).cost for n in range(1, 8)])
     assert (costs.diff(dim=0) <= 0).all()
     assert (costs[-1] < costs[0]).all()
 
 
-def test_the_same_seed_gives_the_same_plan(make_planner: MakePlanner) -> None:
+def test_the_same_seed_gives_the_same_plan(make_search: MakePlanner) -> None:
     asked = problem(starts(2), quadratic(2), horizon=HORIZON)
-    plans = [make_planner(double_integrator(), seed=seed).plan(asked).actions for seed in (3, 3, 4)]
+    plans = [make_search(double_integrator(), seed=seed).plan(asked).actions for seed in (3, 3, 4)]
     assert torch.equal(plans[0], plans[1])
     assert not torch.equal(plans[0], plans[2])
 
@@ -325,11 +325,11 @@ class Clock:
 
 
 @pytest.mark.parametrize(("deadline", "iterations"), [(-5.0, 1), (0.0, 1), (0.019, 1), (0.021, 2), (0.059, 5), (0.2, 8)])
-def test_ends_before_the_deadline(make_planner: MakePlanner, monkeypatch: pytest.MonkeyPatch, deadline: float, iterations: int) -> None:
+def test_ends_before_the_deadline(make_search: MakePlanner, monkeypatch: pytest.MonkeyPatch, deadline: float, iterations: int) -> None:
     """Rollouts take 10 ms each: none is begun that would end after the deadline, except the first."""
     world = Clock(monkeypatch).slow(0.01)
     asked = problem(torch.zeros(1, 1, 2), LatentDistance(goal=torch.ones(1, 2)))
-    plan = make_planner(world, effort=8).plan(asked, deadline=100.0 + deadline)
+    plan = make_search(world, effort=8).plan(asked, deadline=100.0 + deadline)
     assert plan.spent.iterations == iterations
     assert plan.spent.cut_by_deadline == (iterations < 8)
     assert plan.spent.seconds == pytest.approx(0.01 * len(world.rolled))
@@ -356,12 +356,12 @@ def test_no_gradient_is_kept(make_planner: MakePlanner) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 5, 127, 200])
-def test_proposals_are_tried_right_after_the_first_guess(make_planner: MakePlanner, count: int) -> None:
+def test_proposals_are_tried_right_after_the_first_guess(make_search: MakePlanner, count: int) -> None:
     """As many as there is room for, in the first iteration, each machine its own; a proposal beyond the limits is moved inside."""
     world, last = LinearWorld(), torch.full((2, 8, 2), -0.25)
     given = torch.linspace(0.1, 1.2, 2 * count).view(2, count, 1, 1).expand(2, count, 8, 2)
     asked = replace(problem(torch.zeros(2, 1, 2), LatentDistance(goal=torch.ones(2, 2))), proposals=given)
-    make_planner(world).plan(asked, warm_start=last)
+    make_search(world).plan(asked, warm_start=last)
     first = world.rolled[0]
     assert first.shape[1] == 128
     assert torch.equal(first[:, 0], last)

@@ -10,7 +10,7 @@ from tacit.assurance.conformal import (
     least_episodes,
     settle,
 )
-from tacit.assurance.entries import Began, Closed, Entry, Gap, Made, Opened, Reading
+from tacit.assurance.entries import Began, Closed, Entry, Gap, Made, Opened, Reading, Retargeted
 from tacit.assurance.ledger import Ledger
 from tacit.assurance.monitor import Calibration, Judgement, Monitor, MonitorError, Watch, calibrate
 from tacit.assurance.recorded import Actor, Recorded
@@ -48,6 +48,7 @@ __all__ = [
     "Ramp",
     "Reading",
     "Recorded",
+    "Retargeted",
     "RetreatByMoves",
     "RetreatBySetPoints",
     "Safe",

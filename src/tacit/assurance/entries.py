@@ -93,6 +93,19 @@ class Began:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Retargeted:
+    """Setpoints were changed while the machine ran.
+
+    Attributes:
+        setpoints: What `retarget` was given, by channel.
+    """
+
+    kind: ClassVar[str] = "setpoints"
+    time: float
+    setpoints: Mapping[str, Array | ArrayDigest]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Planned:
     """A plan, as it is kept.
 
@@ -170,7 +183,7 @@ class Closed:
     time: float
 
 
-Entry = Opened | Began | Made | Gap | Closed
+Entry = Opened | Began | Retargeted | Made | Gap | Closed
 
 
 def to_json(entry: Entry) -> dict[str, Any]:
@@ -196,6 +209,9 @@ def entry_of(values: Mapping[str, Any]) -> Entry:
                 goal = None if values["goal"] is None else {name: array_of(value) for name, value in values["goal"].items()}
                 applied = None if values["applied"] is None else _array(values["applied"])
                 return Began(**_of(values, "time", "episode"), goal=goal, applied=applied)
+            case Retargeted.kind:
+                setpoints = {name: array_of(value) for name, value in values["setpoints"].items()}
+                return Retargeted(**_of(values, "time"), setpoints=setpoints)
             case Made.kind:
                 return _made(values)
             case Gap.kind:

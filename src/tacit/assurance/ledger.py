@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 
 from tacit.assurance.canonical import Array, ArrayDigest, digest_of_array
 from tacit.assurance.chain import FORMAT, Checked, Head, LedgerError, check, head_path, line_of, records
-from tacit.assurance.entries import Began, Closed, Cut, Entry, Gap, Made, Opened, Reading, made_of, to_json
+from tacit.assurance.entries import Began, Closed, Cut, Entry, Gap, Made, Opened, Reading, Retargeted, made_of, to_json
 from tacit.assurance.session import Session
 from tacit.atomic import atomic_write, sync_folder
 from tacit.closing import close_after
@@ -178,6 +178,18 @@ class Ledger:
         before = None if applied is None else _copied("applied", applied)
         entry = Began(time=time.time(), episode=self._episode, goal=kept, applied=before)
         return self._put(entry, _size(kept or {}), decisions=0, episodes=1)
+
+    def retarget(self, setpoints: Mapping[str, ArrayLike]) -> bool:
+        """Note that setpoints were changed.
+
+        Args:
+            setpoints: What `retarget` of the controller was given.
+
+        Returns:
+            False when it is not kept: see `lost` and `fault`.
+        """
+        kept = {name: _copied(name, value) for name, value in setpoints.items()}
+        return self._put(Retargeted(time=time.time(), setpoints=kept), _size(kept), decisions=0, episodes=0)
 
     def add(
         self,
@@ -366,6 +378,8 @@ class Ledger:
             return replace(entry, inputs={name: None if v is None else _digest(v) for name, v in entry.inputs.items()})
         if isinstance(entry, Began) and entry.goal is not None:
             return replace(entry, goal={name: _digest(v) for name, v in entry.goal.items()})
+        if isinstance(entry, Retargeted):
+            return replace(entry, setpoints={name: _digest(v) for name, v in entry.setpoints.items()})
         return entry
 
 

@@ -17,6 +17,9 @@ class Actor(Protocol):
     def reset(self, goal: Mapping[str, ArrayLike] | None = None, applied: ArrayLike | None = None) -> None:
         """Begin a new episode; both have a batch dimension of 1, as in `Controller.reset`."""
 
+    def retarget(self, setpoints: Mapping[str, ArrayLike]) -> None:
+        """Change setpoints while the machine runs; see `Controller.retarget`."""
+
     def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> Decision:
         """Decide what to do now."""
 
@@ -37,6 +40,11 @@ class Recorded:
         """Begin a new episode; see `Controller.reset`."""
         self._actor.reset(goal, applied)
         self._ledger.begin(goal, applied)
+
+    def retarget(self, setpoints: Mapping[str, ArrayLike]) -> None:
+        """Change setpoints, and note it; see `Controller.retarget`."""
+        self._actor.retarget(setpoints)
+        self._ledger.retarget(setpoints)
 
     def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> Decision:
         """Decide, and note it; see `Controller.act`. A disk that does not keep up or is broken never keeps a decision from being made."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tacit.assurance.canonical import Array, ArrayDigest
 from tacit.assurance.chain import LedgerError, check, records
-from tacit.assurance.entries import Began, Entry, Gap, Made, Opened, Planned, entry_of, made_of
+from tacit.assurance.entries import Began, Entry, Gap, Made, Opened, Planned, Retargeted, entry_of, made_of
 from tacit.assurance.recorded import Actor
 from tacit.assurance.session import Session, build
 from tacit.contracts import Deadline, Plan, Planner, Problem, Spent
@@ -109,6 +109,9 @@ def replay(path: str | Path, make: Make, progress: Callable[[int], None] = lambd
                 case Began(goal=goal, applied=applied) if is_whole:
                     assert actor is not None
                     actor.reset(None if goal is None else {name: _array(value) for name, value in goal.items()}, applied)
+                case Retargeted(setpoints=setpoints) if is_whole:
+                    assert actor is not None
+                    actor.retarget({name: _array(value) for name, value in setpoints.items()})
                 case Gap():
                     is_whole = False
                 case Made() if not is_whole:

@@ -134,6 +134,12 @@ class Supervisor:
         if applied is not None:
             self._earlier, self._last = (np.asarray(applied, dtype=np.float32)[0, at] for at in (0, -1))
 
+    def retarget(self, setpoints: Mapping[str, ArrayLike]) -> None:
+        """Change setpoints while the machine runs; see `Controller.retarget`."""
+        self._controller.retarget(setpoints)
+        if self._ledger is not None:
+            self._ledger.retarget(setpoints)
+
     def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None, *, taken: float | None = None) -> Decision:
         """Decide for one machine; see `Controller.act`.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tacit.cli.evaluate_plant import run_plant
 from tacit.cli.terminal import Stopped, Terminal, stoppable
 from tacit.cli.train import set_threads, verify
 
@@ -24,6 +25,11 @@ class Evaluate:
     """Let a run plan in a simulated world, beside an ablation and its floors on the same scenes, and probe its latents.
 
     $ tacit eval runs/rooms --world two_room --episodes 200 --json runs/rooms/eval.json
+
+    A run of a plant is driven in closed loop instead, beside the plant's own controllers, through setpoints that change and disturbances
+    that nobody measures; plant.html in its folder shows what came of it.
+
+    $ tacit eval runs/tanks --world four_tank --task tanks.toml
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -31,12 +37,14 @@ class Evaluate:
     world: Annotated[str | None, tyro.conf.arg(metavar="WORLD", help_behavior_hint="(default: the world of the logs)")] = None
     """World to plan in."""
     episodes: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 200)")] = None
-    """Scenes, half of them hard."""
+    """Scenes, half of them hard. Of a plant: scenarios, 6 of them unless told otherwise."""
     budget: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 200)")] = None
-    """Actions per scene."""
+    """Actions per scene. Of a plant: what an hour holds unless told otherwise."""
     protocol: Annotated[Literal["standard", "long", "strict"] | None, tyro.conf.arg(help_behavior_hint="(default: none)")] = None
     """Scenes and budget of a named protocol, instead of scenes of which half are hard: standard and long are stretches of 25 and 75
     steps of the recorder's own way, strict are goals in another region that must be kept."""
+    task: Annotated[Path | None, tyro.conf.arg(metavar="TASK", help_behavior_hint="(default: hold every loop at its setpoint)")] = None
+    """Task file for a plant: weights, limits and planner; its setpoints are changed by the scenarios."""
     seed: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 0)")] = None
     """Seed of the scenes and of the planner's samples."""
     manifest: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
@@ -58,10 +66,16 @@ def run(options: Evaluate, terminal: Terminal) -> int:
     from tacit.run import load
     from tacit.training.folder import merge_results, read_results
     from tacit.worlds import world
+    from tacit.worlds.plants import PLANTS
 
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise FileNotFoundError(2, "no such folder for --json", str(options.json.parent))
     trained = load(options.run)
+    name = options.world or trained.config.source.get("world")
+    if isinstance(name, str) and name in PLANTS:
+        return run_plant(options, trained, name, terminal)
+    if options.task is not None:
+        raise ValueError("--task is of plants: other worlds bring a goal with each scene")
     manifest = manifest_of(options, trained)
     trained.schema.require_same(world(manifest.protocol.world).schema, f"the world {manifest.protocol.world}")
     set_threads(options.threads, 1, terminal)

@@ -58,8 +58,9 @@ class WatchedPolicy:
         decided = self._controller.act_batch(observations)
         self.verdicts.update(decided.verdicts)
         acts = [verdict is Verdict.ACT for verdict in decided.verdicts]
+        limits = {limit.name: limit for limit in self._controller.limits if isinstance(limit, StateLimit)}
         for name, watch in self._watches.items():
-            limit = self._limits[name]
+            limit = limits[name]
             channels = torch.from_numpy(np.asarray(self._sensors[name](observations), dtype=np.float32))
             watch.found(limit.inside(channels).numpy())
             watch.decided(None if decided.plan is None else limit.predicted(decided.plan.trajectory).numpy(), acts)

@@ -128,6 +128,8 @@ class ResidualPredictor(nn.Module):
         """
         if torch.is_grad_enabled():
             return self._unrolled(history, actions)
+        if self.straight is not None and self.depth == 1:
+            return self._unrolled_straight(self.straight, history, actions)
         return self._unrolled_in_place(history, actions)
 
     def _unrolled(self, history: Tensor, actions: Tensor) -> Tensor:
@@ -176,6 +178,33 @@ class ResidualPredictor(nn.Module):
             x[:, seen - self.state : seen] = state
             future[:, t] = state
         return latent
+
+    def _unrolled_straight(self, straight: Straight, history: Tensor, actions: Tensor) -> Tensor:
+        """`unroll` for planning with a linear map and one hidden layer: lens and map are one product, made in float64, and what actions and
+        context come to is known for all steps before the first. Every step then takes five operations, of which a small plan feels each."""
+        batch, candidates, horizon, _ = actions.shape
+        rows, seen = batch * candidates, self.history * self.state
+        first, last = self._layers()
+        lens, bias, spread = straight.lens.weight.double(), straight.lens.bias.double(), straight.spread.double()[:, None]
+        into, onto, out_of = first.weight.double(), spread * straight.map.weight.double(), spread * last.weight.double()
+        products = (into @ lens[: self.leading], onto @ lens)
+        biases = (into @ bias[: self.leading] + first.bias, onto @ bias + spread[:, 0] * (straight.map.bias + last.bias))
+        held = history[:, None, None, -1, self.state :].float().expand(-1, candidates, horizon, -1)
+        known = torch.cat((held, actions.float()), dim=-1).view(rows, horizon, -1).transpose(0, 1)
+        ahead = [known @ product[:, seen:].float().t() + bias.float() for product, bias in zip(products, biases, strict=True)]
+        of_hidden, of_change, from_hidden = (part.float().t() for part in (products[0][:, :seen], products[1][:, :seen], out_of))
+        # The states of a row, the history's first, side by side: a window of them is what a step looks at.
+        path = history.new_empty((batch, candidates, seen + horizon * self.state), dtype=torch.float32)
+        path[..., :seen] = history[:, None, :, : self.state].flatten(-2)
+        path = path.view(rows, -1)
+        for t, (hidden, change) in enumerate(zip(*ahead, strict=True)):
+            start, end = t * self.state, t * self.state + seen
+            window = path[:, start:end]
+            features = torch.addmm(hidden, window, of_hidden).relu_()
+            change.addmm_(window, of_change).addmm_(features, from_hidden)
+            torch.add(path[:, end - self.state : end], change, out=path[:, end : end + self.state])
+        future = path[:, seen:].view(batch, candidates, horizon, self.state)
+        return torch.cat((future, held), dim=-1)
 
     def _layers(self) -> list[nn.Linear]:
         return [layer for layer in self.network if isinstance(layer, nn.Linear)]

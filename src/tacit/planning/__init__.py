@@ -5,18 +5,22 @@ from tacit.planning.cem import CEM, CEMConfig
 from tacit.planning.controller import Controller
 from tacit.planning.costs import ActionEffort, FirstArrival, LatentDistance, TemporalDistance, TerminalLatentDistance, WeightedSum
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, LimitMargin, Verdict
+from tacit.planning.disturbance import OutputDisturbance, output_disturbance
+from tacit.planning.goals import Goal, Indicator, SignalGoal
 from tacit.planning.gradient import GradientConfig, GradientPlanner
 from tacit.planning.history import one_step_error
 from tacit.planning.icem import ICEM, ICEMConfig
 from tacit.planning.limits import BoxLimits, NormLimit
 from tacit.planning.mppi import MPPI, MPPIConfig
+from tacit.planning.newton import NewtonConfig, NewtonPlanner
 from tacit.planning.path_limits import Combination, PathLimits
-from tacit.planning.plan_settings import PlanSettings
+from tacit.planning.plan_settings import PlanSettings, for_signals
 from tacit.planning.planners import planner_for
 from tacit.planning.proposals import ImaginedPolicy, Retrieval
 from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
+from tacit.planning.signal_costs import SignalCost, SignalObjective, signal_objective
 from tacit.planning.state_limits import StateLimit, state_limits
-from tacit.planning.task import Goal, Task
+from tacit.planning.task import Task
 from tacit.planning.task_fallback import Fallback, PIDSettings, RampSettings, RetreatSettings, SafeSettings
 from tacit.planning.task_limits import ActionLimit, LinearLimit, RegionLimit, SignalLimit, TaskError
 
@@ -40,11 +44,15 @@ __all__ = [
     "GradientPlanner",
     "ICEMConfig",
     "ImaginedPolicy",
+    "Indicator",
     "LatentDistance",
     "LimitMargin",
     "LinearLimit",
     "MPPIConfig",
+    "NewtonConfig",
+    "NewtonPlanner",
     "NormLimit",
+    "OutputDisturbance",
     "PIDSettings",
     "PathLimits",
     "PlanSettings",
@@ -55,7 +63,10 @@ __all__ = [
     "RetreatSettings",
     "Retrieval",
     "SafeSettings",
+    "SignalCost",
+    "SignalGoal",
     "SignalLimit",
+    "SignalObjective",
     "StateLimit",
     "Task",
     "TaskError",
@@ -65,7 +76,10 @@ __all__ = [
     "WeightedSum",
     "action_limits",
     "element_names",
+    "for_signals",
     "one_step_error",
+    "output_disturbance",
     "planner_for",
+    "signal_objective",
     "state_limits",
 ]

@@ -17,13 +17,18 @@ from torch import Tensor
 
 from tacit.contracts import Cost, Limit, Plan, Planner, Problem, Proposal, WorldModel
 from tacit.planning.action_limits import action_limits
+from tacit.planning.costs import WeightedSum
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, LimitMargin, Verdict
+from tacit.planning.disturbance import OutputDisturbance
 from tacit.planning.fallbacks import WithoutPlan
 from tacit.planning.fallen_back import FallenBack, fallback_of
 from tacit.planning.history import LatentHistory
 from tacit.planning.limits import BoxLimits
 from tacit.planning.path_limits import PathLimits
 from tacit.planning.search import Noise
+from tacit.planning.setpoints import Setpoints
+from tacit.planning.signal_costs import SignalObjective
+from tacit.planning.state_limits import StateLimit
 from tacit.planning.task import Task
 from tacit.planning.task_limits import TaskError
 from tacit.signals import Role, Schema, Signal
@@ -46,6 +51,8 @@ class Controller:
         task: Task,
         proposals_for: Callable[[Tensor], Proposal] | None = None,
         limits: tuple[Limit, ...] = (),
+        objective: SignalObjective | None = None,
+        disturbance: OutputDisturbance | None = None,
         calibration: ArrayLike | None = None,
         seed: int = 0,
     ) -> None:
@@ -58,12 +65,15 @@ class Controller:
             task: Goal, action limits, planner settings and fallback.
             proposals_for: Makes what suggests actions from the latents of the goals, (B, D), as many as the task says; None for nothing.
             limits: Limits that are checked on the prediction.
+            objective: The task's goals on signals; None when it has none.
+            disturbance: Estimates what is added to readouts of predictions, in limits and goals on signals; of this controller alone. None
+                for nothing.
             calibration: Errors of one-step predictions on held-out logs (`one_step_error`), in any order.
             seed: Of the noise of proposals.
 
         Raises:
-            TaskError: The task does not fit the model's schema, has a limit on states that is not among `limits`, or asks for
-                proposals that nobody makes.
+            TaskError: The task does not fit the model's schema, has a limit on states that is not among `limits`, has goals on
+                signals and no objective, or asks for proposals that nobody makes.
             ValueError: The goal leaves out an observation, or the calibration is empty or not finite.
         """
         self._model = model
@@ -76,6 +86,10 @@ class Controller:
         for entry in task.state_limits:
             if entry.name not in checked:
                 raise task.located(TaskError("nobody checks it: use a controller of a run that has readouts", *entry.key))
+        if objective is None and task.goal is not None and task.goal.has_signals:
+            raise task.located(TaskError("nobody reads signals: use a controller of a run that has readouts", "goal"))
+        self._objective, self._disturbance = objective, disturbance
+        self._setpoints = None if objective is None else Setpoints(objective, model.schema, task.plan.horizon)
         self._proposals_for = proposals_for
         if task.plan.proposals and proposals_for is None:
             raise TaskError("there is nobody to make proposals: leave them out, or use a controller of a run", "plan", "proposals")
@@ -84,17 +98,18 @@ class Controller:
         self._calibration = None if calibration is None else np.sort(np.asarray(calibration, dtype=np.float64), axis=None)
         if self._calibration is not None and not (self._calibration.size and np.isfinite(self._calibration).all()):
             raise ValueError("the calibration needs at least one error, and finite ones only")
-        goal = None if task.goal is None else {name: value[None] for name, value in task.goal.observations.items()}
-        self._task_goal = None if goal is None else self._encoded_goal(goal)
-        self._task_goal_samples = goal
+        goal = {} if task.goal is None else {name: value[None] for name, value in task.goal.observations.items()}
+        self._task_goal = self._encoded_goal(goal) if goal else None
+        self._task_goal_samples = goal or None
         self._previous: Tensor
         self._earlier: Tensor  # applied before `_previous`
-        self._cost: Cost
+        self._cost: Cost | None  # of the goal's latents
+        self._corrected = limits  # by the estimated disturbance
         self._fallen_back: FallenBack
         self.reset()
 
     def reset(self, goal: Mapping[str, ArrayLike] | None = None, applied: ArrayLike | None = None) -> None:
-        """Begin a new episode: forget the history, the last plan and the last actions.
+        """Begin a new episode: forget the history, the last plan, the last actions and other setpoints than the task's.
 
         Args:
             goal: One goal per machine, (B, *shape) by observation signal; None for the task's goal.
@@ -113,14 +128,41 @@ class Controller:
         self._goal = self._task_goal if goal is None else self._encoded_goal(goal)
         self._goal_samples = self._task_goal_samples if goal is None else {name: np.asarray(value) for name, value in goal.items()}
         self._history: LatentHistory | None = None
+        self._good: dict[str, NDArray[Any]] = {}  # last good samples of signals that may be missing, (B, *shape)
         self._plan: Plan | None = None
         self._used = 0  # actions of the plan that were applied
         self._is_followed = False  # by every machine
+        if self._setpoints is not None:
+            self._setpoints.reset()
+        if self._disturbance is not None:
+            self._disturbance.reset()
+
+    def retarget(self, setpoints: Mapping[str, ArrayLike]) -> None:
+        """Change setpoints while the machine runs. The next decision plans for them, from the plan that is being followed and with all that
+        was learned of disturbances, so that the actions go on without a jump.
+
+        Args:
+            setpoints: By channel that has a setpoint in the task: a number, one per machine (B, 1), or what it is to be at each step from
+                the next observation on, (1, T) or (B, T), of which the last one stays.
+
+        Raises:
+            ValueError: A channel has no setpoint, or a value has a wrong shape, is not finite or is outside its signal's range; then none
+                is changed.
+        """
+        if self._setpoints is None:
+            raise ValueError("the task has no goal on signals, so there is no setpoint to change")
+        self._setpoints.change(setpoints)
+        self._is_followed = False
 
     @property
     def goal(self) -> Tensor | None:
         """Latents of the goals of this episode, (B, D), or (1, D) for all machines; None where there is no goal yet."""
         return self._goal
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """Limits that are checked on predictions, as the last plan was checked: with the disturbance that was estimated then."""
+        return self._corrected
 
     @property
     def goal_samples(self) -> Mapping[str, NDArray[Any]] | None:
@@ -140,8 +182,8 @@ class Controller:
         """Decide for one machine: `act_batch` without the batch dimension.
 
         Args:
-            observation: One sample of every observation and disturbance, (*shape). Of a signal that may be missing, numbers that are not
-                finite count as missing, as does None; its mask can be left out.
+            observation: One sample of every observation and disturbance signal, (*shape). Of a signal that may be missing, numbers that
+                are not finite count as missing, as does None; its mask can be left out. A missing sample is replaced by the last good one.
             applied: Action (A,) that was really applied before this observation; None when it was the one decided.
 
         Returns:
@@ -175,6 +217,7 @@ class Controller:
         samples = _samples(self._model.schema, observations)
         with torch.no_grad():
             machines = len(next(iter(samples.values())))
+            samples = self._held(samples)
             if self._history is None:
                 told = self._told_first(machines, applied)
                 latent = self._encoded(samples, None if told is None else torch.from_numpy(told[:, -1]))
@@ -188,13 +231,17 @@ class Controller:
             history = self._history
             assert history is not None
             self._fallen_back.applied(self._previous)
-            errors = history.advance(self._previous, latent, _finite(samples).to(latent.device)).tolist()
+            errors = history.advance(self._previous, latent, _finite(self._model.schema, samples).to(latent.device)).tolist()
+            if self._disturbance is not None:
+                self._disturbance.advance(self._previous, samples, history.latents)
             encoded = time.perf_counter()
 
             made = None
             if self._plan is None or not self._is_followed or self._used >= self._task.plan.replan_every:
                 made, self._used = self._planned(history, started), 0
                 self._plan = made
+            if self._setpoints is not None:
+                self._setpoints.advance()
             assert self._plan is not None
             planned = time.perf_counter()
 
@@ -213,6 +260,7 @@ class Controller:
 
         words = self._fallen_back.words
         costs = [None] * len(errors) if made is None else made.cost.tolist()
+        disturbances = self._estimated(len(errors))
         return DecisionBatch(
             actions=self._previous.cpu().numpy().copy(),
             verdicts=tuple(Verdict.FALLBACK if problem else Verdict.ACT for problem in problems),
@@ -225,13 +273,25 @@ class Controller:
                     surprise_p=self._p_value(error),
                     encode_ms=(encoded - started) * 1e3,
                     plan_ms=(planned - encoded) * 1e3,
+                    disturbance=disturbance,
                 )
-                for cost, error in zip(costs, errors, strict=True)
+                for cost, error, disturbance in zip(costs, errors, disturbances, strict=True)
             ),
             latents=history.latents,
             limits=() if made is None else tuple(self._margins(margins) for margins in made.margins.tolist()),
             expected=history.predicted,
+            forecast={} if made is None else self._forecast(made),
         )
+
+    def _held(self, samples: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The samples, and in the place of a missing number the last good one, as logs have it: how slow sensors are read."""
+        held = dict(samples)
+        for name, mask in self._model.schema.masks.items():
+            if not self._model.schema.by_name[name].is_image and name in samples:
+                last = self._good.get(name, samples[name])
+                there = samples[mask.name] if last.shape == samples[name].shape else np.ones_like(samples[mask.name])
+                held[name] = self._good[name] = np.where(there, samples[name], last)
+        return held
 
     def _told_first(self, batch: int, applied: ArrayLike | None) -> NDArray[np.float32] | None:
         """What was applied before the first observations, (B, 1 or 2, A), oldest first; None where nobody says."""
@@ -250,13 +310,15 @@ class Controller:
     def _begin(self, latent: Tensor, told: NDArray[np.float32] | None) -> None:
         """Start the episode of as many machines as there are first latents (B, D)."""
         batch = len(latent)
-        if self._goal is None:
+        if self._goal is None and self._objective is None:
             raise ValueError("there is no goal: give the task one, or reset(goal=...) one per machine")
-        if len(self._goal) not in (1, batch):
+        if self._goal is not None and len(self._goal) not in (1, batch):
             raise ValueError(f"there are {len(self._goal)} goals for {batch} machines")
-        goal = self._goal.expand(batch, -1)
-        self._cost = self._cost_for(goal)
-        self._proposal = self._proposals_for(goal) if self._proposals_for is not None and self._task.plan.proposals else None
+        goal = None if self._goal is None else self._goal.expand(batch, -1)
+        self._cost = None if goal is None else self._cost_for(goal)
+        self._proposal = None
+        if goal is not None and self._proposals_for is not None and self._task.plan.proposals:
+            self._proposal = self._proposals_for(goal)
         self._history = LatentHistory(self._model, latent)
         self._fallen_back = FallenBack(self.fallback, self._model.schema, batch)
         self._action_limits = self._action_limits.to(latent.device)
@@ -283,18 +345,23 @@ class Controller:
 
     def _planned(self, history: LatentHistory, started: float) -> Plan:
         settings = self._task.plan
+        if self._disturbance is not None:
+            self._corrected = tuple(
+                limit.corrected(self._disturbance.of(limit.channels)) if isinstance(limit, StateLimit) else limit for limit in self._limits
+            )
         proposals = None
         if self._proposal is not None:
             proposals = self._proposal(history.latents, settings.horizon, settings.proposals, self._noise.generator(history.latents.device))
         problem = Problem(
             history=history.latents,
             previous=self._previous,
-            cost=self._cost,
+            cost=self._present_cost(),
             action_limits=self._action_limits,
-            limits=self._limits,
+            limits=self._corrected,
             horizon=settings.horizon,
             earlier=self._earlier,
             proposals=proposals,
+            hold_for=settings.hold_for,
         )
         deadline = None if settings.deadline_ms is None else started + settings.deadline_ms / 1e3
         plan = self._planner.plan(problem, self._warm_start(), deadline)
@@ -309,10 +376,40 @@ class Controller:
                 raise ValueError(f"the planner's {name} have shape {found} instead of {shape}")
         return plan
 
+    def _present_cost(self) -> Cost:
+        """What plans of this moment are scored by."""
+        if self._objective is None or self._setpoints is None:
+            assert self._cost is not None
+            return self._cost
+        low, high = self._setpoints.bounds(len(self._previous), self._previous.device)
+        cost = self._objective.cost(low=low, high=high, offset=self._offset(low), previous=self._previous)
+        return cost if self._cost is None else WeightedSum(terms=((1.0, self._cost), (1.0, cost)))
+
+    def _offset(self, like: Tensor) -> Tensor:
+        """What is added to the channels of the goal, (B, H, N)."""
+        assert self._objective is not None
+        return torch.zeros_like(like) if self._disturbance is None else self._disturbance.of(self._objective.read.names)
+
+    def _forecast(self, plan: Plan) -> dict[str, NDArray[np.float32]]:
+        """What a plan is to bring, (B, H) by channel."""
+        if self._objective is None:
+            return {}
+        channels = self._objective.read(plan.trajectory)
+        corrected = (channels + self._offset(channels)).cpu().numpy()
+        return {name: corrected[..., column] for column, name in enumerate(self._objective.read.names)}
+
+    def _estimated(self, batch: int) -> list[dict[str, float]]:
+        """The estimated disturbances of each machine, by channel."""
+        if self._disturbance is None:
+            return [{}] * batch
+        return [dict(zip(self._disturbance.channels, row, strict=True)) for row in self._disturbance.far().tolist()]
+
     def _warm_start(self) -> Tensor | None:
-        """The last plan from where it is now, its last action repeated; the previous action where it was worth nothing."""
+        """The last plan from where it is now, its last action repeated; the previous action where it was worth nothing, and at the first
+        moment of a process that is to be held at its setpoints."""
         if self._plan is None:
-            return None
+            is_process = self._objective is not None
+            return self._previous[:, None].expand(-1, self._task.plan.horizon, -1) if is_process else None
         actions = self._plan.actions
         rest = torch.cat([actions[:, self._used :], actions[:, -1:].expand(-1, self._used, -1)], dim=1)
         return torch.where(self._plan.cost.isfinite()[:, None, None], rest, self._previous[:, None])
@@ -356,7 +453,7 @@ class Controller:
     def _encoded_goal(self, goal: Mapping[str, ArrayLike]) -> Tensor:
         """Latents of goals (B, D), under disturbances and after actions that nobody knows yet."""
         samples = _samples(self._model.schema, goal, Role.OBSERVATION)
-        if not _finite(samples).all():
+        if not _finite(self._model.schema, samples).all():
             raise ValueError("the goal has a number that is not finite")
         goals = len(next(iter(samples.values())))
         unknown = {s.name: _unknown(s, goals) for s in self._model.schema.having(Role.DISTURBANCE)}
@@ -369,9 +466,15 @@ def _unknown(signal: Signal, count: int) -> NDArray[Any]:
     return np.zeros((count, *signal.shape), np.bool_) if signal.dtype == "bool" else np.full((count, *signal.shape), np.nan, np.float32)
 
 
-def _finite(samples: Mapping[str, NDArray[Any]]) -> Tensor:
-    """Whether all numbers of a machine are finite, (B,) bool."""
-    return torch.from_numpy(np.logical_and.reduce([np.isfinite(v).reshape(len(v), -1).all(1) for v in samples.values()]))
+def _finite(schema: Schema, samples: Mapping[str, NDArray[Any]]) -> Tensor:
+    """Whether all numbers of a machine are finite, but those that its masks say are missing, (B,) bool."""
+    found = []
+    for name, value in samples.items():
+        is_fine = np.isfinite(value)
+        if (mask := schema.masks.get(name)) is not None and is_fine.shape == samples[mask.name].shape:
+            is_fine = is_fine | ~samples[mask.name]
+        found.append(is_fine.reshape(len(value), -1).all(1))
+    return torch.from_numpy(np.logical_and.reduce(found))
 
 
 def _samples(schema: Schema, given: Mapping[str, ArrayLike | None], *roles: Role) -> dict[str, NDArray[Any]]:
@@ -419,14 +522,16 @@ def _with_masks(schema: Schema, given: Mapping[str, ArrayLike | None]) -> dict[s
             continue
         signal, value = schema.by_name[name], full[name]
         if value is None:
-            value, there = np.zeros((batch, *signal.shape), signal.dtype), np.zeros((batch, *mask.shape), np.bool_)
+            unknown = np.nan if signal.dtype.startswith("float") else 0
+            value, there = np.full((batch, *signal.shape), unknown, signal.dtype), np.zeros((batch, *mask.shape), np.bool_)
         else:
             value = np.asarray(value)
             if value.dtype.kind not in "buif":
                 raise ValueError(f"{name!r} has dtype {value.dtype} instead of {signal.dtype}; give nan where it is missing")
             finite = np.isfinite(value)
             there = np.ones((len(value), *mask.shape), np.bool_) if signal.is_image else finite
-            value = np.where(finite, value, 0).astype(value.dtype)
+            if not signal.dtype.startswith("float"):
+                value = np.where(finite, value, 0).astype(value.dtype)
         told = full.get(mask.name)
         full[name] = value
         full[mask.name] = there if told is None else np.asarray(told) & there if np.shape(told) == there.shape else told

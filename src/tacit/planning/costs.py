@@ -13,7 +13,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from tacit.contracts import Cost
+from tacit.contracts import Cost, LeastSquares
 
 
 @final
@@ -30,6 +30,10 @@ class LatentDistance:
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
         return (trajectory - self.goal[:, None, None]).square().sum((-2, -1))
 
+    def residuals(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        """See `tacit.contracts.LeastSquares`."""
+        return (trajectory - self.goal[:, None, None]).flatten(2)
+
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +48,10 @@ class TerminalLatentDistance:
 
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
         return (trajectory[:, :, -1] - self.goal[:, None]).square().sum(-1)
+
+    def residuals(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        """See `tacit.contracts.LeastSquares`."""
+        return trajectory[:, :, -1] - self.goal[:, None]
 
 
 @final
@@ -117,6 +125,10 @@ class ActionEffort:
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
         return (actions / self.scale).square().sum((-2, -1))
 
+    def residuals(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        """See `tacit.contracts.LeastSquares`."""
+        return (actions / self.scale).flatten(2)
+
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,3 +150,8 @@ class WeightedSum:
 
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
         return torch.stack([weight * cost(trajectory, actions) for weight, cost in self.terms]).sum(0)
+
+    def residuals(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        """See `tacit.contracts.LeastSquares`; of the terms that have some."""
+        found = [w**0.5 * cost.residuals(trajectory, actions) for w, cost in self.terms if w > 0 and isinstance(cost, LeastSquares)]
+        return torch.cat(found, -1) if found else trajectory.new_zeros((*trajectory.shape[:2], 0))

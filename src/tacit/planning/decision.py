@@ -5,7 +5,8 @@ Dimensions: B machines, h history, A action, D latent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import final
 
@@ -37,6 +38,8 @@ class Evidence:
             the conformal p-value of Vovk et al. (2005). None without a surprise or without a calibration.
         encode_ms: Milliseconds from the observation to the latent, for the whole batch.
         plan_ms: Milliseconds from the latent to the plan, for the whole batch.
+        disturbance: How much more each measured channel shows than was predicted for it a horizon before, filtered, in its unit: what is
+            added to the end of a prediction (`OutputDisturbance`). Empty where nothing is estimated.
     """
 
     cost: float | None
@@ -44,6 +47,7 @@ class Evidence:
     surprise_p: float | None
     encode_ms: float
     plan_ms: float
+    disturbance: Mapping[str, float] = field(default_factory=dict)
 
 
 @final
@@ -91,6 +95,8 @@ class Decision:
         latents: Latest latents, (1, h, D), oldest first: what was known of the world.
         limits: What the plan that was made in this step is worth before each limit; empty when none was made.
         expected: What the model expected in the place of the newest latent, (1, D); not finite where nothing was before.
+        forecast: What the plan that was made in this step is to bring, (1, H) by channel that the goal names, corrected by the
+            estimated disturbance; empty when none was made or the goal names none.
     """
 
     action: NDArray[np.float32]
@@ -101,6 +107,7 @@ class Decision:
     latents: Tensor
     limits: tuple[LimitMargin, ...] = ()
     expected: Tensor | None = None
+    forecast: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @final
@@ -117,6 +124,7 @@ class DecisionBatch:
         latents: Latest latents, (B, h, D), oldest first.
         limits: Per machine, what the plan that was made in this step is worth before each limit; empty when none was made.
         expected: What the model expected in the place of the newest latents, (B, D); not finite where nothing was before.
+        forecast: What the plan that was made in this step is to bring, (B, H) by channel; empty as in `Decision`.
     """
 
     actions: NDArray[np.float32]
@@ -127,6 +135,7 @@ class DecisionBatch:
     latents: Tensor
     limits: tuple[tuple[LimitMargin, ...], ...] = ()
     expected: Tensor | None = None
+    forecast: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -141,6 +150,7 @@ class DecisionBatch:
             latents=self.latents[machine][None],
             limits=self.limits[machine] if self.limits else (),
             expected=None if self.expected is None else self.expected[machine][None],
+            forecast={name: steps[machine][None] for name, steps in self.forecast.items()},
         )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 from tacit.planning.task_limits import TaskError, number
 
-PLANNERS = ("cem", "icem", "mppi", "gradient", "propose-verify")
+PLANNERS = ("cem", "icem", "mppi", "gradient", "propose-verify", "newton")
 """Names that `[plan] planner` may have."""
 # Settings that not every planner has, and what it does instead.
 _LACKS = {
@@ -15,6 +16,8 @@ _LACKS = {
     ("icem", "local_share"): "it fits all of its candidates",
     ("mppi", "local_share"): "it weighs all of its candidates",
     ("gradient", "local_share"): "it improves all of its candidates",
+    ("newton", "local_share"): "nothing in it is drawn by chance",
+    ("newton", "noise_correlation"): "nothing in it is drawn by chance",
     ("propose-verify", "local_share"): "half of its own samples come to rest",
 }
 
@@ -34,6 +37,9 @@ class PlanSettings:
         noise_correlation: Correlation of the samples' noise from one action to the next, 0 to below 1; near 1 they go far. Not of iCEM.
         local_share: Share of the candidates that move for a while and then rest, whatever the last plan was, 0 to below 1. Of CEM only.
         proposals: Suggestions of the goal policy that are tried first, 0 to below the number of candidates.
+        hold_for: Actions of a plan stay the same for so many steps (move blocking): fewer numbers to find.
+        disturbance_filter: Share of the estimate of the output disturbance that stays from one step to the next: 0 believes the last error
+            alone, 1 turns the estimate off. It is added to predicted readouts in goals and limits on signals.
 
     The defaults refine short plans, for goals in sight. One wide throw of long, smooth candidates finds a way round walls instead.
     """
@@ -48,11 +54,13 @@ class PlanSettings:
     noise_correlation: float = 0.0
     local_share: float = 0.0
     proposals: int = 0
+    hold_for: int = 1
+    disturbance_filter: float = 0.9
 
     def __post_init__(self) -> None:
         if self.planner not in PLANNERS:
             raise TaskError(f"{self.planner!r} is not a planner; use one of: {', '.join(PLANNERS)}", "planner")
-        for name, least in (("horizon", 1), ("replan_every", 1), ("candidates", 2), ("iterations", 1), ("proposals", 0)):
+        for name, least in (("horizon", 1), ("replan_every", 1), ("candidates", 2), ("iterations", 1), ("proposals", 0), ("hold_for", 1)):
             value = getattr(self, name)
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise TaskError(f"must be a whole number of at least {least}, not {value!r}", name)
@@ -63,6 +71,8 @@ class PlanSettings:
         for name in ("noise_correlation", "local_share"):
             if not 0 <= number(getattr(self, name), name) < 1:
                 raise TaskError("must be at least 0 and below 1", name)
+        if not 0 <= number(self.disturbance_filter, "disturbance_filter") <= 1:
+            raise TaskError("must be at least 0 and at most 1", "disturbance_filter")
         if self.proposals >= self.candidates:
             raise TaskError(f"{self.proposals} leaves no candidate but proposals: there are {self.candidates} candidates", "proposals")
         for name in ("noise_correlation", "local_share"):
@@ -70,3 +80,13 @@ class PlanSettings:
                 raise TaskError(f"planner {self.planner!r} has no such setting: {why}", name)
         if self.replan_every > self.horizon:
             raise TaskError(f"{self.replan_every} is more actions than the horizon of {self.horizon} plans", "replan_every")
+
+
+def for_signals(**given: Any) -> PlanSettings:
+    """Settings for goals on signals of a process, which is smooth and slow; what is given counts.
+
+    Raises:
+        TaskError: An entry is out of its domain.
+    """
+    settings: dict[str, Any] = {"planner": "newton", "horizon": 30, "iterations": 1}
+    return PlanSettings(**settings | given)

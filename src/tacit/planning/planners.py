@@ -9,6 +9,7 @@ from tacit.planning.cem import CEM, CEMConfig
 from tacit.planning.gradient import GradientConfig, GradientPlanner
 from tacit.planning.icem import ICEM, ICEMConfig
 from tacit.planning.mppi import MPPI, MPPIConfig
+from tacit.planning.newton import NewtonConfig, NewtonPlanner
 from tacit.planning.plan_settings import PlanSettings
 from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
 
@@ -38,6 +39,8 @@ def planner_for(model: WorldModel, settings: PlanSettings, *, seed: int = 0) -> 
             return MPPI(model, MPPIConfig(**shared), seed=seed)
         case "gradient":
             return GradientPlanner(model, GradientConfig(**shared), seed=seed)
+        case "newton":
+            return NewtonPlanner(model, NewtonConfig(iterations=settings.iterations), seed=seed)
         case "propose-verify":
             return ProposeVerify(model, ProposeVerifyConfig(**shared, elites=elites), seed=seed)
     raise AssertionError(f"a task names {settings.planner!r}, which nobody makes")

@@ -6,32 +6,18 @@ Dimensions: B batch, K candidates, H horizon, A action, D latent, N channels.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, final
+from dataclasses import dataclass, replace
+from typing import final
 
 import torch
 from torch import Tensor
 
+from tacit.planning.channels import Channels, selected
 from tacit.planning.task import Task
 from tacit.planning.task_limits import RegionLimit, SignalLimit, TaskError
 
 Margin = Callable[[Tensor], Tensor]
 """Channels (..., N) in physical units -> how far inside the limit they are, (...), in the limit's unit; below 0 it is broken."""
-
-
-class Channels(Protocol):
-    """A readout, as a limit sees it."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What tasks call its channels."""
-
-    @property
-    def unit(self) -> str:
-        """Of every channel."""
-
-    def __call__(self, latent: Tensor) -> Tensor:
-        """Latents (..., D) -> channels (..., N)."""
 
 
 @final
@@ -48,6 +34,8 @@ class StateLimit:
         hard: True when a plan that breaks it is infeasible.
         priority: How much a shortfall counts, when it is soft.
         confidence: Of the tightening; None when nothing is taken off.
+        channels: Names of the channels that the limit is on.
+        offset: What is added to them, (B, H, N): what the model was seen to leave out; None for nothing.
     """
 
     name: str
@@ -58,59 +46,26 @@ class StateLimit:
     hard: bool = True
     priority: float = 1.0
     confidence: float | None = None
+    channels: tuple[str, ...] = ()
+    offset: Tensor | None = None
+
+    def corrected(self, offset: Tensor) -> StateLimit:
+        """The same limit where so much is added to predicted channels, (B, H, N)."""
+        return replace(self, offset=offset)
 
     def predicted(self, trajectory: Tensor) -> Tensor:
-        """Predicted latents (..., H, D) -> margins of every step, (..., H), with nothing taken off."""
-        return self.inside(self.read(trajectory))
+        """Predicted latents, (B, H, D) or (B, K, H, D) -> margins of every step, (B, H) or (B, K, H), with nothing taken off."""
+        channels = self.read(trajectory)
+        if self.offset is not None:
+            channels = channels + (self.offset if trajectory.ndim == 3 else self.offset[:, None])
+        return self.inside(channels)
+
+    def margins(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        """See `tacit.contracts.Stepwise`."""
+        return self.predicted(trajectory) - self.tightening.to(trajectory.device)
 
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
-        margins = self.predicted(trajectory) - self.tightening.to(trajectory.device)
-        return margins.amin(-1)
-
-
-@final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Selection:
-    """Some channels of some readouts, side by side.
-
-    Attributes:
-        readouts: Each is evaluated once.
-        columns: Of their channels, laid side by side, those that are wanted, in order.
-        unit: Of all of them.
-    """
-
-    readouts: tuple[Channels, ...]
-    columns: tuple[int, ...]
-    unit: str
-
-    def __call__(self, latent: Tensor) -> Tensor:
-        """Latents (..., D) -> channels (..., N)."""
-        channels = torch.cat([readout(latent) for readout in self.readouts], -1)
-        return channels[..., list(self.columns)]
-
-
-def selected(readouts: Mapping[str, Channels], channels: Sequence[str], *key: str) -> Selection:
-    """Find channels by the names that tasks call them.
-
-    Args:
-        readouts: By name.
-        channels: Which.
-        key: Entry of the task that names them.
-
-    Raises:
-        TaskError: There is no such channel, or they are of different units.
-    """
-    names = [name for readout in readouts.values() for name in readout.names]
-    for channel in channels:
-        if channel not in names:
-            known = f"the readouts of this run are: {', '.join(names)}" if names else "this run has no readouts: fit some first"
-            raise TaskError(f"there is no readout {channel!r}; {known}", *key)
-    used = tuple(readout for readout in readouts.values() if set(readout.names) & set(channels))
-    units = sorted({readout.unit for readout in used})
-    if len(units) != 1:
-        raise TaskError(f"the channels are of different units, {' and '.join(units)}: no distance is defined between them", *key)
-    offered = [name for readout in used for name in readout.names]
-    return Selection(readouts=used, columns=tuple(offered.index(channel) for channel in channels), unit=units[0])
+        return self.margins(trajectory, actions).amin(-1)
 
 
 def margin_of(limit: SignalLimit | RegionLimit) -> Margin:
@@ -169,8 +124,11 @@ def state_limits(
     try:
         for limit, name, channels, key in task.state_limits:
             read = selected(readouts, channels, *key)
-            if limit.unit is not None and limit.unit != read.unit:
-                raise TaskError(f"is {limit.unit!r}, but {channels[0]!r} is in {read.unit!r}", *key, "unit")
+            units = sorted(set(read.units))
+            if len(units) != 1:
+                raise TaskError(f"the channels are of different units, {' and '.join(units)}: no distance is defined between them", *key)
+            if limit.unit is not None and limit.unit != units[0]:
+                raise TaskError(f"is {limit.unit!r}, but {channels[0]!r} is in {units[0]!r}", *key, "unit")
             taken = tightening.get(name)
             if taken is None and limit.confidence is not None:
                 raise TaskError(
@@ -188,10 +146,11 @@ def state_limits(
                     read=read,
                     inside=margin_of(limit),
                     tightening=torch.tensor(taken, dtype=torch.float32),
-                    unit=read.unit,
+                    unit=units[0],
                     hard=limit.hard,
                     priority=limit.priority,
                     confidence=limit.confidence,
+                    channels=channels,
                 )
             )
     except TaskError as error:

@@ -7,7 +7,7 @@ built, and against a `Schema`, by `Task.check`. A task that came from a file nam
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,26 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tacit.located import Source, read_toml, text_of
-from tacit.planning.plan_settings import PlanSettings
+from tacit.planning.goals import Goal, Indicator, SignalGoal, check_goal, signal_of
+from tacit.planning.plan_settings import PlanSettings, for_signals
 from tacit.planning.task_fallback import Fallback, FallbackSettings, PIDSettings, RampSettings, SafeSettings, read_fallback
 from tacit.planning.task_limits import ActionLimit, Elements, LinearLimit, RegionLimit, SignalLimit, TaskError
 from tacit.signals import Role, Schema, Signal
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Goal:
-    """What the machine should look like in the end.
-
-    Attributes:
-        observations: One sample per observation signal, each of the signal's shape and units.
-    """
-
-    observations: Mapping[str, NDArray[Any]]
-
-    def __post_init__(self) -> None:
-        if not self.observations:
-            raise TaskError("is empty: name an observation and what it should be")
-        object.__setattr__(self, "observations", {name: np.asarray(value) for name, value in self.observations.items()})
 
 
 class StateEntry(NamedTuple):
@@ -124,14 +109,15 @@ class Task:
             schema: The machine's signals; with its labels, a goal that names one is refused as such.
 
         Raises:
-            TaskError: The goal names something else than an observation or has another shape; a limit names something else than
-                an action, has another number of elements, or leaves it no value; or the fallback lies outside the limits.
+            TaskError: The goal names something else than an observation, has another shape or lies outside a signal's range; a limit
+                names something else than an action, has another number of elements, or leaves it no value; or the fallback lies outside
+                the limits.
         """
         try:
-            for name, value in self.goal.observations.items() if self.goal else ():
-                _check_goal(schema, name, value)
+            if self.goal is not None:
+                check_goal(self.goal, schema)
             for name in self.limits:
-                _signal_of(schema, name, Role.ACTION, "limits", "action", name)
+                signal_of(schema, name, Role.ACTION, "limits", "action", name)
             for signal in schema.actions:
                 low, high = self.range_of(signal)
                 if self.fallback is Fallback.ZERO and not ((low <= 0) & (high >= 0)).all():
@@ -148,7 +134,7 @@ class Task:
 
     def _check_linear(self, schema: Schema, limit: LinearLimit, *key: str) -> None:
         for name, weight in limit.weights.items():
-            signal = _signal_of(schema, name, Role.ACTION, *key, "weights", name)
+            signal = signal_of(schema, name, Role.ACTION, *key, "weights", name)
             if isinstance(weight, Sequence) and len(weight) != signal.size:
                 raise TaskError(f"has {len(weight)} elements, but {name!r} has {signal.size}", *key, "weights", name)
         if self.fallback is Fallback.ZERO and limit.at_most < 0:
@@ -159,10 +145,10 @@ class Task:
             case SafeSettings(action=action) | RampSettings(action=action):
                 self._check_safe(schema, action)
             case PIDSettings() as pid:
-                signal = _signal_of(schema, pid.signal, Role.OBSERVATION, "fallback", "signal")
+                signal = signal_of(schema, pid.signal, Role.OBSERVATION, "fallback", "signal")
                 if signal.is_image or not signal.dtype.startswith("float"):
                     raise TaskError(f"{pid.signal!r} is no number that could be kept at a set point", "fallback", "signal")
-                signal = _signal_of(schema, pid.action, Role.ACTION, "fallback", "action")
+                signal = signal_of(schema, pid.action, Role.ACTION, "fallback", "action")
                 if pid.element >= signal.size:
                     raise TaskError(f"{pid.action!r} has {signal.size} elements, counted from 0", "fallback", "element")
                 low, high = (float(bound[pid.element]) for bound in self.range_of(signal))
@@ -174,7 +160,7 @@ class Task:
         key = ("fallback", "action")
         values = {}
         for name, value in action.items():
-            signal = _signal_of(schema, name, Role.ACTION, *key, name)
+            signal = signal_of(schema, name, Role.ACTION, *key, name)
             if isinstance(value, Sequence) and len(value) != signal.size:
                 raise TaskError(f"has {len(value)} elements, but {name!r} has {signal.size}", *key, name)
             values[name] = np.broadcast_to(np.asarray(value, np.float64), (signal.size,))
@@ -216,18 +202,6 @@ class Task:
         return min(given, default=None)
 
 
-def _signal_of(schema: Schema, name: str, role: Role, *key: str) -> Signal:
-    signal = schema.by_name.get(name)
-    if signal is None:
-        known = ", ".join(s.name for s in schema.having(role))
-        raise TaskError(f"there is no signal {name!r}; the {role}s are: {known}", *key)
-    if signal.role is Role.LABEL:
-        raise TaskError(f"label {name!r} is never given to a model: use an {role}", *key)
-    if signal.role is not role:
-        raise TaskError(f"{name!r} is a signal of role {signal.role}, not {role}", *key)
-    return signal
-
-
 def _check_elements(limit: ActionLimit, signal: Signal) -> None:
     if limit.unit is not None and limit.unit != signal.unit:
         raise TaskError(f"is {limit.unit!r}, but {signal.name!r} is in {signal.unit!r}", "limits", "action", signal.name, "unit")
@@ -237,37 +211,23 @@ def _check_elements(limit: ActionLimit, signal: Signal) -> None:
             raise TaskError(f"has {len(value)} elements, but {signal.name!r} has {signal.size}", "limits", "action", signal.name, name)
 
 
-def _check_goal(schema: Schema, name: str, value: NDArray[Any]) -> None:
-    signal = _signal_of(schema, name, Role.OBSERVATION, "goal", name)
-    if value.shape != signal.shape:
-        raise TaskError(
-            f"has shape {value.shape}, but {name!r} has {signal.shape}: make the goal as the camera or sensor would", "goal", name
-        )
-    if not np.can_cast(value.dtype, signal.dtype, "same_kind" if signal.dtype.startswith("float") else "safe"):
-        raise TaskError(f"has dtype {value.dtype}, but {name!r} has {signal.dtype}", "goal", name)
-    if not np.isfinite(value).all():
-        raise TaskError("must be finite", "goal", name)
-
-
 Value = TypeVar("Value")
 
 
-def _table(tables: Mapping[str, Any], *key: str, known: Sequence[str] | None = None, later: Sequence[str] = ()) -> dict[str, Any]:
-    """The table at `key`, empty when absent; a key that is not `known` is refused, and one for `later` as not supported yet."""
+def _table(tables: Mapping[str, Any], *key: str, known: Sequence[str] | None = None) -> dict[str, Any]:
+    """The table at `key`, empty when absent; a key that is not `known` is refused."""
     table: Any = tables
     for name in key:
         table = table.get(name, {})
     if not isinstance(table, dict):
         raise TaskError("must be a table", *key)
     for name in table:
-        if name in later:
-            raise TaskError("is not supported in this version", *key, name)
         if known is not None and name not in known:
             raise TaskError(f"unknown key; use one of: {', '.join(known)}", *key, name)
     return table
 
 
-def _value(of: type[Value], table: dict[str, Any], *key: str) -> Value:
+def _value(of: Callable[..., Value], table: dict[str, Any], *key: str) -> Value:
     try:
         return of(**table)
     except TaskError as error:
@@ -276,7 +236,7 @@ def _value(of: type[Value], table: dict[str, Any], *key: str) -> Value:
 
 def _read_task(tables: dict[str, Any], base_dir: Path, source: Source) -> Task:
     _table(tables, known=("goal", "limits", "plan", "fallback"))
-    goal = _table(tables, "goal", later=("signals", "minimise"))
+    _table(tables, "goal")
     _table(tables, "limits", known=("action", "linear", "signal", "region"))
     limits = {}
     for name in _table(tables, "limits", "action"):
@@ -289,13 +249,12 @@ def _read_task(tables: dict[str, Any], base_dir: Path, source: Source) -> Task:
     for name in _table(tables, "limits", "signal"):
         key = ("limits", "signal", name)
         signals[name] = _value(SignalLimit, _table(tables, *key, known=[f.name for f in fields(SignalLimit)]), *key)
-    plan = _value(PlanSettings, _table(tables, "plan", known=[f.name for f in fields(PlanSettings)]), "plan")
+    settings = _table(tables, "plan", known=[f.name for f in fields(PlanSettings)])
     fallback = _fallback(_table(tables, "fallback"))
-    if not goal:
-        raise TaskError('is missing: write a table [goal] with, for a camera signal "image", image = "goal.png"', "goal")
-    images = {name: _read_image(path, base_dir, "goal", name) for name, path in goal.items()}
+    goal = _read_goal(tables, base_dir)
+    plan = _value(for_signals if goal.has_signals else PlanSettings, settings, "plan")
     return Task(
-        goal=Goal(observations=images),
+        goal=goal,
         limits=limits,
         linear=linear,
         signals=signals,
@@ -304,6 +263,48 @@ def _read_task(tables: dict[str, Any], base_dir: Path, source: Source) -> Task:
         fallback=fallback,
         source=source,
     )
+
+
+_SIGNALS, _MOVES, _AIMS = "signals", "moves", ("minimise", "maximise")  # in [goal]; every other entry is an image
+
+
+def _read_goal(tables: dict[str, Any], base_dir: Path) -> Goal:
+    goal = _table(tables, "goal")
+    if not goal:
+        raise TaskError(
+            'is missing: write a table [goal] with, for a camera signal "image", image = "goal.png", or, for a sensor "level", '
+            "signals = { level = 12.4 }",
+            "goal",
+        )
+    images = {name: _read_image(path, base_dir, "goal", name) for name, path in goal.items() if name not in (_SIGNALS, _MOVES, *_AIMS)}
+    signals = {}
+    for name, entry in _table(tables, "goal", _SIGNALS).items():
+        key = ("goal", _SIGNALS, name)
+        table = _table(tables, *key, known=[f.name for f in fields(SignalGoal)]) if isinstance(entry, dict) else {"value": entry}
+        try:
+            signals[name] = SignalGoal(**table)
+        except TaskError as error:
+            at = error.key if isinstance(entry, dict) else ()
+            raise TaskError(error.reason, *key, *at) from error.__cause__
+    indicators = [indicator for aim in _AIMS for indicator in _read_indicators(tables, aim)]
+    moves = _table(tables, "goal", _MOVES)
+    return _value(Goal, {"observations": images, "signals": signals, "indicators": tuple(indicators), "moves": moves}, "goal")
+
+
+def _read_indicators(tables: dict[str, Any], aim: str) -> list[Indicator]:
+    """`aim = "pump"`, one channel or action as it is, or a table for each weighted sum."""
+    given, key, found = tables["goal"].get(aim, {}), ("goal", aim), []
+    if isinstance(given, str):
+        return [Indicator(name=given, terms={given: 1.0}, maximise=aim == "maximise")]
+    if not isinstance(given, dict):
+        raise TaskError(f"must name a channel or an action, or be a table: write [goal.{aim}.NAME] with terms", *key)
+    known = ("terms", "weight", "scale", "unit")
+    for name in given:
+        table = _table(tables, *key, name, known=known)
+        if "terms" not in table:
+            raise TaskError("lacks terms, such as terms = { pump = 0.3 }", *key, name)
+        found.append(_value(Indicator, {**table, "name": name, "maximise": aim == "maximise"}, *key, name))
+    return found
 
 
 def _fallback(table: Mapping[str, Any]) -> Fallback | FallbackSettings:

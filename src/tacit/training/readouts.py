@@ -60,6 +60,11 @@ class FittedReadout:
     now: float
     half_widths: tuple[tuple[float, ...], ...]
 
+    @property
+    def spreads(self) -> dict[str, float]:
+        """Standard deviation of each channel in the logs that it was fitted on, in its unit, by name."""
+        return dict(zip(self.readout.names, self.readout.values.std.tolist(), strict=True))
+
 
 def readings(store: EpisodeStore, episodes: Iterable[int], sensor: Sensor, channels: int) -> Tensor:
     """What a sensor shows in some episodes, laid end to end: (F, N) float32. It is given observations only.

@@ -1,0 +1,336 @@
+"""Plants in closed loop: what a policy makes of setpoints and disturbances, and what that is worth.
+
+    traces = [drive(make_plant(), policy, scenario, task) for scenario in scenarios(make_plant(), episodes=4, steps=600, seed=0)]
+
+Every policy meets the same noise and the same disturbances. Dimensions: T steps, A action, H horizon.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tacit.planning import Controller, Decision, SignalLimit, Task, Verdict
+from tacit.signals import MASK, Role, Schema
+from tacit.worlds.plants import DecentralisedPid, Gains, Plant
+
+Floats = NDArray[np.float64]
+Samples = Mapping[str, NDArray[Any]]
+TRUE = ".true"  # ending of the label that has what a sensor would show without noise
+LAST = 0.1  # share of a scenario over which the offset at its end is a mean
+NUDGE = 0.1  # of the range of a disturbance, that a scenario adds to it
+SETTLE = 0.2  # share of a scenario before a disturbance begins
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What happens to a plant, whoever controls it.
+
+    Attributes:
+        name: What a person calls it.
+        seed: Of the plant.
+        steps: T, control steps.
+        setpoints: What each controlled signal should be from a step on, by step; step 0 has all of them.
+        disturbances: What disturbances are held at from a step on, by step.
+    """
+
+    name: str
+    seed: int
+    steps: int
+    setpoints: Mapping[int, Mapping[str, float]]
+    disturbances: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fan:
+    """What a controller expected at one moment.
+
+    Attributes:
+        step: The moment.
+        channels: Predicted signals, (H,) each, by name, from the next step on.
+    """
+
+    step: int
+    channels: Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trace:
+    """One scenario as it went.
+
+    Attributes:
+        policy: Whose.
+        scenario: Which.
+        signals: What was seen, and the labels, (T + 1,) each, by name; NaN where a sensor had no new sample.
+        actions: What was sent, (T, A).
+        setpoints: In force at each step, (T,) each, by signal.
+        verdicts: Of each decision, for policies that have them.
+        ms: Milliseconds of each decision, (T,), of this thread's processor time.
+        fans: What was expected now and then.
+    """
+
+    policy: str
+    scenario: Scenario
+    signals: Mapping[str, Floats]
+    actions: Floats
+    setpoints: Mapping[str, Floats]
+    verdicts: tuple[Verdict, ...]
+    ms: Floats
+    fans: tuple[Fan, ...]
+
+
+class Policy(Protocol):
+    """What controls a plant."""
+
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+
+    def begin(self, plant: Plant) -> None:
+        """A scenario begins at the plant's operating point; nothing may be kept of the one before."""
+
+    def act(self, samples: Samples, setpoints: Mapping[str, float]) -> tuple[Floats, Decision | None]:
+        """The commands (A,) for the step that begins with these samples, and what they rest on, where that is known."""
+
+
+@final
+class Constant:
+    """The operating point, whatever happens: the floor."""
+
+    name = "constant"
+
+    def begin(self, plant: Plant) -> None:
+        self._commands = np.array([plant.operating_point[signal.name] for signal in plant.schema.actions])
+
+    def act(self, samples: Samples, setpoints: Mapping[str, float]) -> tuple[Floats, Decision | None]:
+        return self._commands, None
+
+
+@final
+class PidControl:
+    """Decentralised PI control, as the logs were written under.
+
+    Args:
+        gains: By controlled signal.
+    """
+
+    name = "PI control"
+
+    def __init__(self, gains: Mapping[str, Gains]) -> None:
+        self._gains = gains
+
+    def begin(self, plant: Plant) -> None:
+        self._control = DecentralisedPid(plant, self._gains)
+
+    def act(self, samples: Samples, setpoints: Mapping[str, float]) -> tuple[Floats, Decision | None]:
+        self._control.setpoints.update({name: value for name, value in setpoints.items() if name in self._control.setpoints})
+        return self._control.act(dict(samples)), None
+
+
+@final
+class Planned:
+    """A controller that plans.
+
+    Args:
+        controller: Of a task with a setpoint for every signal that scenarios move.
+        name: What a report calls it.
+    """
+
+    def __init__(self, controller: Controller, name: str = "Tacit") -> None:
+        self.name = name
+        self._controller = controller
+
+    def begin(self, plant: Plant) -> None:
+        names = [signal.name for signal in plant.schema.actions]
+        self._controller.reset(applied=np.array([[[plant.operating_point[name] for name in names]]], np.float32))
+        self._held: Mapping[str, float] = {}
+        self._seen = {signal.name for signal in plant.schema.seen}
+
+    def act(self, samples: Samples, setpoints: Mapping[str, float]) -> tuple[Floats, Decision | None]:
+        if setpoints != self._held:
+            self._controller.retarget(setpoints)
+            self._held = dict(setpoints)
+        decision = self._controller.act({name: value for name, value in samples.items() if name in self._seen})
+        return decision.action.astype(np.float64), decision
+
+
+def scenarios(plant: Plant, *, episodes: int, steps: int, seed: int) -> list[Scenario]:
+    """Scenarios of a plant, in turns: setpoints that step to places of normal operation, and one disturbance that nobody measures.
+
+    In the second kind all other disturbances stay as they are at the operating point, so that what is left at the end is the policy's.
+
+    Args:
+        plant: Whose; it is not touched.
+        episodes: How many.
+        steps: T, of each.
+        seed: Of what happens, at least 0.
+    """
+    rng = np.random.default_rng((seed, 7))
+    home = {loop.controlled: plant.operating_point[loop.controlled] for loop in plant.loops}
+    hidden = [s for s in plant.schema.labels if s.name in plant.operating_point]
+    still = {name: value for name, value in plant.operating_point.items() if _is_disturbance(plant.schema, name)}
+    found = []
+    for number in range(episodes):
+        own = int(rng.integers(2**31))
+        if number % 2 == 0 or not hidden:
+            moves: dict[int, dict[str, float]] = {0: home}
+            for turn, step in enumerate(np.linspace(0.05, 0.8, 2 * len(plant.loops)) * steps):
+                loop = plant.loops[turn % len(plant.loops)]
+                moves.setdefault(int(step), {})[loop.controlled] = float(np.round(rng.uniform(loop.low, loop.high), 3))
+            found.append(Scenario(name=f"setpoints {number // 2 + 1}", seed=own, steps=steps, setpoints=moves))
+            continue
+        signal = hidden[int(rng.integers(len(hidden)))]
+        low, high = (plant.operating_point[signal.name] if end is None else end for end in (signal.low, signal.high))
+        nominal = plant.operating_point[signal.name]
+        nudge = NUDGE * (high - low) * (1 if high - nominal >= nominal - low else -1)
+        disturbances = {0: still, int(SETTLE * steps): {signal.name: nominal + nudge}}
+        name = f"disturbance {number // 2 + 1}: {signal.name} {nudge:+.2g}{'' if signal.unit == '1' else ' ' + signal.unit}"
+        found.append(Scenario(name=name, seed=own, steps=steps, setpoints={0: home}, disturbances=disturbances))
+    return found
+
+
+def _is_disturbance(schema: Schema, name: str) -> bool:
+    signal = schema.by_name.get(name)
+    return signal is not None and signal.role in (Role.DISTURBANCE, Role.LABEL)
+
+
+def drive(plant: Plant, policy: Policy, scenario: Scenario, *, fans: int = 6) -> Trace:
+    """Let a policy control a plant through a scenario.
+
+    Args:
+        plant: It is reset, and disturbances that a scenario held before are let go.
+        policy: What controls it.
+        scenario: What happens.
+        fans: How many moments to keep what was expected at.
+    """
+    names = [s.name for s in plant.schema.signals if s.role is not Role.ACTION and not s.is_image and not s.name.endswith(MASK)]
+    plant.disturb({name: None for name in plant.operating_point if _is_disturbance(plant.schema, name)})
+    samples = plant.reset(scenario.seed)
+    policy.begin(plant)
+    wanted: dict[str, float] = {}
+    seen, actions, told, verdicts, times, kept = [_row(samples, names)], [], [], [], [], []
+    moments = set(np.linspace(0, scenario.steps, fans, endpoint=False).astype(int).tolist()) | set(scenario.setpoints)
+    for step in range(scenario.steps):
+        wanted |= scenario.setpoints.get(step, {})
+        plant.disturb(dict(scenario.disturbances.get(step, {})))
+        began = time.thread_time()
+        action, decision = policy.act(samples, wanted)
+        times.append(1e3 * (time.thread_time() - began))
+        if decision is not None:
+            verdicts.append(decision.verdict)
+            if decision.forecast and step in moments:
+                kept.append(Fan(step=step, channels={name: value[0] for name, value in decision.forecast.items()}))
+        samples = plant.apply(action)
+        actions.append(np.asarray(action, np.float64))
+        told.append([wanted[name] for name in sorted(wanted)])
+        seen.append(_row(samples, names))
+    signals, setpoints = np.array(seen), np.array(told)
+    return Trace(
+        policy=policy.name,
+        scenario=scenario,
+        signals={name: signals[:, column] for column, name in enumerate(names)},
+        actions=np.array(actions),
+        setpoints={name: setpoints[:, column] for column, name in enumerate(sorted(wanted))},
+        verdicts=tuple(verdicts),
+        ms=np.array(times),
+        fans=tuple(kept),
+    )
+
+
+def _row(samples: Samples, names: Sequence[str]) -> list[float]:
+    return [float(samples[name]) if bool(samples.get(name + MASK, True)) else np.nan for name in names]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What one policy made of one scenario.
+
+    Attributes:
+        error: Root mean squared error by controlled signal, in its unit.
+        tracking: Integrated squared error, the mean over the controlled signals, each in units of its range of normal operation, times
+            seconds.
+        offset: Mean error at the end by controlled signal, in its unit.
+        moves: Mean absolute change of each action per step, by action.
+        indicators: Mean of the task's indicators, by name.
+        broken: Steps at which a hard limit was broken: of an action in what was sent, of a signal in what it truly was.
+        fallbacks: Steps without a plan that was followed.
+        ms_p99: 99th percentile of the time of a decision.
+    """
+
+    error: Mapping[str, float]
+    tracking: float
+    offset: Mapping[str, float]
+    moves: Mapping[str, float]
+    indicators: Mapping[str, float]
+    broken: int
+    fallbacks: int
+    ms_p99: float
+
+
+def score(trace: Trace, plant: Plant, task: Task) -> Score:
+    """Score a trace, with the labels where the plant has them.
+
+    Args:
+        trace: Of any policy.
+        plant: Its ranges and limits.
+        task: Its limits on signals and its indicators.
+    """
+    spans = {loop.controlled: loop.high - loop.low for loop in plant.loops}
+    error, offset, squares = {}, {}, []
+    last = max(1, round(LAST * trace.scenario.steps))
+    for name, wanted in trace.setpoints.items():
+        missed = truth(trace, name)[1:] - wanted
+        error[name], offset[name] = float(np.sqrt(np.nanmean(missed**2))), float(np.nanmean(missed[-last:]))
+        squares.append(np.nanmean((missed / spans.get(name, 1.0)) ** 2))
+    names = [signal.name for signal in plant.schema.actions]
+    moves = np.abs(np.diff(trace.actions, axis=0)).mean(0) if len(trace.actions) > 1 else np.zeros(len(names))
+    return Score(
+        error=error,
+        tracking=float(np.mean(squares)) * trace.scenario.steps * plant.step_seconds,
+        offset=offset,
+        moves=dict(zip(names, moves.tolist(), strict=True)),
+        indicators={} if task.goal is None else {i.name: _indicator(i.terms, trace, names) for i in task.goal.indicators},
+        broken=_broken(trace, plant, task),
+        fallbacks=sum(verdict is not Verdict.ACT for verdict in trace.verdicts),
+        ms_p99=float(np.percentile(trace.ms, 99)),
+    )
+
+
+def truth(trace: Trace, name: str) -> Floats:
+    """A signal without noise where a label has that, as it was seen elsewhere, (T + 1,)."""
+    return trace.signals.get(name + TRUE, trace.signals[name])
+
+
+def _indicator(terms: Mapping[str, Any], trace: Trace, actions: Sequence[str]) -> float:
+    total = 0.0
+    for name, weight in terms.items():
+        values = trace.actions[:, actions.index(name)] if name in actions else truth(trace, name)[1:]
+        total += float(np.asarray(weight)) * float(np.nanmean(values))
+    return total
+
+
+def _broken(trace: Trace, plant: Plant, task: Task) -> int:
+    bad = np.zeros(trace.scenario.steps, dtype=bool)
+    before = np.array([[plant.operating_point[signal.name] for signal in plant.schema.actions]])
+    rates = np.abs(np.diff(np.concatenate((before, trace.actions)), axis=0)) / plant.step_seconds
+    for column, signal in enumerate(plant.schema.actions):
+        low, high = task.range_of(signal)
+        sent = trace.actions[:, column].astype(np.float32)
+        bad |= (sent < np.float32(low[0])) | (sent > np.float32(high[0]))
+        limit = task.limits.get(signal.name)
+        if limit is not None and limit.rate is not None:
+            bad |= rates[:, column] > np.asarray(limit.rate).max() * (1 + 1e-6)
+    for name, limited in task.signals.items():
+        if limited.hard and name in trace.signals:
+            bad |= _outside(truth(trace, name)[1:], limited)
+    return int(bad.sum())
+
+
+def _outside(values: Floats, limit: SignalLimit) -> NDArray[np.bool_]:
+    low, high = (-np.inf if limit.low is None else limit.low), (np.inf if limit.high is None else limit.high)
+    return np.asarray((values < low) | (values > high))

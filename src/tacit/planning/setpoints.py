@@ -1,0 +1,83 @@
+"""Setpoints while a machine runs: where its channels should be at each step to come, and how that is changed without losing the plan.
+
+Dimensions: B machines, H horizon, T steps that a setpoint is told for, N channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from tacit.planning.goals import check_values
+from tacit.planning.signal_costs import SignalObjective
+from tacit.planning.task_limits import TaskError
+from tacit.signals import Schema
+
+
+@final
+class Setpoints:
+    """Where channels should be, from now on.
+
+    Args:
+        objective: With what the task asks for.
+        schema: Of the machine.
+        horizon: H.
+    """
+
+    def __init__(self, objective: SignalObjective, schema: Schema, horizon: int) -> None:
+        self._objective, self._schema, self._horizon = objective, schema, horizon
+        self.reset()
+
+    def reset(self) -> None:
+        """What the task asks for."""
+        self._told: dict[str, NDArray[np.float32]] = {}  # (B or 1, T): still to come, the last one for ever
+
+    def change(self, values: Mapping[str, ArrayLike]) -> None:
+        """Other setpoints from the next observation on; nothing changes when one of them is refused.
+
+        Args:
+            values: By channel that has a setpoint: one number, one per machine (B, 1), or what it is to be at each step to come, (1, T) or
+                (B, T); the last one stays.
+
+        Raises:
+            ValueError: A channel has no setpoint, a shape is wrong, or a number is not finite or outside its signal's range.
+        """
+        told = {}
+        for name, value in values.items():
+            known = [n for n, is_set in zip(self._objective.read.names, self._objective.is_setpoint, strict=True) if is_set]
+            if name not in known:
+                raise ValueError(f"{name!r} has no setpoint in this task; these have one: {', '.join(known) or 'none'}")
+            steps = np.asarray(value, dtype=np.float64)
+            if steps.ndim not in (0, 2) or not steps.size:
+                raise ValueError(f"the setpoint of {name!r} has shape {steps.shape} instead of (), (B, 1) or (B, T)")
+            try:
+                check_values(self._schema, name, steps, name)
+            except TaskError as error:
+                raise ValueError(f"the setpoint of {error}") from None
+            told[name] = steps.astype(np.float32).reshape(-1 if steps.ndim == 0 else len(steps), steps.shape[-1] if steps.ndim else 1)
+        self._told |= told
+
+    def advance(self) -> None:
+        """One step has passed."""
+        self._told = {name: value[:, 1:] if value.shape[1] > 1 else value for name, value in self._told.items()}
+
+    def bounds(self, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """What costs nothing at each of the H steps to come, from and to, (B, H, N) each.
+
+        Raises:
+            ValueError: A setpoint was told for another number of machines.
+        """
+        shape = (batch, self._horizon, len(self._objective.low))
+        low, high = (part.to(device).expand(shape).clone() for part in (self._objective.low, self._objective.high))
+        for name, value in self._told.items():
+            if len(value) not in (1, batch):
+                raise ValueError(f"the setpoint of {name!r} was told for {len(value)} machines, but there are {batch}")
+            steps = value[:, np.minimum(np.arange(self._horizon), value.shape[1] - 1)]
+            column = self._objective.read.names.index(name)
+            low[..., column] = high[..., column] = torch.from_numpy(steps).to(device)
+        return low, high
