@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from plants import READOUTS, SCHEMA, SPREADS
+from linear_plants import READOUTS, SCHEMA, SPREADS
 
 from tacit.planning import Goal, Indicator, PlanSettings, SignalGoal, Task, TaskError, for_signals, signal_objective
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linear_plants import READOUTS, Tanks, hold
 from linear_worlds import Below, LinearWorld, problem
-from plants import READOUTS, Tanks, hold
 
 from tacit.contracts import Stepwise
 from tacit.planning import LatentDistance, NewtonConfig, NewtonPlanner, SignalLimit, state_limits

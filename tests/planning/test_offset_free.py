@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from plants import GAIN, Site, Tanks, controller, hold
+from linear_plants import GAIN, Site, Tanks, controller, hold
 
 from tacit.planning import ActionLimit, Controller, Goal, Indicator, SignalGoal, SignalLimit, Task, TaskError, Verdict, for_signals
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from plants import READOUTS, SCHEMA, SPREADS
+from linear_plants import READOUTS, SCHEMA, SPREADS
 
 from tacit.contracts import LeastSquares
 from tacit.planning import Goal, Indicator, SignalCost, SignalGoal, Task, TaskError, for_signals, signal_objective
