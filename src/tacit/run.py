@@ -42,6 +42,7 @@ from tacit.training.calibration import Calibration
 from tacit.training.folder import RunConfig, digest_of_run, read_run
 from tacit.training.forecasts import Forecast, forecast
 from tacit.training.readouts import FittedReadout, read_readouts
+from tacit.training.support import Support, read_support
 
 CostFor = Callable[[Tensor], Cost]
 COSTS = ("arrival_cost", "temporal_cost", "reaching_cost", "latent_cost")
@@ -195,6 +196,14 @@ class Run:
             ValueError: The run has no readouts, or something does not fit; see `tacit.training.forecasts.forecast`.
         """
         return forecast(self.model, self.readouts, seen, applied, actions)
+
+    def support(self) -> Support:
+        """What the logs of this run can answer; see `tacit.training.support`.
+
+        Raises:
+            RunError: It has none, as a run of a machine with a camera, or the file is damaged.
+        """
+        return read_support(self.path)
 
     def steps_to(self, goal: Tensor) -> Callable[[Tensor], Tensor]:
         """The learned steps from latents (B, D) to the goal's latent (B, D) or (1, D), as a function of the former."""

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import tyro
 
 from tacit.cli import (
+    ask,
     audit,
     bench,
     calibrate,
@@ -53,6 +54,7 @@ Verb = (
     | Annotated[validate.Validate, tyro.conf.subcommand("validate", prefix_name=False)]
     | Annotated[check_task.CheckTask, tyro.conf.subcommand("check-task", prefix_name=False)]
     | Annotated[calibrate.Calibrate, tyro.conf.subcommand("calibrate", prefix_name=False)]
+    | Annotated[ask.Ask, tyro.conf.subcommand("ask", prefix_name=False)]
     | Annotated[bench.Bench, tyro.conf.subcommand("bench", prefix_name=False)]
     | Annotated[report.ReportOptions, tyro.conf.subcommand("report", prefix_name=False)]
     | Annotated[ledger.LedgerOptions, tyro.conf.subcommand("ledger", prefix_name=False)]
@@ -71,6 +73,7 @@ RUN: dict[type, Callable[[Any, Terminal], int]] = {
     validate.Validate: validate.run,
     check_task.CheckTask: check_task.run,
     calibrate.Calibrate: calibrate.run,
+    ask.Ask: ask.run,
     bench.Bench: bench.run,
     report.ReportOptions: report.run,
     ledger.LedgerOptions: ledger.run,

@@ -23,6 +23,7 @@ from tacit.training.loop import Moment, train
 from tacit.training.readouts import measured, write_readouts
 from tacit.training.recipes import Recipe
 from tacit.training.sensors import FittedSensors, fit_sensors, read_sensors, sensor_log
+from tacit.training.support import fit_support, write_support
 
 FORECAST = 50  # steps ahead for which the errors of sensors are known
 
@@ -139,6 +140,7 @@ def fit(
         shows = sensor_log(store, watching, model.schema).by_sensor()
         each = zip(fitted.readouts, shows, fitted.errors or [None] * len(shows), strict=True)
         write_readouts(out, [measured(model, readout, watched, values, horizon=FORECAST, wrong=wrong) for readout, values, wrong in each])
+        write_support(out, fit_support(model, fitted.readouts, log, watched, torch.cat(shows, -1)))
     write_run(out, config=config, model=model, distance=distance, policy=policy, calibration=calibration)
     merge_results(
         out,

@@ -8,6 +8,7 @@
     results.json        numbers measured so far, by whoever measured them
     report.html         the same for a person
     readouts.json       what sensors are read from latents, once some are fitted; their weights in readouts.safetensors
+    support.safetensors what the logs of a machine with sensors can answer (`tacit ask`)
     intervals.json      what is taken off limits on states, once some are recorded
     checkpoints/        what resuming needs
 

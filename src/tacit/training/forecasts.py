@@ -12,6 +12,7 @@ from typing import Any, final
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from tacit.contracts import WorldModel
 from tacit.signals import Schema
@@ -73,22 +74,11 @@ def forecast(
     """
     if not readouts:
         raise ValueError("there is no readout to forecast with: train the run again with this version, or fit readouts")
-    moments = _moments(model.schema, seen)
-    frames, size = len(next(iter(moments.values()))), model.schema.action_size
-    before, ahead = np.asarray(applied, np.float32), np.asarray(actions, np.float32)
-    if before.shape != (frames - 1, size):
-        raise ValueError(f"the actions between {frames} moments have shape {before.shape} instead of {(frames - 1, size)}")
+    ahead = np.asarray(actions, np.float32)
     longest = min(len(fitted.half_widths) for fitted in readouts.values())
-    if ahead.ndim != 3 or ahead.shape[2] != size or not 1 <= ahead.shape[1] <= longest or not len(ahead):
-        raise ValueError(f"actions have shape {ahead.shape} instead of (K, H, {size}) with 1 to {longest} steps")
-    if not (np.isfinite(before).all() and np.isfinite(ahead).all()):
-        raise ValueError("an action is not finite")
-    # The first action stands for the one before the first moment, as in training.
-    first = before[:1] if frames > 1 else np.full((1, size), np.nan, np.float32)
-    told = torch.from_numpy(np.concatenate((first, before)))
-    latents = model.encode({name: torch.tensor(value)[None] for name, value in moments.items()}, told[None])
-    past = (torch.arange(-model.history, 0) + frames).clamp(min=0)
-    trajectory = model.rollout(latents[:, past], torch.tensor(ahead)[None])[0]
+    if ahead.ndim == 3 and ahead.shape[1] > longest:
+        raise ValueError(f"actions have shape {ahead.shape} instead of (K, H, {model.schema.action_size}) with 1 to {longest} steps")
+    trajectory = imagined(model, seen, applied, ahead)[:, 1:]
     fitted = tuple(readouts.values())
     median = torch.cat([each.readout(trajectory) for each in fitted], -1).numpy()
     widths = np.concatenate([np.asarray(each.half_widths, np.float32)[: ahead.shape[1]] for each in fitted], axis=1)
@@ -99,6 +89,31 @@ def forecast(
         low=median - widths,
         high=median + widths,
     )
+
+
+@torch.no_grad()
+def imagined(model: WorldModel, seen: Mapping[str, ArrayLike], applied: ArrayLike, actions: ArrayLike) -> Tensor:
+    """The latent now and after each action that may be taken, (K, 1 + H, D); the arguments are those of `forecast`.
+
+    Raises:
+        ValueError: A signal is missing or of a wrong shape, or a number is not finite.
+    """
+    moments = _moments(model.schema, seen)
+    frames, size = len(next(iter(moments.values()))), model.schema.action_size
+    before, ahead = np.asarray(applied, np.float32), np.asarray(actions, np.float32)
+    if before.shape != (frames - 1, size):
+        raise ValueError(f"the actions between {frames} moments have shape {before.shape} instead of {(frames - 1, size)}")
+    if ahead.ndim != 3 or ahead.shape[2] != size or 0 in ahead.shape:
+        raise ValueError(f"actions have shape {ahead.shape} instead of (K, H, {size})")
+    if not (np.isfinite(before).all() and np.isfinite(ahead).all()):
+        raise ValueError("an action is not finite")
+    # The first action stands for the one before the first moment, as in training.
+    first = before[:1] if frames > 1 else np.full((1, size), np.nan, np.float32)
+    told = torch.from_numpy(np.concatenate((first, before)))
+    latents = model.encode({name: torch.tensor(value)[None] for name, value in moments.items()}, told[None])
+    past = (torch.arange(-model.history, 0) + frames).clamp(min=0)
+    trajectory = model.rollout(latents[:, past], torch.tensor(ahead)[None])[0]
+    return torch.cat((latents[0, -1].expand(len(ahead), 1, -1), trajectory), dim=1)
 
 
 def _moments(schema: Schema, seen: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -85,8 +86,7 @@ class SimulatedPlant:
     def reset(self, seed: int = 0, *, state: Floats | None = None) -> Samples:
         """Bring the plant to its operating point, or to `state` (n,); see `Plant.reset`."""
         process = self.process
-        sources = np.random.SeedSequence(seed).spawn(2)
-        self._weather, self._grain = (np.random.Generator(np.random.Philox(source)) for source in sources)
+        self._seed(seed)
         self._x = self._nominal.copy() if state is None else np.array(state, np.float64)
         self._command = np.array([a.nominal for a in self._actuators])
         friction = [np.array([a.static, a.dynamic]) * self._sticks for a in self._actuators]
@@ -133,10 +133,49 @@ class SimulatedPlant:
         """People who trust tuned PI controllers; see `Plant.operator`."""
         return Shift(self, gains_of(self.process), rng)
 
-    def branch(self) -> SimulatedPlant:
-        """Another plant that goes on from here; see `Plant.branch`."""
+    def branch(self, *, seed: int | None = None) -> SimulatedPlant:
+        """Another plant that goes on from here; see `Plant.branch`. With a seed, other noise and disturbances are to come."""
         shared = (self.process, self._schema, self._sensors, self._actuators, self._disturbances)
-        return copy.deepcopy(self, {id(each): each for each in shared})
+        other = copy.deepcopy(self, {id(each): each for each in shared})
+        if seed is not None:
+            other._seed(seed)
+        return other
+
+    def futures(self, actions: Floats, seeds: Sequence[int]) -> Floats:
+        """The true states after every step of several futures from here on; the plant itself stays where it is.
+
+        Args:
+            actions: Commands of K sequences, (K, H, m).
+            seeds: Of the disturbances of M futures, the same for every sequence.
+
+        Returns:
+            (K, M, H, n), as K M branches with these seeds would come to.
+        """
+        process, (count, steps, _) = self.process, actions.shape
+        weather = []
+        for seed in seeds:
+            other, path = self.branch(seed=seed), []
+            for _ in range(steps):
+                path.append(other._disturbed())
+                other._drift()
+            weather.append(path)
+        disturbed = np.array(weather)
+        stems, command = copy.deepcopy(self._stems), np.broadcast_to(self._command, (count, len(self._command)))
+        x, found = np.broadcast_to(self._x, (count, len(seeds), len(self._x))), []
+        for k in range(steps):
+            step = np.clip(actions[:, k] - command, -self._commands_step, self._commands_step)
+            command = np.clip(command + step, self._commands_low, self._commands_high)
+            u = np.broadcast_to(stems.move(command)[:, None], (*x.shape[:2], command.shape[1]))
+            held = partial(process.derivative, u=u, d=disturbed[:, k])
+            x = runge_kutta(held, x, process.step_seconds, process.substeps)
+            x = np.clip(x, self._low, self._high)
+            found.append(x)
+        return np.stack(found, axis=2)
+
+    def _seed(self, seed: int) -> None:
+        """Decide all noise and disturbances to come."""
+        sources = np.random.SeedSequence(seed).spawn(2)
+        self._weather, self._grain = (np.random.Generator(np.random.Philox(source)) for source in sources)
 
     def _disturbed(self) -> Floats:
         """Disturbances, (k,), from where they wander and what is held."""

@@ -1,0 +1,106 @@
+"""What the logs can answer: usual questions are not refused, and others are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tacit
+from tacit.data import EpisodeStore
+from tacit.run import Run
+from tacit.training import recipes
+from tacit.training.fit import fit
+from tacit.training.folder import RunError
+from tacit.training.support import SUPPORT, Support, gain_errors, looked_at, moves, read_support, write_support
+from tank_world import record
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> EpisodeStore:
+    return record(tmp_path_factory.mktemp("tank") / "store", episodes=12)
+
+
+@pytest.fixture(scope="module")
+def run(store: EpisodeStore) -> Run:
+    out = store.path.parent / "run"
+    recipe = recipes.for_steps("xs", 20, 60, schema=store.schema)
+    fit(store, out, replace(recipe, dynamics=replace(recipe.dynamics, steps=150, batch=32)), seed=0)
+    return tacit.load(out)
+
+
+def test_moves_are_levels_and_differences_that_stop_at_the_beginning() -> None:
+    actions = torch.arange(30.0)[:, None] ** 2
+    found = moves(actions, 0)
+    assert found.shape == (30, 4)
+    assert found[0].tolist() == [0.0, 0.0, 0.0, 0.0]
+    assert found[25].tolist() == [625.0, 625.0 - 24**2, 625.0 - 19**2, 625.0 - 1]
+    assert torch.equal(moves(actions, 25), found[25:])
+
+
+def test_the_last_step_of_a_way_is_looked_at() -> None:
+    assert looked_at(1).tolist() == [0]
+    assert looked_at(8).tolist() == [0, 3, 6, 7]
+
+
+def test_training_writes_it_and_it_is_read_again(run: Run, tmp_path: Path) -> None:
+    support = run.support()
+    write_support(tmp_path, support)
+    again = read_support(tmp_path)
+    for name in ("scores", "residuals", "gain", "low", "high", "moved"):
+        assert torch.equal(getattr(again, name).nan_to_num(9.0), getattr(support, name).nan_to_num(9.0))
+    assert torch.equal(again.states.points, support.states.points)
+    assert support.longest == 45, "half of a held-out episode"
+    assert support.residuals.shape[1:] == (45, 2)
+    assert bool((support.scores[:, 1:] >= support.scores[:, :-1]).all()), "a longer way is at least as strange"
+
+
+def test_a_damaged_or_missing_file_is_told(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no such file; a run of a machine with sensors gets it when it is trained"):
+        read_support(tmp_path)
+    written = (run.path / SUPPORT).read_bytes()
+    (tmp_path / SUPPORT).write_bytes(written[:-1] + bytes([written[-1] ^ 1]))
+    with pytest.raises(RunError, match="changed since it was written"):
+        read_support(tmp_path)
+
+
+def test_one_in_twenty_of_the_held_out_stretches_would_be_refused(run: Run) -> None:
+    support = run.support()
+    for steps in (1, 20, support.longest):
+        usual = support.scores[:, steps - 1]
+        share = np.mean([support.p_value(float(score), steps) <= 0.05 for score in usual])
+        assert share <= 0.05
+    assert support.p_value(float("inf"), 10) == pytest.approx(1 / (1 + len(support.scores)))
+    assert support.p_value(0.0, 10) == 1.0
+
+
+def test_the_logs_themselves_are_near_and_what_they_never_held_is_far(run: Run) -> None:
+    support = run.support()
+    done = torch.cat((support.actions.nearest(support.actions.mean)[None], support.actions.mean[None] + torch.tensor([[9.0, 0, 0, 0]])))
+    near, far = support.actions.distance(done).tolist()
+    assert near < 0.05
+    assert far > 5 * float(support.scores[:, -1].max())
+
+
+def test_how_wrong_effects_are_is_found_from_residuals() -> None:
+    generator = torch.Generator().manual_seed(0)
+    effects = torch.randn(400, 1, 1, generator=generator).expand(-1, 20, -1) * torch.tensor([1.0, 1.0])
+    share = torch.randn(400, 1, 1, generator=generator).expand(-1, 20, 2) * torch.tensor([0.3, 0.0])
+    residuals = share * effects + 0.1 * torch.randn(400, 1, 1, generator=generator)
+    found = gain_errors(effects, residuals)
+    assert float(found[0]) == pytest.approx(0.35, abs=0.1)
+    assert float(found[1]) < 0.1
+    residuals[:, ::2] = torch.nan
+    assert float(gain_errors(effects, residuals)[0]) == pytest.approx(float(found[0]), abs=0.01)
+
+
+def test_a_run_without_it_cannot_be_asked(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no such file"):
+        replace(run, path=tmp_path).support()
+
+
+def test_its_fields_are_named(run: Run) -> None:
+    assert isinstance(run.support(), Support)
