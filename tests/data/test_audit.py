@@ -306,3 +306,21 @@ def test_a_hung_camera_is_seen_under_commands_of_a_few_levels_and_a_mask_of_one_
     said = " ".join(f.sentence for f in stops(found))
     assert "cam" in said
     assert "x[0] is marked missing" in said
+
+
+def test_an_analyser_that_keeps_its_rate_misses_nothing(tmp_path: Path) -> None:
+    """Between two samples of a slow sensor its mask is False; only a sample that was to come and did not is missing."""
+    grade = Signal(name="grade", role=Role.OBSERVATION, rate=1.0)
+    schema = Schema(signals=(*plants.PLANT.signals, grade, mask_of(grade)), period=plants.PLANT.period)
+    every = round(1 / schema.period)
+    assert every > 1
+
+    def logs(kept: int) -> Iterator[Episode]:
+        for good in plants.episodes("well excited", "steps", 12, **SMALL):
+            number = np.arange(151)
+            valid = (number % every == 0) & (number // every % 4 < kept)
+            yield Episode(signals={**good.signals, "grade": np.float32(number // every), "grade.valid": valid}, time=good.time)
+
+    for kept, missing in ((4, 0.0), (3, 0.25)):
+        found = audit(plants.stored(tmp_path / f"logs{kept}", logs(kept), schema))
+        assert {s.sensor: s.dropped for s in found.sensors}["grade"] == pytest.approx(missing, abs=0.03)

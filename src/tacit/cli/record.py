@@ -52,7 +52,7 @@ def run(options: Record, terminal: Terminal) -> int:
         recording = partial(record, world(options.world))
         episodes, steps = EPISODES, STEPS
     else:
-        raise ValueError(f"there is no world or plant {options.world!r}; there are: {', '.join((*WORLDS, *PLANTS))}")
+        raise ValueError(f"there is no world {options.world!r}; there are: {', '.join((*WORLDS, *PLANTS))}")
     episodes = episodes if options.episodes is None else options.episodes
     steps = steps if options.steps is None else options.steps
 

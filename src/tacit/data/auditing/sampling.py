@@ -52,7 +52,7 @@ class Logs:
         group: What must not be divided between fitting and scoring, per stretch: its episode, (S,).
         intervals: Time between moments in seconds, of all rows but the last of each stretch, (M - S,).
         cameras: What was counted while frames were read.
-        missing: Share of samples that a mask calls missing, by element, or by camera.
+        missing: Share of samples that a mask calls missing, of those that were to come at the signal's rate, by element, or by camera.
     """
 
     schema: Schema
@@ -199,11 +199,16 @@ def sample(store: EpisodeStore, *, seed: int, progress: Callable[[float, str], N
         intervals=np.concatenate([p[4] for p in parts]),
         cameras=tuple(camera.tally() for camera in cameras if camera.signal.is_image),
         missing=tuple(
-            (element, float(1 - count / bounds[-1]))
+            (element, max(0.0, float(1 - count / (_expected(schema.by_name[name], schema) * bounds[-1]))))
             for name, counts in good.items()
             for element, count in zip([name] if schema.by_name[name].is_image else names(schema.by_name[name]), counts, strict=True)
         ),
     )
+
+
+def _expected(signal: Signal, schema: Schema) -> float:
+    """Share of the moments at which a signal that keeps its rate has a new sample."""
+    return 1.0 if signal.rate is None else min(1.0, signal.rate * schema.period)
 
 
 def _budget(actions: int, sensors: int, picture_bytes: int) -> int:

@@ -103,9 +103,7 @@ def lag(process: Process, loop: Loop, closed: Mapping[str, Gains]) -> Lag:
     period = process.step_seconds
     response = step_response(process, loop, closed)
     if not response.any():
-        raise ValueError(
-            f"{process.name}: {loop.manipulated!r} does not move {loop.controlled!r} while only {sorted(closed)} are controlled"
-        )
+        raise ValueError(f"{process.name}: {loop.manipulated!r} does not move {loop.controlled!r}; close the loops in another order")
     found = fitted(response)
     sensor = next(s for s in process.sensors if s.name == loop.controlled)
     late = 0.5 + sensor.dead_steps + (0.5 * sensor.every if sensor.every > 1 else 0.0)
