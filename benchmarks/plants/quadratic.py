@@ -1,6 +1,6 @@
 """The quadratic program of predictive control: the best moves of the actions where predictions are linear in them.
 
-Dimensions: H horizon, N controlled signals, A action. Sequences of actions are laid out step after step, (H A,), as are predictions, (H N,).
+Dimensions: H horizon, N controlled signals, A action. Sequences of actions, (H A,), and predictions, (H N,), are laid out step after step.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 Controllers: PI control as the logs were written under (SIMC settings by `tacit.worlds.plants.tuning`), linear predictive control on an ARX
 model of the same logs, nonlinear predictive control that knows the true equations, states and disturbances, nobody (the actions of the
 operating point), and Tacit's planner. All that plan have the same horizon, costs, limits and control step. What was finished is not done
-again, so a run that was stopped goes on. Numbers go to docs/results/plants-PLANT.json after every scenario, and with them a table and a plot.
+again, so a run that was stopped goes on. Numbers go to docs/results/plants-PLANT.json after every scenario, with a table and a plot.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def pooled(results: Numbers, name: str, kind: str | None, what: str) -> dict[str
 
 
 def ratio(ours: Mapping[str, float], theirs: Mapping[str, float]) -> tuple[float, float, float] | None:
-    """The sum of one policy divided by that of another over the scenarios that both have met, with a 95 % interval: bootstrap over pairs."""
+    """The sum of one policy by that of another over the scenarios that both have met, with its 95 % interval by bootstrap over pairs."""
     both = [name for name in ours if name in theirs]
     if not both:
         return None
@@ -162,9 +162,9 @@ def table(results: Numbers) -> str:
     lines = [
         f"# {results['plant']} in closed loop",
         "",
-        f"{FILES * FILE_MINUTES / 60:g} hours of logged operation; {results['minutes']:g} minutes of training at size `{results['size']}` on "
-        f"one shared core, training seeds {', '.join(map(str, results['seeds']))}. Scenarios of {results['scenario_minutes']:g} minutes, "
-        f"the same for everybody: {', '.join(f'{n} with {kind}' for kind, n in count.items())}. All that plan look {results['horizon']} "
+        f"{FILES * FILE_MINUTES / 60:g} hours of logged operation; {results['minutes']:g} minutes of training at size "
+        f"`{results['size']}` on one shared core, training seeds {', '.join(map(str, results['seeds']))}. "
+        f"Scenarios of {results['scenario_minutes']:g} minutes, the same for everybody: {', '.join(f'{n} with {kind}' for kind, n in count.items())}. All that plan look {results['horizon']} "
         f"steps of {results['step_seconds']:g} s ahead, with the same costs and limits. The true model knows equations, states and all "
         f"disturbances: nobody has that on site. {results['cpu']}.",
         "",
@@ -191,8 +191,8 @@ def table(results: Numbers) -> str:
         )
         + ".",
         "",
-        "| | offset under a constant unmeasured disturbance, % of the range | steps with a hard limit broken | moves, % of the range per step "
-        "| steps without plan | ms per step, p50 | p99, worst scenario |",
+        "| | offset under a constant unmeasured disturbance, % of the range | steps with a hard limit broken "
+        "| moves, % of the range per step | steps without plan | ms per step, p50 | p99, worst scenario |",
         "|---" * 7 + "|",
     ]
     for name in ORDER:
@@ -238,7 +238,14 @@ def draw(results: Numbers, made: Plant, folder: Path, shown: Sequence[str], path
                     ax, minutes = axes[row, column], np.arange(len(values[name])) * made.step_seconds / 60
                     colour = COLOURS[policy if policy in COLOURS else TACIT]
                     label = (policy if policy in COLOURS else TACIT) if row == column == 0 else None
-                    ax.plot(minutes, values[name], color=colour, linewidth=1.1, label=label, drawstyle="steps-post" if kind == "action" else None)
+                    ax.plot(
+                        minutes,
+                        values[name],
+                        color=colour,
+                        linewidth=1.1,
+                        label=label,
+                        drawstyle="steps-post" if kind == "action" else None,
+                    )
                     if kind == "signal" and policy == CEILING:
                         ax.step(minutes[:-1], values[f"setpoint {signal}"], where="post", color=INK, linestyle="--", linewidth=0.9)
                     unit = made.schema.by_name[signal].unit
