@@ -2,14 +2,15 @@
 
     y_{t+1} = y_t + W [y_t .. y_{t-p+1}, a_t .. a_{t-p+1}, d_t .. d_{t-p+1}] + c
 
-Source: Ljung, System Identification, 2nd edition, 1999, section 4.2. Order p and ridge are those that forecast the last logs best, over the
-horizon that is planned for and with disturbances held where they were: what a controller will do with the model.
+Source: Ljung, System Identification, 2nd edition, 1999, section 4.2. Order p, ridge, and whether sensors that are not controlled are
+outputs, too, are what forecasts the controlled ones best in the last logs, some steps ahead and with disturbances held where they were.
 
 Dimensions: N outputs, M inputs (A actions, then disturbances), p order, B moments, H horizon.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,7 @@ ORDERS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the mean square of the inputs
 VALIDATION = 0.2  # of the episodes, the last ones, decide
 JUDGED = 400  # moments that do
+AHEAD = 4  # steps of the forecasts that decide: errors of a plant that runs away grow too large behind
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,12 +83,35 @@ class Arx:
         return found.reshape(horizon * outputs, horizon * size)
 
 
-def identified(log: ProcessLog, horizon: int) -> Arx:
-    """The model that forecasts the last episodes best, fitted on all of them."""
-    fitted, judged = log.parts(VALIDATION)
-    tried = {(order, penalty): forecast_error(fit(fitted, order, penalty), judged, horizon) for order in ORDERS for penalty in PENALTIES}
-    best = min(tried, key=lambda setting: tried[setting])
-    return replace(fit(log, *best), error=tried[best])
+def identified(log: ProcessLog, controlled: Sequence[str]) -> Arx:
+    """The model that forecasts what is controlled best in the last episodes, fitted on all of them.
+
+    Args:
+        log: Of training episodes.
+        controlled: Sensors that count; the others are outputs of the model only where that helps these.
+    """
+    found = [
+        (forecast_error(fit(fitted, order, penalty), judged, controlled), chosen, order, penalty)
+        for names in dict.fromkeys((log.names, tuple(name for name in log.names if name in controlled)))
+        for chosen in (of_sensors(log, names),)
+        for fitted, judged in (chosen.parts(VALIDATION),)
+        for order in ORDERS
+        for penalty in PENALTIES
+    ]
+    error, chosen, order, penalty = min(found, key=lambda one: one[0])
+    return replace(fit(chosen, order, penalty), error=error)
+
+
+def of_sensors(log: ProcessLog, names: Sequence[str]) -> ProcessLog:
+    """The same log with some of its sensors only."""
+    kept = [log.names.index(name) for name in names]
+    return replace(
+        log,
+        seen=torch.cat((log.seen[:, kept], log.seen[:, log.sensors :]), 1),
+        there=log.there[:, kept],
+        names=tuple(names),
+        units=tuple(log.units[place] for place in kept),
+    )
 
 
 def fit(log: ProcessLog, order: int, penalty: float) -> Arx:
@@ -124,8 +149,8 @@ def _inputs(log: ProcessLog) -> Floats:
     return np.concatenate((log.actions.double().numpy(), log.seen[:, log.sensors :].double().numpy()), axis=1)
 
 
-def forecast_error(model: Arx, log: ProcessLog, horizon: int) -> float:
-    """Squared errors of forecasts, in units of what no change gets wrong; the mean over outputs and steps ahead."""
+def forecast_error(model: Arx, log: ProcessLog, controlled: Sequence[str], horizon: int = AHEAD) -> float:
+    """Squared errors of forecasts of some sensors, in units of what no change gets wrong; the mean over them and over steps ahead."""
     episode, t = log.moments(horizon, past=model.order)
     kept = torch.linspace(0, len(t) - 1, min(JUDGED, len(t))).long()
     episode, t = episode[kept], t[kept]
@@ -141,4 +166,5 @@ def forecast_error(model: Arx, log: ProcessLog, horizon: int) -> float:
     count = np.maximum(there.sum(0), 1)
     error = (there * np.square(np.clip(np.nan_to_num(predicted, nan=1e6), -1e6, 1e6) - true)).sum(0) / count
     usual = (there * np.square(outputs[:, :1] - true)).sum(0) / count
-    return float((error / np.maximum(usual, 1e-12))[there.any(0)].mean())
+    counts = there.any(0) & np.isin(log.names, controlled)
+    return float((error / np.maximum(usual, 1e-12))[counts].mean())

@@ -8,18 +8,17 @@ from __future__ import annotations
 from typing import final
 
 import numpy as np
-import osqp
 from benchmarks.plants.aims import Aims, Floats
-from scipy import sparse
 
-TOLERANCE = 1e-6
+from tacit.planning.newton import least
 
 
 @final
 class Moves:
-    """Finds the best actions by OSQP (Stellato et al., Mathematical Programming Computation 12, 2020).
+    """Finds the best actions. They keep box and rate limits; limits on signals are soft: each step has a slack, whose square costs.
 
-    The actions keep box and rate limits; limits on signals are soft: each step has a slack of its own, whose square costs.
+    The program is solved exactly, as that of Tacit's own Newton steps is: with OSQP, which approaches the solution step by step, the moves
+    of a plant that runs away were so far from it that control was lost.
 
     Args:
         aims: Costs and limits.
@@ -27,69 +26,49 @@ class Moves:
 
     def __init__(self, aims: Aims) -> None:
         self._aims = aims
-        size, horizon = len(aims.actions) * aims.horizon, aims.horizon
-        self._size = size
-        self._width = np.tile(aims.high - aims.low, horizon)  # actions count in shares of their ranges inside
-        # U -> changes from step to step
-        self._change = np.eye(size) - np.eye(size, k=-len(aims.actions))
-        bounded = np.isfinite(aims.floor) | np.isfinite(aims.ceiling)
-        self._soft = np.flatnonzero(np.tile(bounded, horizon))
+        horizon, size = aims.horizon, len(aims.actions) * aims.horizon
+        self._size, self._width = size, np.tile(aims.high - aims.low, horizon)  # actions count in shares of their ranges inside
+        self._change = np.eye(size) - np.eye(size, k=-len(aims.actions))  # actions -> changes from step to step
         self._calm = self._change.T @ (np.tile(aims.calm, horizon)[:, None] * self._change)
         self._weight = np.tile(aims.weight, horizon)
-        self._solver: osqp.OSQP | None = None
-        self._gain: Floats | None = None
+        self._soft = np.flatnonzero(np.tile(np.isfinite(aims.floor) | np.isfinite(aims.ceiling), horizon))
 
     def best(self, free: Floats, gain: Floats, wanted: Floats, previous: Floats) -> Floats:
-        """The actions (H, A) of least cost.
+        """The actions (H, A) of least cost; the previous one at all steps where numbers are so bad that nothing is found.
 
         Args:
             free: What is predicted where all actions are 0, (H, N).
             gain: What one unit of each action adds, (H N, H A).
             wanted: Setpoints, (N,).
             previous: Action that was applied last, (A,).
-
-        Raises:
-            RuntimeError: The program was not solved; the previous action is always allowed, so this is a defect of the numbers.
         """
-        aims, size, width = self._aims, self._size, self._width
-        error = (free - wanted).ravel()
+        aims, size, width, soft = self._aims, self._size, self._width, self._soft
         first = np.zeros(size)
         first[: len(previous)] = previous
-        gradient = 2 * width * (gain.T @ (self._weight * error) - self._change.T @ (np.tile(aims.calm, aims.horizon) * first))
-        tilt = np.concatenate((gradient, np.zeros(len(self._soft))))
-        above, below = (np.tile(side, aims.horizon)[self._soft] - free.ravel()[self._soft] for side in (aims.ceiling, aims.floor))
-        step = np.tile(aims.step, aims.horizon)
-        none, endless = np.zeros(len(self._soft)), np.full(len(self._soft), np.inf)
-        lower = np.concatenate((np.tile(aims.low, aims.horizon) / width, (first - step) / width, -endless, below, none))
-        upper = np.concatenate((np.tile(aims.high, aims.horizon) / width, (first + step) / width, above, endless, endless))
-        self._set(gain, tilt, lower, upper)
-        assert self._solver is not None
-        result = self._solver.solve(raise_error=False)
-        if result.x is None or not np.isfinite(result.x).all():
-            raise RuntimeError(f"OSQP: {result.info.status}")
-        return self._inside((result.x[:size] * width).reshape(aims.horizon, -1), previous)
-
-    def _set(self, gain: Floats, tilt: Floats, lower: Floats, upper: Floats) -> None:
-        """Tell the solver what has changed."""
-        if self._solver is not None and self._gain is gain:
-            self._solver.update(q=tilt, l=lower, u=upper)
-            return
-        size, width, soft = self._size, self._width, self._soft
         cost = np.zeros((size + len(soft),) * 2)
         cost[:size, :size] = 2 * width[:, None] * (gain.T @ (self._weight[:, None] * gain) + self._calm) * width
-        cost[size:, size:] = 2 * np.diag(np.tile(self._aims.shortfall, self._aims.horizon)[soft])
-        rows = np.zeros((2 * size + 3 * len(soft), size + len(soft)))
-        rows[:size, :size] = np.eye(size)
-        rows[size : 2 * size, :size] = self._change * width / width[:, None]
-        slack = np.eye(len(soft))
-        for part, sign in ((slice(2 * size, 2 * size + len(soft)), -1.0), (slice(2 * size + len(soft), 2 * size + 2 * len(soft)), 1.0)):
-            rows[part, :size], rows[part, size:] = gain[soft] * width, sign * slack
-        rows[2 * size + 2 * len(soft) :, size:] = slack
-        self._solver, self._gain = osqp.OSQP(algebra="builtin"), gain
-        self._solver.setup(
-            sparse.csc_matrix(np.triu(cost)), tilt, sparse.csc_matrix(rows), lower, upper,
-            verbose=False, eps_abs=TOLERANCE, eps_rel=TOLERANCE,
-        )  # fmt: skip
+        cost[size:, size:] = 2 * np.diag(np.tile(aims.shortfall, aims.horizon)[soft])
+        tilt = np.zeros(len(cost))
+        tilt[:size] = (
+            2 * width * (gain.T @ (self._weight * (free - wanted).ravel()) - self._change.T @ (np.tile(aims.calm, aims.horizon) * first))
+        )
+        rows, bounds = self._limits(free.ravel(), gain, first)
+        found = least(cost, tilt, rows, bounds) if np.isfinite(cost).all() and np.isfinite(tilt).all() else None
+        if found is None:
+            return np.tile(previous, (aims.horizon, 1))
+        return self._inside((found[:size] * width).reshape(aims.horizon, -1), previous)
+
+    def _limits(self, free: Floats, gain: Floats, first: Floats) -> tuple[Floats, Floats]:
+        """Rows G and bounds h of all limits, G x >= h for actions and slacks x; those of limits that nobody gave are left out."""
+        aims, size, width, soft = self._aims, self._size, self._width, self._soft
+        box, changes = np.eye(size), self._change * width / width[:, None]
+        low, high, step = (np.tile(side, aims.horizon) for side in (aims.low, aims.high, aims.step))
+        floor, ceiling = (np.tile(side, aims.horizon)[soft] - free[soft] for side in (aims.floor, aims.ceiling))
+        of_actions = np.concatenate((box, -box, changes, -changes, gain[soft] * width, -gain[soft] * width))
+        of_slacks = np.concatenate((np.zeros((4 * size, len(soft))), np.eye(len(soft)), np.eye(len(soft))))
+        bounds = np.concatenate((low / width, -high / width, (first - step) / width, -(first + step) / width, floor, -ceiling))
+        given = np.isfinite(bounds)
+        return np.concatenate((of_actions, of_slacks), axis=1)[given], bounds[given]
 
     def _inside(self, actions: Floats, previous: Floats) -> Floats:
         """The same to the last digit inside the limits."""

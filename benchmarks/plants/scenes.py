@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from tacit.evaluation.closed_loop import NUDGE, SETTLE, Scenario, scenarios
-from tacit.signals import MASK, Role
-from tacit.worlds.plants import Plant
+from tacit.evaluation.closed_loop import SETTLE, Scenario, scenarios
+from tacit.signals import Role
+from tacit.worlds.plants import SimulatedPlant
 
 SETPOINTS, UNMEASURED, MEASURED = "setpoints", "unmeasured disturbances", "measured disturbances"
 KINDS = (SETPOINTS, UNMEASURED, MEASURED)
+SPREADS = 2.0  # standard deviations of a measured disturbance, by which it steps
 
 
-def scenes(plant: Plant, *, episodes: int, steps: int, seed: int) -> list[tuple[str, Scenario]]:
+def scenes(plant: SimulatedPlant, *, episodes: int, steps: int, seed: int) -> list[tuple[str, Scenario]]:
     """Scenarios with their kinds: of five, two have setpoints that step while all disturbances go their way, two a disturbance that nobody
     measures, and one a disturbance that is measured; these two kinds have nothing else.
 
@@ -34,25 +35,25 @@ def scenes(plant: Plant, *, episodes: int, steps: int, seed: int) -> list[tuple[
     return named
 
 
-def measured(plant: Plant, *, episodes: int, steps: int, seed: int) -> list[Scenario]:
+def measured(plant: SimulatedPlant, *, episodes: int, steps: int, seed: int) -> list[Scenario]:
     """One measured disturbance steps, and all other disturbances stay as they are at the operating point; none where none is measured."""
     rng = np.random.default_rng((seed, 11))
     point = plant.operating_point
     home = {loop.controlled: point[loop.controlled] for loop in plant.loops}
     still = {s.name: point[s.name] for role in (Role.DISTURBANCE, Role.LABEL) for s in plant.schema.having(role) if s.name in point}
-    shown = [s for s in plant.schema.having(Role.DISTURBANCE) if not s.name.endswith(MASK)]
+    shown = [d for d in plant.process.disturbances if d.measured]
     found = []
     for turn in range(episodes if shown else 0):
-        signal, nominal = shown[turn % len(shown)], point[shown[turn % len(shown)].name]
-        low, high = (nominal if end is None else end for end in (signal.low, signal.high))
-        nudge = NUDGE * (high - low) * (1 if high - nominal >= nominal - low else -1)
+        one = shown[turn % len(shown)]
+        side = 1 if one.high - one.nominal >= one.nominal - one.low else -1
+        place = float(np.clip(one.nominal + side * SPREADS * np.hypot(one.wander, one.jump), one.low, one.high))
         found.append(
             Scenario(
-                name=f"{signal.name} {nudge:+.2g}{'' if signal.unit == '1' else ' ' + signal.unit}",
+                name=f"{one.name} {place - one.nominal:+.2g}{'' if one.unit == '1' else ' ' + one.unit}",
                 seed=int(rng.integers(2**31)),
                 steps=steps,
                 setpoints={0: home},
-                disturbances={0: still, int(SETTLE * steps): {signal.name: nominal + nudge}},
+                disturbances={0: still, int(SETTLE * steps): {one.name: place}},
             )
         )
     return found

@@ -51,6 +51,7 @@ TACIT, PI, LINEAR, CEILING, NOTHING = "Tacit", "PI control", "linear MPC", "NMPC
 ORDER = (TACIT, PI, LINEAR, CEILING, NOTHING)
 COLOURS = {TACIT: BLUE, PI: ORANGE, LINEAR: PURPLE, CEILING: GREEN}
 RESAMPLES = 4000
+FEWEST = 4  # scenarios that give an interval
 
 Numbers = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -99,8 +100,8 @@ def policies(options: Options, store: EpisodeStore, made: SimulatedPlant, task: 
     @cache
     def model() -> Arx:
         kept, _ = load(trained(options, store, options.seeds[0])).config.division(store)  # episodes held out are so for everybody
-        found = identified(process_log(store, [int(n) for n in kept], store.schema), aims.horizon)
-        Console().print(f"ARX of order {found.order}, {found.error:.2f} of the squared error of no change")
+        found = identified(process_log(store, [int(n) for n in kept], store.schema), aims.names)
+        Console().print(f"ARX of {', '.join(found.outputs)}, order {found.order}, {found.error:.2f} of the squared error of no change")
         return found
 
     @cache
@@ -147,8 +148,10 @@ def ratio(ours: Mapping[str, float], theirs: Mapping[str, float]) -> tuple[float
     pairs = np.array([(ours[name], theirs[name]) for name in both])
     drawn = pairs[np.random.default_rng(0).integers(len(both), size=(RESAMPLES, len(both)))].sum(1)
     low, high = np.quantile(drawn[:, 0] / drawn[:, 1], (0.025, 0.975))
-    mean = pairs.sum(0)
-    return float(mean[0] / mean[1]), float(low), float(high)
+    if len(both) < FEWEST:
+        low = high = np.nan
+    total = pairs.sum(0)
+    return float(total[0] / total[1]), float(low), float(high)
 
 
 def mean(values: Mapping[str, float]) -> tuple[float, float, float] | None:
@@ -159,17 +162,19 @@ def mean(values: Mapping[str, float]) -> tuple[float, float, float] | None:
 def table(results: Numbers) -> str:
     """Everything as tables of Markdown."""
     count = {kind: sum(of == kind for of in results["scenes"].values()) for kind in KINDS}
+    counted = ", ".join(f"{n} with {kind}" for kind, n in count.items())
     lines = [
         f"# {results['plant']} in closed loop",
         "",
         f"{FILES * FILE_MINUTES / 60:g} hours of logged operation; {results['minutes']:g} minutes of training at size "
         f"`{results['size']}` on one shared core, training seeds {', '.join(map(str, results['seeds']))}. "
-        f"Scenarios of {results['scenario_minutes']:g} minutes, the same for everybody: {', '.join(f'{n} with {kind}' for kind, n in count.items())}. All that plan look {results['horizon']} "
-        f"steps of {results['step_seconds']:g} s ahead, with the same costs and limits. The true model knows equations, states and all "
-        f"disturbances: nobody has that on site. {results['cpu']}.",
+        f"Scenarios of {results['scenario_minutes']:g} minutes, the same for everybody: {counted}. "
+        f"All that plan look {results['horizon']} steps of {results['step_seconds']:g} s ahead, with the same costs, limits and filter of "
+        "what they were wrong by. The true model knows equations, states and all disturbances, which nobody does on site. "
+        f"{results['cpu']}.",
         "",
         "Integrated squared error, in ranges of the setpoints squared times seconds, mean over scenarios; and as a share of that of PI "
-        "control with its 95 % interval (bootstrap over pairs of scenarios).",
+        f"control with its 95 % interval (bootstrap over pairs of scenarios; none where there are fewer than {FEWEST}).",
         "",
         "| | " + " | ".join(f"{kind} | of PI's" for kind in KINDS) + " |",
         "|---" * (1 + 2 * len(KINDS)) + "|",
@@ -186,7 +191,7 @@ def table(results: Numbers) -> str:
         "Tacit's squared error as a share of that of others, over all scenarios: "
         + "; ".join(
             f"{spread(found, 2)} of {name}'s"
-            for name in ORDER[1:]
+            for name in ORDER[1:-1]
             if (found := ratio(pooled(results, TACIT, None, "tracking"), pooled(results, name, None, "tracking")))
         )
         + ".",
@@ -209,12 +214,13 @@ def table(results: Numbers) -> str:
 
 
 def spread(found: tuple[float, float, float], digits: int) -> str:
-    return f"{found[0]:.{digits}f} ({found[1]:.{digits}f}–{found[2]:.{digits}f})"
+    """A number with its interval, where it has one."""
+    return f"{found[0]:.{digits}f}" + (f" ({found[1]:.{digits}f}–{found[2]:.{digits}f})" if np.isfinite(found[1]) else "")
 
 
 def kept(trace: Trace, made: Plant, path: Path) -> None:
     """Keep what the plot shows of a trace."""
-    columns = {f"signal {name}": truth(trace, name) for name in trace.setpoints}
+    columns: dict[str, Any] = {f"signal {name}": truth(trace, name) for name in trace.setpoints}
     columns |= {f"setpoint {name}": wanted for name, wanted in trace.setpoints.items()}
     columns |= {f"action {s.name}": trace.actions[:, column] for column, s in enumerate(made.schema.actions)}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -226,7 +232,7 @@ def draw(results: Numbers, made: Plant, folder: Path, shown: Sequence[str], path
     names = [*(f"signal {loop.controlled}" for loop in made.loops), *(f"action {s.name}" for s in made.schema.actions)]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11, 0.8 + 1.7 * len(names)), layout="constrained")
-        axes = figure.subplots(len(names), len(shown), squeeze=False, sharex="col", sharey="row")
+        axes = figure.subplots(len(names), len(shown), squeeze=False, sharex="col")
         for column, scene in enumerate(shown):
             for policy in (CEILING, LINEAR, PI, next(name for name in results["policies"] if name.startswith(TACIT))):
                 file = folder / f"{policy}-{scene.split(':')[0]}.npz"
