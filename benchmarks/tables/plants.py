@@ -10,7 +10,9 @@ again, so a run that was stopped goes on. Numbers go to docs/results/plants-PLAN
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -227,7 +229,7 @@ def kept(trace: Trace, made: Plant, path: Path) -> None:
     np.savez(path, **columns)
 
 
-def draw(results: Numbers, made: Plant, folder: Path, shown: Sequence[str], path: Path) -> None:
+def draw(results: Numbers, made: Plant, folder: Path, shown: Sequence[str]) -> Figure:
     """Trends of some scenarios, beside each other: controlled signals with setpoints, then actions with limits."""
     names = [*(f"signal {loop.controlled}" for loop in made.loops), *(f"action {s.name}" for s in made.schema.actions)]
     with mpl.rc_context(STYLE):
@@ -258,7 +260,15 @@ def draw(results: Numbers, made: Plant, folder: Path, shown: Sequence[str], path
                     ax.set_title(f"{signal} in {unit}" + (f", {scene}" if row == 0 else ""))
             axes[-1, column].set_xlabel("minutes")
         figure.legend(loc="outside upper center", ncols=4)
-        figure.savefig(path, metadata={"Date": None})
+        return figure
+
+
+def svg(figure: Figure) -> str:
+    """A figure as text, its lines to a tenth of a point."""
+    text = io.StringIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return re.sub(r"(?m)^L .*$", lambda line: re.sub(r"(\.\d)\d+", r"\1", line[0]), text.getvalue())
 
 
 def main(options: Options) -> None:
@@ -299,7 +309,7 @@ def main(options: Options) -> None:
         RESULTS.mkdir(parents=True, exist_ok=True)
         atomic_write(path, json.dumps(results, indent=1) + "\n")
         atomic_write(RESULTS / f"plants-{options.plant}.md", table(results))
-    draw(results, made, folder, firsts, RESULTS / f"plants-{options.plant}.svg")
+    atomic_write(RESULTS / f"plants-{options.plant}.svg", svg(draw(results, made, folder, firsts)))
     Console().print(table(results), markup=False)
 
 

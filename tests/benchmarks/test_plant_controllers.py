@@ -109,7 +109,7 @@ def test_without_limits_the_moves_are_the_linear_quadratic_optimum() -> None:
     rows = np.concatenate((weight[:, None] * gain, calm[:, None] * change))
     first = np.concatenate((previous, np.zeros(14)))
     best = np.linalg.lstsq(rows, np.concatenate((weight * (wanted - free).ravel(), calm * first)), rcond=None)[0]
-    np.testing.assert_allclose(found.ravel(), best, atol=2e-3)
+    np.testing.assert_allclose(found.ravel(), best, atol=1e-8)
 
 
 def test_moves_keep_their_limits_and_give_way_to_soft_ones() -> None:
