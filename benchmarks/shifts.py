@@ -1,25 +1,29 @@
 """What the monitor is worth when a world is not what its logs were.
 
-    python benchmarks/shifts.py [--runs two_room=RUN reacher=RUN] [--episodes 60] [--calm 520] [--work FOLDER] [--json FILE]
+    python benchmarks/shifts.py [--runs two_room RUN reacher RUN] [--episodes 60] [--calm 520] [--work FOLDER] [--json FILE]
 
 A run is watched, and nothing is done about it: each episode goes to its end, and there was a warning or there was none. The monitor is made
-of episodes of other scenes without a shift, of those that reached their goal. Then the run meets the suite of `tacit.worlds.SHIFTS`, and
-the same scenes, and more, without a shift.
+of episodes of other scenes without a shift, of those that reached their goal. Then the run meets the suite of `tacit.worlds.SHIFTS` (Two
+Rooms also a solid block that no log has shown), and the same scenes, and more, without a shift.
 
-Of each shift: how often the run failed, how often there was an alarm before the end (abstained), and how often it failed without one
-(silent failure), with 95 % Wilson intervals; the steps from the first alarm to the end; and the AUROC of the largest value of the
-combined statistic and of each single score for "this episode will fail": among the episodes with the shift alone, and together with those
-of the same scenes without it, since a shift in which all fail has nothing to tell apart. Beside it the floors: abstain always, and abstain
-at random as often as the monitor does.
+Of each shift: how often the run failed; how often there was a warning, that is an alarm in time, before the last action, or in the end no
+arrival that the monitor is sure of; how often it failed without a warning (silent failure) and without an alarm in time; with 95 % Wilson
+intervals; and the steps from the first alarm to the end. Then the AUROC for "this episode will fail" of the monitor's last word, of what it
+said in time, and of each single score: among the episodes with the shift alone, and together with those of the same scenes without it,
+since a shift in which all fail has nothing to tell apart. Beside it the floors: abstain always, and abstain at random as often as the
+monitor warns.
 
 At last the cost: milliseconds of the monitor, and of the supervisor with monitor and ledger on top of the controller, one thread.
 
 Without --runs each world's logs are recorded and a run is trained on them, for ten minutes. What was recorded is kept in the work folder.
+
+The monitor was designed on shifts of the scenes of seed 0. Here the shifts are met in scenes of other seeds.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import tempfile
@@ -37,21 +41,24 @@ from rich.console import Console
 from rich.table import Table
 
 from tacit.assurance import Calibration, Ledger, Moments, Monitor, Supervisor
+from tacit.assurance.monitor import CHANNELS
 from tacit.assurance.scores import SCORES
 from tacit.atomic import atomic_write
 from tacit.cli import main as tacit
 from tacit.data import EpisodeStore
 from tacit.evaluation.machine import cpu_model
-from tacit.evaluation.monitoring import Warned, auroc, judged, logged, matrix_row, monitor_of, recorded
+from tacit.evaluation.monitoring import Warned, auroc, joined, judged, logged, matrix_row, monitor_of, recorded
 from tacit.evaluation.protocol import Manifest, Protocol, draw_manifest
 from tacit.evaluation.suites import cost_for, planning_for
 from tacit.planning import Decision, Task
 from tacit.run import Run, load
-from tacit.worlds import SHIFTS, ShiftedWorld, world
+from tacit.worlds import SHIFTS, ObstacleWorld, ShiftedWorld, TwoRoomWorld, World, world
 
 Numbers = dict[str, Any]
 FAILURES = 5
-FIELDS = ("latent", "expected", "action", "steps_to_go", "distance", "senses", "is_same")
+CONTROL = 14_000  # square roots
+FIELDS = ("latent", "expected", "action", "steps_to_go", "distance", "senses", "is_same", "goal_senses")
+USUAL, CALM, TEST = 1000, (0, 1), (3, 7)  # seeds of the scenes that the monitor is made of, of those without a shift, and of the shifts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +67,14 @@ class Options:
 
     Attributes:
         runs: Folder of a trained run by world.
-        episodes: Of each shift, and of the same scenes without one.
-        calm: Episodes without a shift, half of them with another seed; at least twice `episodes`.
+        episodes: Of each shift, half of them with another seed, and of the same scenes without one.
+        calm: More episodes without a shift, half of them with another seed.
         usual: Episodes that the monitor is made of.
         false_alarms: Share of episodes that go well in which there may be an alarm.
         minutes: Of training, where there is no run.
         work: Where recordings are kept, and runs that are trained.
         json: Where the numbers go.
+        note: What else a reader of the numbers has to know.
     """
 
     runs: Mapping[str, Path] = field(default_factory=dict)
@@ -77,6 +85,7 @@ class Options:
     minutes: float = 10.0
     work: Path = Path("benchmarks/work/shifts")
     json: Path = Path("benchmarks/results/shifts.json")
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,10 +95,6 @@ class Recording:
     success: NDArray[np.bool_]
     moments: Moments
 
-    def first(self, count: int) -> Recording:
-        rows = np.arange(min(count, len(self.success)))
-        return Recording(success=self.success[rows], moments=self.moments.among(rows))
-
 
 def protocol_of(name: str, episodes: int, seed: int) -> Protocol:
     """Half of the rooms are the other one, and 200 steps; other worlds with the field's usual protocol."""
@@ -98,12 +103,23 @@ def protocol_of(name: str, episodes: int, seed: int) -> Protocol:
     return Protocol.standard(name, episodes=episodes, seed=seed)
 
 
+def arenas(name: str) -> dict[str, tuple[str, World]]:
+    """What a run meets, with words for it, by name."""
+    found: dict[str, tuple[str, World]] = {
+        shift.name: (shift.words, ShiftedWorld(world=world(name), shift=shift)) for shift in SHIFTS.values()
+    }
+    rooms = world(name)
+    if isinstance(rooms, TwoRoomWorld):
+        found["obstacle"] = (ObstacleWorld.words, ObstacleWorld(rooms=rooms))
+    return found
+
+
 def recording(trained: Run, name: str, shift: str | None, episodes: int, seed: int, work: Path, console: Console) -> Recording:
     """What a run does with or without a shift; made once."""
     path = work / f"{name}-{shift or 'none'}-{seed}-{episodes}.npz"
     if not path.exists():
         began = time.perf_counter()
-        arena = None if shift is None else ShiftedWorld(world=world(name), shift=SHIFTS[shift])
+        arena = None if shift is None else arenas(name)[shift][1]
         outcome, moments = recorded(trained, draw_manifest(protocol_of(name, episodes, seed)), arena=arena)
         partial = path.with_suffix(".partial.npz")
         np.savez(partial, success=outcome.success, **{part: getattr(moments, part) for part in FIELDS})
@@ -129,37 +145,28 @@ def run_of(name: str, options: Options) -> Run:
 
 
 def areas(warned: Warned, failed: NDArray[np.bool_]) -> Numbers:
-    """AUROC of the combined statistic and of each score, as far as there are episodes of both kinds."""
-    singles = {name: auroc(warned.singles[..., i].max(1), failed) for i, name in enumerate(SCORES)}
-    found = {"monitor": auroc(warned.statistic.max(1), failed), **singles}
+    """AUROC of the last word, of what was said in time and of each score, as far as there are episodes of both kinds."""
+    singles = {name: auroc(warned.singles[:, i], failed) for i, name in enumerate(SCORES)}
+    found = {"monitor": auroc(warned.last_word, failed), "in_time": auroc(warned.statistic.max(1), failed), **singles}
     return {name: None if value is None else round(value, 4) for name, value in found.items()}
-
-
-def joined(*parts: Warned) -> Warned:
-    return Warned(
-        success=np.concatenate([part.success for part in parts]),
-        statistic=np.concatenate([part.statistic for part in parts]),
-        singles=np.concatenate([part.singles for part in parts]),
-        level=parts[0].level,
-    )
 
 
 def unusual(calibration: Calibration, warned: Warned) -> Numbers:
     """Share of episodes in which a score gets higher than in any of the episodes that the alarm level was set on."""
-    shares = (warned.singles.max(1) > calibration.maxima[-1]).mean(0)
+    shares = (warned.singles > calibration.maxima[-1]).mean(0)
     return {score: round(float(share), 4) for score, share in zip(SCORES, shares, strict=True)}
 
 
 def floors(row: Numbers) -> Numbers:
     """What abstaining without looking would do: always, and at random as often as the monitor."""
-    rate = row["abstained"]["rate"]
+    rate = row["warned"]["rate"]
     failed = row["failed"]["rate"]
     return {
-        "always": {"success": 0.0, "abstained": 1.0, "silent_failure": 0.0},
-        "never": {"success": round(1 - failed, 4), "abstained": 0.0, "silent_failure": failed},
+        "always": {"success": 0.0, "warned": 1.0, "silent_failure": 0.0},
+        "never": {"success": round(1 - failed, 4), "warned": 0.0, "silent_failure": failed},
         "random": {
             "success": round((1 - failed) * (1 - rate), 4),
-            "abstained": rate,
+            "warned": rate,
             "silent_failure": round(failed * (1 - rate), 4),
         },
     }
@@ -171,23 +178,26 @@ def measured(name: str, options: Options, console: Console) -> tuple[Numbers, Ru
     store = EpisodeStore(trained.config.store)
     train = trained.config.division(store)[0].tolist()
     logs = logged(trained, store, train[:60], steps=min(100, int(np.median(store.lengths))))
-    usual = recording(trained, name, None, options.usual, 1000, options.work, console)
-    calibration = monitor_of(trained, usual.moments, usual.success, logs=logs, false_alarms=options.false_alarms)
-    calm = [recording(trained, name, None, options.calm // 2, seed, options.work, console) for seed in (0, 1)]
-    undisturbed = joined(*(judged(calibration, part.moments, part.success) for part in calm))
-    scenes = calm[0].first(options.episodes)  # those of the shifts
-    same = judged(calibration, scenes.moments, scenes.success)
+    usual = recording(trained, name, None, options.usual, USUAL, options.work, console)
+    passing = protocol_of(name, 1, 0).hold == 0
+    calibration = monitor_of(trained, usual.moments, usual.success, logs=logs, false_alarms=options.false_alarms, passing=passing)
+
+    def met(shift: str | None, episodes: int, seeds: tuple[int, ...]) -> Warned:
+        tried = [recording(trained, name, shift, episodes // len(seeds), seed, options.work, console) for seed in seeds]
+        return joined(*(judged(calibration, part.moments, part.success) for part in tried))
+
+    undisturbed = met(None, options.calm, CALM)
+    same = met(None, options.episodes, TEST)  # the scenes of the shifts
     good = undisturbed.success
     row = matrix_row(undisturbed)
     rows: Numbers = {}
     every = []
-    for shift in SHIFTS:
-        tried = recording(trained, name, shift, options.episodes, 0, options.work, console)
-        warned = judged(calibration, tried.moments, tried.success)
+    for shift, (words, _) in arenas(name).items():
+        warned = met(shift, options.episodes, TEST)
         every.append(warned)
         both = joined(warned, same)
         rows[shift] = matrix_row(warned) | {
-            "words": SHIFTS[shift].words,
+            "words": words,
             "auroc_with_undisturbed": areas(both, ~both.success),
             "auroc_within": areas(warned, ~warned.success),
             "unusual_single_scores": unusual(calibration, warned),
@@ -197,21 +207,18 @@ def measured(name: str, options: Options, console: Console) -> tuple[Numbers, Ru
     found = {
         "run": {"sha256": trained.digest},
         "usual": {"episodes": len(usual.success), "went_well": int(usual.success.sum())},
-        "level": round(calibration.level, 4),
+        "levels": {channel: round(float(level), 4) for channel, level in zip(CHANNELS, calibration.levels, strict=True)},
         "undisturbed": row
         | {
-            "false_alarms": matrix_row(_among(undisturbed, good))["abstained"],
+            "false_alarms": matrix_row(undisturbed.among(good))["warned"],
             "auroc": areas(undisturbed, ~good),
             "floors": floors(row),
         },
+        "same_scenes_as_shifts": matrix_row(same),
         "shifts": rows,
         "all_shifts": matrix_row(whole) | {"floors": floors(matrix_row(whole))},
     }
     return found, trained, calibration
-
-
-def _among(warned: Warned, rows: NDArray[np.bool_]) -> Warned:
-    return Warned(success=warned.success[rows], statistic=warned.statistic[rows], singles=warned.singles[rows], level=warned.level)
 
 
 class Timed:
@@ -235,7 +242,8 @@ class Timed:
 def cost(name: str, trained: Run, calibration: Calibration, steps: int = 1000) -> Numbers:
     """Milliseconds of supervisor, monitor and ledger on top of the controller: by the clock, and of the processor.
 
-    The controller is replayed from few decisions, so that planning does not take the time; what is around it does all that it does.
+    What is around the controller does all that it does, with the time of the controller taken off. The control is a loop that always does
+    the same, as long as the monitor about: what it takes longer now and then, other programs on the processor are the reason for.
     """
     torch.set_num_threads(1)
     manifest: Manifest = draw_manifest(protocol_of(name, 1, 0))
@@ -245,7 +253,7 @@ def cost(name: str, trained: Run, calibration: Calibration, steps: int = 1000) -
     names = [s.name for s in trained.schema.observations]
     goal = {n: np.asarray(arena.goal(env, scene)[n])[None] for n in names}
     controller = Timed(trained.controller(task, cost_for=cost_for(trained, manifest.protocol)))
-    found: dict[str, list[float]] = {part: [] for part in ("supervisor", "supervisor_cpu", "monitor", "monitor_cpu")}
+    found: dict[str, list[float]] = {part: [] for part in ("supervisor", "supervisor_cpu", "monitor", "monitor_cpu", "control_cpu")}
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l", trained.session(task)) as ledger:
         supervisor = Supervisor(controller, calibration=calibration, watch=trained.watch(), ledger=ledger)  # type: ignore[arg-type]
         monitor, watch = Monitor(calibration), trained.watch()
@@ -260,10 +268,14 @@ def cost(name: str, trained: Run, calibration: Calibration, steps: int = 1000) -
                 found["supervisor"].append(spent - controller.spent)
                 found["supervisor_cpu"].append(computed - controller.computed)
             began, computing = time.perf_counter(), time.thread_time()
-            monitor.judge(watch.moment(seen, decision, controller.goal))
+            monitor.judge(watch.moment(seen, decision, controller.goal, goal))
             if step >= 20:
                 found["monitor"].append(time.perf_counter() - began)
                 found["monitor_cpu"].append(time.thread_time() - computing)
+            computing = time.thread_time()
+            sum(math.sqrt(n) for n in range(CONTROL))
+            if step >= 20:
+                found["control_cpu"].append(time.thread_time() - computing)
             observation, *_ = env.step(decision.action)
     env.close()
     return {
@@ -274,31 +286,30 @@ def cost(name: str, trained: Run, calibration: Calibration, steps: int = 1000) -
 
 def summary(worlds: Numbers) -> Numbers:
     """The numbers that the suite is about, over all worlds and shifts; an AUROC needs at least `FAILURES` failed episodes of the shift."""
-    together = [
-        row["auroc_with_undisturbed"]["monitor"]
-        for found in worlds.values()
-        for row in found["shifts"].values()
-        if row["failed"]["episodes"] >= FAILURES
-    ]
-    alone = [
-        row["auroc_within"]["monitor"]
-        for found in worlds.values()
-        for row in found["shifts"].values()
-        if FAILURES <= row["failed"]["episodes"] <= row["episodes"] - FAILURES
-    ]
+    rows = [row for found in worlds.values() for row in found["shifts"].values()]
+
+    def spread(kind: str, of: str, room: int) -> Numbers | None:
+        """Of the shifts in which `FAILURES` episodes failed, and all but `room` of them at most."""
+        areas = [row[kind][of] for row in rows if FAILURES <= row["failed"]["episodes"] <= row["episodes"] - room]
+        return {"mean": round(float(np.mean(areas)), 4), "worst": min(areas), "shifts": len(areas)} if areas else None
+
     return {
-        "auroc_with_undisturbed": {"mean": round(float(np.mean(together)), 4), "worst": min(together), "shifts": len(together)},
-        "auroc_within": {"mean": round(float(np.mean(alone)), 4), "worst": min(alone), "shifts": len(alone)} if alone else None,
-        "undisturbed_alarms": {name: found["undisturbed"]["abstained"] for name, found in worlds.items()},
+        "auroc_with_undisturbed": spread("auroc_with_undisturbed", "monitor", 0),
+        "auroc_with_undisturbed_in_time": spread("auroc_with_undisturbed", "in_time", 0),
+        "auroc_within": spread("auroc_within", "monitor", FAILURES),
+        "undisturbed_warned": {name: found["undisturbed"]["warned"] for name, found in worlds.items()},
         "undisturbed_false_alarms": {name: found["undisturbed"]["false_alarms"] for name, found in worlds.items()},
         "undisturbed_silent_failures": {name: found["undisturbed"]["silent_failure"] for name, found in worlds.items()},
         "shifted_silent_failures": {name: found["all_shifts"]["silent_failure"] for name, found in worlds.items()},
+        "shifted_failures_without_alarm_in_time": {
+            name: found["all_shifts"]["failed_without_alarm_in_time"] for name, found in worlds.items()
+        },
     }
 
 
 def show(name: str, found: Numbers, console: Console) -> None:
     table = Table(title=name)
-    for column in ("shift", "failed", "success", "abstained", "silent failure", "AUROC", "within", "best single"):
+    for column in ("shift", "failed", "success", "warned", "in time", "silent failure", "AUROC", "in time", "within", "best single"):
         table.add_column(column, justify="left" if column == "shift" else "right")
     rows = {"no shift": found["undisturbed"] | {"auroc_with_undisturbed": found["undisturbed"]["auroc"], "auroc_within": {"monitor": None}}}
     for label, row in (rows | found["shifts"]).items():
@@ -307,9 +318,9 @@ def show(name: str, found: Numbers, console: Console) -> None:
         silent = row["silent_failure"]
         table.add_row(
             label,
-            *(f"{row[part]['rate']:.1%}" for part in ("failed", "success", "abstained")),
+            *(f"{row[part]['rate']:.1%}" for part in ("failed", "success", "warned", "warned_in_time")),
             f"{silent['rate']:.1%} ({silent['low']:.1%} to {silent['high']:.1%})",
-            "" if area["monitor"] is None else f"{area['monitor']:.3f}",
+            *("" if area[part] is None else f"{area[part]:.3f}" for part in ("monitor", "in_time")),
             "" if within is None else f"{within:.3f}",
             "" if best is None else f"{best} {area[best]:.3f}",
         )
@@ -328,6 +339,7 @@ def main(options: Options, console: Console) -> None:
         "date": time.strftime("%Y-%m-%d"),
         "machine": {"processor": cpu_model(), "python": platform.python_version(), "load": round(os.getloadavg()[0], 1)},
         "false_alarms": options.false_alarms,
+        "note": options.note,
         "summary": summary(worlds),
         "worlds": worlds,
     }

@@ -20,7 +20,7 @@ from tacit.assurance import CalibrationError, Interval, MarginWatch, Session
 from tacit.contracts import Cost, WorldModel
 from tacit.data import EpisodeStore
 from tacit.models.readout import ReadoutConfig
-from tacit.planning import Fallback, PlanSettings, RegionLimit, TaskError
+from tacit.planning import Fallback, PlanSettings, RampSettings, RegionLimit, TaskError
 from tacit.training.fit import fit
 from tacit.training.folder import RunError
 from tacit.training.heads import HeadTraining
@@ -69,6 +69,17 @@ def test_a_controller_decides_inside_the_limits_with_evidence(run: Run, task: Ta
     second = controller.act({"sensors": sensed(HERE + first.action)})
     assert second.evidence.surprise is not None
     assert 0 < second.evidence.surprise_p <= 1
+
+
+def test_a_supervisor_has_the_fallback_of_the_task_and_needs_no_monitor(run: Run, task: Task) -> None:
+    halt = RampSettings(action={signal.name: 0.0 for signal in run.schema.actions}, seconds=2 * run.schema.period)
+    supervisor = run.supervisor(run.session(replace(task, fallback=halt)))
+    supervisor.reset()
+    assert supervisor.act({"sensors": sensed(HERE)}).verdict is Verdict.ACT
+    lost = supervisor.act({"sensors": np.full_like(sensed(HERE), np.nan)})
+    assert lost.verdict is Verdict.FALLBACK
+    assert lost.reason.endswith("going to the safe action")
+    assert supervisor.judgement is None
 
 
 def test_decisions_follow_from_the_seed(run: Run, task: Task) -> None:

@@ -171,5 +171,13 @@ def test_a_mask_that_does_not_fit_is_refused(change: dict[str, Any]) -> None:
 
 
 def test_an_action_has_no_mask() -> None:
-    with pytest.raises(SchemaError, match=r"beside an observation"):
+    with pytest.raises(SchemaError, match=r"beside an observation or a disturbance"):
         Schema(signals=(COOLANT, Signal(name="coolant.valid", role=Role.OBSERVATION, dtype="bool")))
+
+
+def test_a_model_sees_observations_and_disturbances_with_their_masks() -> None:
+    rain = Signal(name="rain", role=Role.DISTURBANCE)
+    schema = Schema(signals=(rain, mask_of(rain), COOLANT, CAMERA, Signal(name="pose", role=Role.LABEL)))
+    assert [s.name for s in schema.seen] == ["rain", "rain.valid", CAMERA.name]
+    assert dict(schema.masks) == {"rain": mask_of(rain)}
+    assert mask_of(rain).role is Role.DISTURBANCE

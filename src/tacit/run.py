@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,11 @@ from torch import Tensor
 
 from tacit.assurance.conformal import Interval, settle
 from tacit.assurance.intervals import settled_tightening, write_intervals
+from tacit.assurance.ledger import Ledger
 from tacit.assurance.monitor import MONITOR, Watch
 from tacit.assurance.monitor import Calibration as MonitorCalibration
 from tacit.assurance.session import Session
+from tacit.assurance.supervisor import Supervision, Supervisor
 from tacit.contracts import Cost, Planner, Proposal
 from tacit.models.heads import GoalPolicy
 from tacit.models.heads import TemporalDistance as DistanceHead
@@ -195,12 +198,12 @@ class Run:
 
     def steps_to(self, goal: Tensor) -> Callable[[Tensor], Tensor]:
         """The learned steps from latents (B, D) to the goal's latent (B, D) or (1, D), as a function of the former."""
-        there = self.distance.embed(goal)
-        return lambda latent: self.distance.between(self.distance.embed(latent), there)
+        return _steps_to(self.distance, goal)
 
     def watch(self) -> Watch:
         """Makes what a monitor of this run sees."""
-        return Watch(self.schema, self.steps_to)
+        single = copy.deepcopy(self.distance).float()  # the products of a single latent begin faster than in `products_dtype()`
+        return Watch(self.schema, lambda goal: _steps_to(single, goal))
 
     def monitor(self) -> MonitorCalibration:
         """What `tacit calibrate` wrote of this run.
@@ -209,6 +212,28 @@ class Run:
             MonitorError: There is none, it is damaged, or of another machine.
         """
         return MonitorCalibration.load(self.path / MONITOR, self.schema)
+
+    def supervisor(self, session: Session, *, supervision: Supervision | None = None, ledger: Ledger | None = None) -> Supervisor:
+        """The controller of a session, and around it the fallback of its task; with the monitor, where `tacit calibrate` has made one.
+
+        Args:
+            session: Of this run.
+            supervision: When to take over and when to give back.
+            ledger: Where every decision goes that was emitted; None for nowhere.
+
+        Raises:
+            ValueError: As of `controller_of`.
+            TaskError: As of `controller_of`.
+            MonitorError: There is a monitor, but it is damaged, or of another machine.
+        """
+        is_watched = (self.path / MONITOR).exists()
+        return Supervisor(
+            self.controller_of(session),
+            calibration=self.monitor() if is_watched else None,
+            watch=self.watch() if is_watched else None,
+            supervision=supervision,
+            ledger=ledger,
+        )
 
     def session(self, task: Task | str | Path, *, cost: str = "arrival_cost", seed: int = 0) -> Session:
         """All that a controller's decisions follow from besides what it observes: what a ledger begins with.
@@ -251,7 +276,7 @@ class Run:
         self, task: Task, cost_for: CostFor, seed: int, around: Callable[[Planner], Planner], limits: tuple[StateLimit, ...]
     ) -> Controller:
         channels = {name: fitted.readout for name, fitted in self.readouts.items()}
-        spreads = {n: float(s) for r in channels.values() for n, s in zip(r.names, r.values.std, strict=True)}
+        spreads = {name: spread for fitted in self.readouts.values() for name, spread in fitted.spreads.items()}
         return Controller(
             model=self.model,
             planner=around(planner_for(self.model, task.plan, seed=seed)),
@@ -264,6 +289,11 @@ class Run:
             calibration=self.calibration.one_step,
             seed=seed,
         )
+
+
+def _steps_to(distance: DistanceHead, goal: Tensor) -> Callable[[Tensor], Tensor]:
+    there = distance.embed(goal)
+    return lambda latent: distance.between(distance.embed(latent), there)
 
 
 def load(path: str | Path) -> Run:

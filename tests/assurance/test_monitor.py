@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from driven_point import SCHEMA
+from numpy.typing import NDArray
 from test_scores import episodes
 
 from tacit.assurance.monitor import Calibration, Monitor, MonitorError, calibrate, scored
+from tacit.assurance.scores import SCORES, Moments
 from tacit.signals import Role, Schema, Signal
 
 
@@ -27,6 +29,50 @@ def alarms(calibration: Calibration, seed: int, gain: float = 0.1, count: int = 
 def test_alarms_come_at_the_rate_that_was_set(calibration: Calibration) -> None:
     rates = [alarms(calibrate(episodes(20, seed=0), episodes(150, seed=s), schema=SCHEMA, false_alarms=0.1), 50 + s) for s in range(1, 6)]
     assert 0.05 < np.mean(rates) < 0.13  # on average over calibrations at most 0.1
+
+
+def arriving(count: int, seed: int, *, end: float = 0.1) -> Moments:
+    """Episodes that come nearer to a goal, some faster than others, and stay near it."""
+    rng = np.random.default_rng(seed)
+    to_go = 5.0 - np.arange(30)[None] * rng.uniform(0.5, 1.5, (count, 1))
+    return episodes(count, seed=seed, to_go=np.maximum(to_go, end * rng.uniform(0.5, 1.0, (count, 1))).astype(np.float32))
+
+
+@pytest.mark.parametrize("passing", [False, True])
+def test_with_a_goal_alarms_and_doubts_come_at_the_rate_that_was_set(passing: bool) -> None:
+    rates = []
+    for seed in range(1, 6):
+        known = calibrate(episodes(20, seed=0), arriving(300, seed), schema=SCHEMA, false_alarms=0.12, passing=passing)
+        moments, monitor = arriving(400, 50 + seed), Monitor(known, 400)
+        judged = [monitor.judge(moments.at(t)) for t in range(moments.steps)]
+        rates.append((np.logical_or.reduce([j.alarm for j in judged]) | ~judged[-1].arrived).mean())
+    assert 0.05 < np.mean(rates) < 0.15  # the channels do not always raise alarms in different episodes
+
+
+def test_an_episode_that_ends_elsewhere_is_not_done() -> None:
+    known = calibrate(episodes(20, seed=0), arriving(300, 1), schema=SCHEMA, false_alarms=0.12)
+    monitor, moments = Monitor(known, 50), arriving(50, 2, end=2.0)
+    last = [monitor.judge(moments.at(t)) for t in range(moments.steps)][-1]
+    assert not last.arrived.any()
+    assert "it is not sure that the goal is reached (arrival" in last.ending()
+
+
+def test_having_passed_the_goal_counts_where_that_is_enough() -> None:
+    away: NDArray[np.float32] = (
+        np.where(np.arange(30) < 20, np.maximum(5.0 - np.arange(30), 0.05), 3.0)[None].repeat(20, 0).astype(np.float32)
+    )
+    for passing in (False, True):
+        known = calibrate(episodes(20, seed=0), arriving(300, 1), schema=SCHEMA, false_alarms=0.12, passing=passing)
+        moments, monitor = episodes(20, seed=3, to_go=away), Monitor(known, 20)
+        last = [monitor.judge(moments.at(t)) for t in range(moments.steps)][-1]
+        assert (last.arrived == passing).all()
+
+
+def test_without_goals_nobody_arrives(calibration: Calibration) -> None:
+    moments, monitor = arriving(20, 4), Monitor(calibration, 20)
+    judged = [monitor.judge(moments.at(t)) for t in range(moments.steps)]
+    assert not judged[-1].arrived.any()
+    assert not any((j.worst == SCORES.index("progress")).any() for j in judged)
 
 
 def test_a_weak_actuator_is_noticed(calibration: Calibration) -> None:
@@ -58,7 +104,8 @@ def test_the_reason_names_the_score(calibration: Calibration) -> None:
 def test_a_saved_monitor_is_the_same(calibration: Calibration, tmp_path: Path) -> None:
     calibration.save(tmp_path / "m.safetensors")
     again = Calibration.load(tmp_path / "m.safetensors", SCHEMA)
-    assert again.level == calibration.level
+    assert np.array_equal(again.levels, calibration.levels)
+    assert not again.has_goal
     assert alarms(again, 8, count=20) == alarms(calibration, 8, count=20)
 
 
@@ -78,5 +125,7 @@ def test_what_is_no_monitor_is_refused(calibration: Calibration, tmp_path: Path)
 def test_a_rate_needs_episodes() -> None:
     with pytest.raises(MonitorError, match="it takes 149"):
         calibrate(episodes(20), episodes(50), schema=SCHEMA, false_alarms=0.01)
+    with pytest.raises(MonitorError, match="it takes 112"):
+        calibrate(episodes(20), arriving(50, 0), schema=SCHEMA)  # three channels share the rate
     with pytest.raises(MonitorError, match="between 0 and 1"):
         calibrate(episodes(20), episodes(50), schema=SCHEMA, false_alarms=0.0)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tacit.assurance.monitor import scored
-from tacit.assurance.scores import SCORES, WORDS, Moments, fit_reference, senses, usual_nearing
+from tacit.assurance.scores import SCORES, WORDS, Moments, Reference, fit_reference, read, senses, usual_end, usual_nearing
 from tacit.signals import Role, Schema, Signal
 
 GAIN = 0.1
@@ -29,15 +29,29 @@ def episodes(count: int, *, steps: int = 30, seed: int = 0, gain: float = GAIN, 
         action=action,
         steps_to_go=np.full((count, steps), np.nan, np.float32) if to_go is None else to_go,
         distance=np.full((count, steps), np.nan, np.float32) if to_go is None else to_go,
-        senses=state.copy(),
+        senses=state.copy() if to_go is None else 0.2 * to_go[..., None].repeat(2, -1),
         is_same=np.zeros((count, steps), np.bool_),
+        goal_senses=np.full((count, 2), np.nan if to_go is None else 0.0, np.float32),
     )
 
 
 def highest(name: str, moments: Moments) -> NDArray[np.float32]:
     """Largest value of a score in each episode."""
-    reference = replace(fit_reference(episodes(40, seed=9)), nearing=usual_nearing(episodes(40, to_go=ARRIVING[:1].repeat(40, 0))))
-    found: NDArray[np.float32] = scored(reference, moments)[..., SCORES.index(name)].max(1)
+    found: NDArray[np.float32] = scored(with_goal(), moments)[..., SCORES.index(name)].max(1)
+    return found
+
+
+def with_goal() -> Reference:
+    """A reference that knows how episodes near their goals."""
+    reference = fit_reference(episodes(40, seed=9))
+    usual = episodes(40, to_go=ARRIVING[:1].repeat(40, 0))
+    reference = replace(reference, near=usual_end(read(reference, usual), passing=False))
+    return replace(reference, nearing=usual_nearing(scored(reference, usual)[..., -1]))
+
+
+def ends(moments: Moments) -> NDArray[np.float32]:
+    """Arrival in the last moment of each episode."""
+    found: NDArray[np.float32] = scored(with_goal(), moments)[:, -1, SCORES.index("arrival")]
     return found
 
 
@@ -59,10 +73,38 @@ DISTURBED = {
 }
 
 
-@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("name", [name for name in SCORES if name != "arrival"])
 def test_a_score_grows_when_what_it_looks_for_happens(name: str) -> None:
     usual = episodes(20, seed=1, to_go=ARRIVING)
     assert highest(name, DISTURBED[name]).min() > highest(name, usual).max()
+
+
+def test_arrival_is_sure_where_two_readings_say_so_and_nothing_went_unseen() -> None:
+    usual = episodes(20, seed=1, to_go=ARRIVING)
+    assert ends(usual).max() < 1.5
+    far = np.full((20, 30), 5.0, np.float32)
+    assert ends(episodes(20, seed=1, to_go=far)).min() > 10.0
+    assert ends(replace(usual, steps_to_go=far, distance=far)).max() < 1.5  # the two other readings still say so
+    assert ends(replace(usual, steps_to_go=far, distance=far, goal_senses=usual.goal_senses + 1)).min() > 10.0
+    assert ends(replace(usual, is_same=np.ones_like(usual.is_same))).min() > 5.0
+
+
+def test_a_single_glimpse_is_no_arrival() -> None:
+    glimpse = np.full((20, 30), 5.0, np.float32)
+    glimpse[:, -1] = 0.1
+    assert ends(episodes(20, seed=1, to_go=glimpse)).min() > 5.0
+
+
+def test_who_sees_nothing_has_not_arrived() -> None:
+    usual = episodes(20, seed=1, to_go=ARRIVING)
+    assert np.isinf(ends(replace(usual, senses=np.full_like(usual.senses, np.nan)))).all()
+    half = usual.senses.copy()
+    half[..., 0] = np.nan
+    assert ends(replace(usual, senses=half)).max() < 1.5  # the readings of the latent are left
+
+
+def test_without_a_goal_it_is_never_sure() -> None:
+    assert np.isinf(ends(USUAL)).all()
 
 
 def test_every_score_has_words() -> None:
@@ -72,7 +114,7 @@ def test_every_score_has_words() -> None:
 def test_what_is_not_known_is_no_reason_to_worry() -> None:
     blind = replace(USUAL, expected=np.full_like(USUAL.expected, np.nan), latent=np.full_like(USUAL.latent, np.nan))
     found = scored(fit_reference(episodes(40, seed=9)), blind)
-    assert np.isfinite(found).all()
+    assert np.isfinite(found[..., :-1]).all()
     assert not found[..., SCORES.index("surprise")].any()
 
 

@@ -11,7 +11,7 @@ import torch
 from driven_point import session
 
 from tacit.assurance import Session
-from tacit.planning import ActionLimit, Fallback, Goal, PlanSettings, Task
+from tacit.planning import ActionLimit, Fallback, Goal, PIDSettings, PlanSettings, RampSettings, RetreatSettings, SafeSettings, Task
 
 
 def written(told: Session) -> dict[str, object]:
@@ -40,12 +40,30 @@ def test_comes_back_with_its_task() -> None:
 
 
 @pytest.mark.parametrize(
+    "fallback",
+    [
+        SafeSettings(action={"velocity": (0.1, -0.2)}),
+        RampSettings(action={"velocity": 0.0}, seconds=3.0),
+        PIDSettings(signal="state", set_point=0.3, action="velocity", element=1, proportional=2.0),
+        RetreatSettings(by="moves", seconds=4.0),
+        RetreatSettings(by="set_points"),
+    ],
+)
+def test_a_fallback_comes_back_with_its_settings(fallback: SafeSettings | RampSettings | PIDSettings | RetreatSettings) -> None:
+    told = replace(session(), task=Task(fallback=fallback))
+    back = Session.from_json(written(told))
+    assert back.task.fallback == fallback
+    assert back.task_digest == told.task_digest
+
+
+@pytest.mark.parametrize(
     "task",
     [
         Task(goal=Goal(observations={"state": np.array([0.5, -0.3001], np.float32)})),
         Task(plan=PlanSettings(horizon=6)),
         Task(limits={"velocity": ActionLimit(high=0.5)}),
         Task(fallback=Fallback.ZERO),
+        Task(fallback=RetreatSettings(by="moves")),
     ],
 )
 def test_another_task_has_another_digest(task: Task) -> None:

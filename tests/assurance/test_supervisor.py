@@ -12,10 +12,10 @@ from test_scores import episodes
 
 from tacit.assurance import Ledger, check
 from tacit.assurance.chain import records
-from tacit.assurance.fallbacks import Ramp, Safe
 from tacit.assurance.monitor import Calibration, Watch, calibrate
 from tacit.assurance.supervisor import Supervision, Supervisor
-from tacit.planning import ActionLimit, Decision, Verdict
+from tacit.planning import ActionLimit, Decision, RampSettings, Verdict
+from tacit.planning.fallbacks import Ramp, Safe
 
 
 @dataclass
@@ -118,6 +118,26 @@ def test_a_controller_without_a_sound_plan_is_replaced_by_the_fallback() -> None
     assert first.verdict is Verdict.FALLBACK
     assert "breaks a hard limit" in first.reason
     assert [first.action.tolist(), second.action.tolist()] == [[0.25, 0.25], [0.5, 0.5]]
+
+
+def test_the_fallback_is_that_of_the_task() -> None:
+    told = session()
+    told = replace(told, task=replace(told.task, fallback=RampSettings(action={"velocity": 0.5}, seconds=2.0)))
+    controller = Maker(limits=(Ceiling(bound=-1.0),))(told)
+    point = Machine(Supervisor(controller), np.zeros(2))
+    given = [point.step() for _ in range(3)]
+    assert [d.action.tolist() for d in given] == [[0.25, 0.25], [0.5, 0.5], [0.5, 0.5]]
+    assert "going to the safe action" in given[0].reason
+
+
+def test_a_controller_without_supervisor_does_it_by_itself() -> None:
+    told = session()
+    told = replace(told, task=replace(told.task, fallback=RampSettings(action={"velocity": 0.5}, seconds=2.0)))
+    controller = Maker(limits=(Ceiling(bound=-1.0),))(told)
+    given = [controller.act({"state": np.zeros(2)}) for _ in range(3)]
+    assert [d.action.tolist() for d in given] == [[0.25, 0.25], [0.5, 0.5], [0.5, 0.5]]
+    assert given[0].reason.endswith("going to the safe action")
+    assert given[0].verdict is Verdict.FALLBACK
 
 
 def test_what_a_fallback_asks_for_is_moved_inside_the_limits() -> None:

@@ -23,7 +23,7 @@ def test_a_monitor_is_made_of_episodes_that_went_well(
     found = Calibration.load("run/monitor.safetensors", run.schema)
     assert found.false_alarms == 0.5
     assert len(found.reference.nearing) == 16
-    assert "in which all was well, alarms in at most 50.0% of such episodes" in capsys.readouterr().out
+    assert "in which all was well, warnings in at most 50.0% of such episodes" in capsys.readouterr().out
     assert run.digest == before
 
 

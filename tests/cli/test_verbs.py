@@ -134,7 +134,7 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(
 def test_an_interrupt_before_the_first_checkpoint_promises_none(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert interrupt(monkeypatch, "tacit.training.fit", "split", call=1, during=["train", "data", "--out", "new", *TRAIN]) == 130
+    assert interrupt(monkeypatch, "tacit.training.fit", "division", call=1, during=["train", "data", "--out", "new", *TRAIN]) == 130
     shown = capsys.readouterr().err
     assert "no checkpoint was written yet" in shown
     assert "--resume" not in shown
@@ -426,3 +426,12 @@ def test_check_task_needs_a_finished_run(here: Path, capsys: pytest.CaptureFixtu
     Path("task.toml").write_text(TASK)
     assert main(["check-task", "task.toml", "data"]) == 1
     assert "data is not a run" in capsys.readouterr().err
+
+
+def test_shapes_are_for_logs_with_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from point_world import record
+
+    record(tmp_path / "logs")
+    assert main(["train", str(tmp_path / "logs"), "--out", str(tmp_path / "run"), "--shapes", *TRAIN]) == 1
+    assert "--shapes is for logs with images" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

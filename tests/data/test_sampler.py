@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacit.data import WindowSampler, split
+from tacit.data import WindowSampler, split, split_by_time
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=8)
 SEEDS = st.integers(0, 2**64 - 1)
@@ -125,9 +125,37 @@ def test_partners_are_windows_of_the_same_episode() -> None:
     assert firsts == {e: set(range(lengths[e] - 2)) for e in range(4)}, "every window is somebody's partner, and none leaves its episode"
 
 
+def test_near_partners_are_another_frame_of_the_same_episode_nearby() -> None:
+    lengths = np.array([3, 30, 50])
+    sampler = WindowSampler(lengths, window=1, batch=8, seed=3)
+    gaps: set[int] = set()
+    for step in range(400):
+        pairs = sampler.near_at(step, 5)
+        np.testing.assert_array_equal(pairs[:8], sampler.batch_at(step))
+        np.testing.assert_array_equal(pairs[8:, 0], pairs[:8, 0])
+        assert ((pairs[8:, 1] >= 0) & (pairs[8:, 1] <= lengths[pairs[8:, 0]])).all(), "none leaves its episode"
+        inside = (pairs[:8, 1] >= 5) & (pairs[:8, 1] <= lengths[pairs[:8, 0]] - 5)
+        gaps |= set((pairs[8:, 1] - pairs[:8, 1])[inside].tolist())
+    assert gaps == {-5, -4, -3, -2, -1, 1, 2, 3, 4, 5}
+    halves = [WindowSampler(lengths, window=1, batch=8, seed=3, rank=rank, world_size=2).near_at(11, 5) for rank in (0, 1)]
+    joined = np.concatenate([half.reshape(2, 4, 2) for half in halves], axis=1)
+    np.testing.assert_array_equal(joined, sampler.near_at(11, 5).reshape(2, 8, 2))
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_pairs_do_not_depend_on_how_often_or_where_they_are_drawn(world_size: int) -> None:
     whole = WindowSampler([20, 9, 30], window=3, batch=8, seed=1).pairs_at(11).reshape(2, 8, 2)
     ranks = [WindowSampler([20, 9, 30], window=3, batch=8, seed=1, rank=r, world_size=world_size).pairs_at(11) for r in range(world_size)]
     joined = np.concatenate([part.reshape(2, 8 // world_size, 2) for part in ranks], axis=1)
     np.testing.assert_array_equal(joined, whole)
+
+
+def test_split_by_time_holds_out_the_last_ones() -> None:
+    kept, apart = split_by_time(range(10), held_out=0.2)
+    assert (kept.tolist(), apart.tolist()) == (list(range(8)), [8, 9])
+    assert split_by_time(range(3), held_out=0.1)[1].tolist() == [2], "at least one"
+    assert split_by_time(range(3), held_out=0.0)[1].tolist() == []
+    with pytest.raises(ValueError, match="leaves nothing to train on"):
+        split_by_time(range(1), held_out=0.5)
+    with pytest.raises(ValueError, match="must be a share"):
+        split_by_time(range(3), held_out=1.5)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacit.evaluation.intervals import wilson
+from tacit.evaluation.intervals import mean_interval, wilson
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,13 @@ def test_successes_and_failures_mirror(n: int, share: float) -> None:
 def test_impossible_counts_are_refused(successes: int, n: int, confidence: float) -> None:
     with pytest.raises(ValueError, match="wilson"):
         wilson(successes, n, confidence)
+
+
+def test_a_mean_has_students_interval() -> None:
+    found = mean_interval([1.0, 2.0, 3.0, 4.0])
+    assert found.mean == 2.5
+    assert found.high - found.mean == pytest.approx(3.1824 * 1.29099 / 2, rel=1e-4)
+    assert found.mean - found.low == pytest.approx(found.high - found.mean)
+    assert mean_interval([3.0]).high == math.inf
+    with pytest.raises(ValueError, match="no values"):
+        mean_interval([])

@@ -136,3 +136,51 @@ def test_statistics_are_those_of_what_was_there() -> None:
     torch.testing.assert_close(vector.standardize.mean[1], seen["tank"][1::2, 1].mean())
     torch.testing.assert_close(vector.standardize.std[1], seen["tank"][1::2, 1].std())
     torch.testing.assert_close(camera.standardize.mean, seen["camera"][10:].float().mean((0, 1, 2)))
+
+
+RAIN = Signal(name="rain", role=Role.DISTURBANCE, shape=(2,))
+GAUGE = Signal(name="gauge", role=Role.OBSERVATION)
+
+
+def test_measured_disturbances_are_seen_and_may_be_unknown() -> None:
+    encoder = encoder_of(GAUGE, RAIN)
+    seen = {"gauge": torch.randn(4), "rain": torch.randn(4, 2)}
+    encoder.standardize(seen)
+    assert not torch.allclose(encoder(seen), encoder(seen | {"rain": seen["rain"].flip(0)}))
+    unknown = encoder(seen | {"rain": torch.full((4, 2), torch.nan)})
+    assert unknown.isfinite().all(), "a goal does not say which disturbances there will be"
+    assert not torch.allclose(unknown, encoder(seen))
+    masked = encoder_of(GAUGE, RAIN, mask_of(RAIN))
+    hidden = seen | {"rain.valid": torch.zeros(4, 2, dtype=torch.bool)}
+    assert torch.equal(masked(hidden), masked(hidden | {"rain": seen["rain"] + 7}))
+
+
+def test_the_action_before_is_seen_where_the_settings_say_so() -> None:
+    torch.manual_seed(0)
+    encoder = ObservationEncoder(Schema(signals=(GAUGE, MOVE)), 5, CONFIG, sees_action=True)
+    seen, applied = {"gauge": torch.randn(4)}, 100 + 10 * torch.randn(4, 2)
+    encoder.standardize(seen, applied)
+    latents = encoder(seen, applied)
+    other = applied.clone()
+    other[2] += 10
+    assert (encoder(seen, other) != latents).any(-1).tolist() == [False, False, True, False]
+    assert encoder(seen).isfinite().all()
+    assert torch.equal(encoder(seen), encoder(seen, torch.full_like(applied, torch.nan))), "nobody said what was done"
+    blind = encoder_of(GAUGE)
+    assert torch.equal(blind(seen, applied), blind(seen))
+
+
+def test_numbers_go_straight_into_the_latent_and_what_is_missing_is_held() -> None:
+    config = EncoderConfig(features=16, linear=True, held=True)
+    encoder = ObservationEncoder(Schema(signals=(GAUGE, mask_of(GAUGE), RAIN, MOVE)), 5, config, sees_action=True)
+    seen = {"gauge": 300 + 20 * torch.randn(64), "gauge.valid": torch.ones(64, dtype=torch.bool), "rain": torch.randn(64, 2)}
+    applied = torch.randn(64, 2)
+    encoder.standardize(seen, applied)
+    latents = encoder(seen, applied)
+    torch.testing.assert_close(
+        latents[:, 0] - latents[:, 0].mean(), (seen["gauge"] - seen["gauge"].mean()) / seen["gauge"].std(), rtol=1e-3, atol=1e-3
+    )
+    stale = seen | {"gauge.valid": torch.zeros(64, dtype=torch.bool)}
+    assert torch.equal(encoder(stale, applied), latents), "the last good value stands there"
+    never = encoder(stale | {"gauge": torch.full((64,), torch.nan)}, applied)
+    torch.testing.assert_close(never[:, 0], latents[:, 0].mean().expand(64), rtol=1e-3, atol=1e-3)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from point_world import LABELLED_MACHINE, model_config
 from tacit.contracts import WorldModel
-from tacit.models.jepa import JEPA
+from tacit.models.jepa import JEPA, before_each
 from tacit.objectives.contrast import contrast_loss
 from tacit.objectives.covariance import covariance_loss
 from tacit.objectives.inverse import inverse_loss
@@ -92,6 +94,24 @@ def test_contrast_joins_late(model: JEPA, share: float, joined: float) -> None:
     torch.testing.assert_close(late.total - now.total, (1 - joined) * model.config.contrast_weight * late.contrast)
 
 
+def test_shapes_come_alone_and_then_beside_the_others() -> None:
+    torch.manual_seed(0)
+    model = JEPA(LABELLED_MACHINE, replace(model_config(latent=D), shape_weight=2.0, shape_alone=0.25))
+    views = {name: value[0] for name, value in observations(1, 16).items()}
+    batch = observations(), torch.randn(B, T - 1, 3), unit_directions(S, 32, torch.Generator().manual_seed(0))
+    assert model.recognised_by is not None
+
+    def recognised(seen: dict[str, torch.Tensor]) -> torch.Tensor:
+        by = model.recognised_by(model.encode({name: value[None] for name, value in seen.items()})[0, :, :S])
+        return contrast_loss(by[: len(by) // 2], by[len(by) // 2 :])
+
+    alone, beside, without = model(*batch, share=0.2, views=views), model(*batch, share=0.3, views=views), model(*batch, share=0.3)
+    torch.testing.assert_close(alone.shape, recognised(views))
+    torch.testing.assert_close(alone.total, 2.0 * alone.shape)
+    torch.testing.assert_close(beside.shape, recognised({name: value[::2] for name, value in views.items()}))
+    torch.testing.assert_close(beside.total, without.total + 2.0 * beside.shape)
+
+
 def test_every_weight_learns(model: JEPA) -> None:
     model(observations(), torch.randn(B, T - 1, 3), unit_directions(S, 32, torch.Generator().manual_seed(0))).total.backward()
     for name, parameter in model.named_parameters():
@@ -115,3 +135,20 @@ def test_a_schema_without_actions_or_observations_is_refused() -> None:
         JEPA(Schema(signals=tuple(s for s in signals if s.role != "action")), model_config())
     with pytest.raises(SchemaError, match="no observation"):
         JEPA(Schema(signals=tuple(s for s in signals if s.role != "observation")), model_config())
+
+
+def test_a_model_that_sees_the_action_knows_what_was_done() -> None:
+    torch.manual_seed(0)
+    model = JEPA(LABELLED_MACHINE, replace(model_config(latent=D), sees_action=True, context=0, contrast_weight=0.0))
+    seen, actions = observations(), torch.randn(B, T - 1, 3)
+    before = before_each(actions)
+    assert before.shape == (B, T, 3)
+    assert torch.equal(before[:, 1:], actions)
+    assert torch.equal(before[:, 0], actions[:, 0]), "the first one stands for the one before it"
+    latents, other = model.encode(seen, before), model.encode(seen, before.flip(0))
+    assert not torch.allclose(latents, other)
+    losses = model(seen, actions, unit_directions(model.config.state, 32, torch.Generator().manual_seed(0)))
+    assert losses.total.isfinite()
+    assert losses.contrast == 0, "there is no context"
+    blind = JEPA(LABELLED_MACHINE, model_config(latent=D))
+    assert torch.equal(blind.encode(seen, before), blind.encode(seen))

@@ -52,6 +52,23 @@ def test_unroll_equals_forward_step_by_step(history: int, depth: int) -> None:
 
 
 @pytest.mark.usefixtures("_mode")
+@pytest.mark.parametrize("depth", [1, 2])
+def test_unroll_with_a_linear_map_equals_forward_step_by_step(depth: int) -> None:
+    torch.manual_seed(1)
+    model = ResidualPredictor(S, C, A, PredictorConfig(history=3, width=16, depth=depth, leading=5)).requires_grad_(False)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    assert model.straight is not None
+    model.straight.spread.copy_(torch.rand(S))
+    past, actions = torch.randn(B, 3, D), torch.randn(B, K, H, A)
+    found, window = model.unroll(past, actions), past[:, None].expand(-1, K, -1, -1)
+    for t in range(H):
+        latent = model(window, actions[:, :, t])
+        torch.testing.assert_close(found[:, :, t], latent, rtol=1e-5, atol=1e-5)
+        window = torch.cat((window[:, :, 1:], latent[:, :, None]), dim=2)
+
+
+@pytest.mark.usefixtures("_mode")
 @pytest.mark.parametrize("context", [0, C])
 def test_the_context_is_held_and_has_its_say(context: int) -> None:
     torch.manual_seed(0)
@@ -88,3 +105,35 @@ def test_unroll_in_bfloat16_keeps_the_latent_in_float32() -> None:
     rough = model.to(torch.bfloat16).unroll(past, actions)
     assert rough.dtype == torch.float32
     assert (rough - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+def linear_first() -> ResidualPredictor:
+    """A predictor with a linear map, a lens and three components for its network, with random weights everywhere."""
+    torch.manual_seed(0)
+    made = ResidualPredictor(S, C, A, PredictorConfig(history=3, width=16, depth=1, leading=3))
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    assert made.straight is not None
+    made.straight.spread.copy_(torch.rand(S) + 0.5)
+    return made.requires_grad_(False)
+
+
+@pytest.mark.usefixtures("_mode")
+def test_a_linear_predictor_unrolls_as_it_steps() -> None:
+    model = linear_first()
+    past, actions = torch.randn(B, 3, D), torch.randn(B, K, H, A)
+    found = model.unroll(past, actions)
+    for k in range(K):
+        window = past
+        for t in range(H):
+            latent = model(window, actions[:, k, t])
+            torch.testing.assert_close(found[:, k, t], latent, rtol=1e-4, atol=1e-5)
+            window = torch.cat((window[:, 1:], latent[:, None]), dim=1)
+
+
+def test_a_linear_predictor_begins_as_the_identity_and_sees_the_leading_components() -> None:
+    fresh = ResidualPredictor(S, C, A, PredictorConfig(history=3, width=16, depth=1, leading=3))
+    history, action = torch.randn(B, 3, D), torch.randn(B, A)
+    assert torch.equal(fresh(history, action), history[:, -1])
+    assert fresh.fresh(7)[0].in_features == 3
+    assert ResidualPredictor(S, C, A, PredictorConfig(history=3, width=16, depth=1)).straight is None

@@ -14,8 +14,9 @@ def test_channels_are_called_by_their_readout_and_their_name() -> None:
     for channels in ((), ("x", "x")):
         with pytest.raises(ValueError, match="channels with names of their own"):
             ReadoutConfig(name="tip", channels=channels)
-    with pytest.raises(ValueError, match="a name without a dot"):
-        ReadoutConfig(name="tip.x")
+    assert ReadoutConfig(name="LI101.PV").names == ("LI101.PV",), "historians call their tags so"
+    with pytest.raises(ValueError, match="needs a name"):
+        ReadoutConfig(name="")
 
 
 def test_reads_physical_units_from_latents_of_any_shape() -> None:

@@ -103,6 +103,22 @@ def test_batch_and_single_agree() -> None:
     assert one.evidence.cost == pytest.approx(float(batch.plan.cost[1]))
 
 
+def test_a_missing_number_is_the_last_good_one() -> None:
+    """As logs have it: a model of slow sensors is trained on that."""
+    signal = Signal(name="state", role=Role.OBSERVATION, shape=(2,), unit="m")
+    schema = Schema(signals=(signal, mask_of(signal), *POINT_SCHEMA.actions))
+    world = LinearWorld(schema=schema)
+    driver = controller(world, Task(goal=Goal(observations={"state": np.zeros(2), "state.valid": np.ones(2, bool)})))
+    for told in ([1.0, NAN], [2.0, 3.0], [NAN, 4.0], None, [NAN, NAN]):
+        decision = driver.act({"state": told})
+        assert decision.action.shape == (2,)
+    found = torch.cat([moment[0] for moment in world.encoded[1:]])
+    torch.testing.assert_close(found, torch.tensor([[1.0, NAN], [2, 3], [2, 4], [2, 4], [2, 4]]).to(found), equal_nan=True)
+    driver.reset()
+    driver.act({"state": [NAN, 1.0]})
+    assert world.encoded[-1][0, 0].isnan().tolist() == [True, False], "nothing is kept from one episode to the next"
+
+
 def test_each_observation_is_encoded_once() -> None:
     world = LinearWorld(history=3)
     driver = controller(world, reach(1.0, 1.0))
@@ -606,3 +622,37 @@ def test_a_prediction_of_another_shape_is_refused(shape: tuple[int, ...], make_p
     world = Altered(change=lambda trajectory, actions: torch.zeros(shape))
     with pytest.raises(ValueError, match="the model's rollout has shape"):
         controller(world, reach(0.5, 0.0), make_planner(world)).act(seen(0, 0))
+
+
+class Outdoors(LinearWorld):
+    """The point with a measured wind; it remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.schema = Schema(signals=(*POINT_SCHEMA.signals, Signal(name="wind", role=Role.DISTURBANCE)))
+        self.told: list[tuple[float, Tensor | None]] = []
+
+    def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
+        self.told.append((float(observations["wind"][0, 0]), None if before is None else before[0, 0]))
+        return super().encode(observations, before)
+
+
+def test_the_model_is_told_disturbances_and_the_action_before() -> None:
+    world = Outdoors()
+    control = controller(world, Task(goal=Goal(observations={"state": np.zeros(2, np.float32)})))
+    [(wind, before)] = world.told
+    assert np.isnan(wind), "nobody knows what disturbs the machine at its goal"
+    assert before is None
+    here = {"state": np.ones(2, np.float32), "wind": np.float32(3.0)}
+    first = control.act(here)
+    control.act(here)
+    control.act(here, applied=np.array([0.25, -0.25], np.float32))
+    assert [wind for wind, _ in world.told[1:]] == [3.0] * 3
+    assert world.told[1][1] is None, "nobody said what was applied before the first observation"
+    torch.testing.assert_close(world.told[2][1], torch.from_numpy(first.action))
+    torch.testing.assert_close(world.told[3][1], torch.tensor([0.25, -0.25]))
+    control.reset(applied=np.full((1, 1, 2), 0.5, np.float32))
+    control.act(here)
+    torch.testing.assert_close(world.told[4][1], torch.tensor([0.5, 0.5]))
+    with pytest.raises(ValueError, match="observations are missing: wind"):
+        control.act({"state": np.ones(2, np.float32)})

@@ -52,6 +52,7 @@ def test_a_missing_sample_keeps_the_estimate() -> None:
     driver, site = controller(hold(5.0, -3.0), WRONG), Site(inflow=np.array([0.7, -0.4]))
     run(driver, site, 100)
     before = driver.act(site.seen()).evidence.disturbance
+    site.state = site.state + 0.5
     after = driver.act({**site.seen(), "level_1": None}).evidence.disturbance
     assert after["level_1"] == before["level_1"]
     assert after["level_2"] != before["level_2"]

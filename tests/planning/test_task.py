@@ -18,8 +18,12 @@ from tacit.planning import (
     Goal,
     LinearLimit,
     PathLimits,
+    PIDSettings,
     PlanSettings,
+    RampSettings,
     RegionLimit,
+    RetreatSettings,
+    SafeSettings,
     SignalLimit,
     Task,
     TaskError,
@@ -469,3 +473,63 @@ def test_a_setting_that_a_planner_lacks_is_refused_with_its_name(planner: str, n
     assert f"task.toml:18: plan.{name}: planner '{planner}' has no such setting" in refusal(task, folder)
     assert PlanSettings(planner=planner).planner == planner
     assert PlanSettings(planner=planner, **{name: 0.0}) == PlanSettings(planner=planner)  # type: ignore[arg-type]
+
+
+FALLBACKS = {
+    "safe": 'kind = "safe"\naction = { coolant = 300, push = [0.1, 0] }',
+    "ramp": 'kind = "ramp"\naction = { coolant = 300, push = 0 }\nseconds = 2.5',
+    "pid": 'kind = "pid"\nsignal = "level"\nset_point = 0.5\naction = "coolant"\nproportional = 2',
+    "retreat": 'kind = "retreat"\nby = "moves"',
+}
+READ = {
+    "safe": SafeSettings(action={"coolant": 300.0, "push": (0.1, 0.0)}),
+    "ramp": RampSettings(action={"coolant": 300.0, "push": 0.0}, seconds=2.5),
+    "pid": PIDSettings(signal="level", set_point=0.5, action="coolant", proportional=2.0),
+    "retreat": RetreatSettings(by="moves"),
+}
+
+
+@pytest.mark.parametrize("kind", FALLBACKS)
+def test_a_task_file_names_a_fallback(kind: str, folder: Path) -> None:
+    task = Task.from_text(TASK.replace('kind = "hold"', FALLBACKS[kind]), folder)
+    task.check(SCHEMA)
+    assert task.fallback == READ[kind]
+    assert str(task.fallback).startswith(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "message"),
+    [
+        ("safe", "action", "actions", "task.toml:23: fallback.actions: unknown key; use one of: kind, action"),
+        ("safe", "\naction = { coolant = 300, push = [0.1, 0] }", "", "task.toml:22: fallback.kind: kind 'safe' needs action, too"),
+        ("safe", "coolant = 300, ", "", "task.toml:23: fallback.action: needs a value for coolant, too"),
+        ("safe", "[0.1, 0]", "[0.1]", "task.toml:23: fallback.action.push: has 1 elements, but 'push' has 2"),
+        ("safe", "300", "390", "task.toml:23: fallback.action.coolant: is outside the limits of 'coolant'"),
+        ("safe", "[0.1, 0]", "[0.5, 0.5]", "task.toml:23: fallback.action.push: is outside the limits of 'push'"),
+        ("safe", "coolant", "level", "task.toml:23: fallback.action.level: 'level' is a signal of role observation"),
+        ("safe", "300", '"warm"', "task.toml:23: fallback.action.coolant: must be a number"),
+        ("ramp", "2.5", "0", "task.toml:24: fallback.seconds: must be positive"),
+        ("ramp", "\nseconds = 2.5", "", "task.toml:22: fallback.kind: kind 'ramp' needs seconds, too"),
+        ("pid", '"level"', '"image"', "task.toml:23: fallback.signal: 'image' is no number"),
+        ("pid", '"level"', '"position"', "task.toml:23: fallback.signal: label 'position' is never given"),
+        ("pid", '"coolant"', '"heater"', "task.toml:25: fallback.action: there is no signal 'heater'"),
+        ("pid", '"coolant"', '"push"\nelement = 2', "task.toml:26: fallback.element: 'push' has 2 elements, counted from 0"),
+        ("pid", "proportional = 2", "proportional = 0", "task.toml:26: fallback.proportional: the gains must have one sign"),
+        ("pid", "proportional = 2", "proportional = 2\nintegral = -1", "task.toml:26: fallback.proportional: the gains must have one sign"),
+        ("retreat", '"moves"', '"forces"', "task.toml:23: fallback.by: must be set_points or moves, not 'forces'"),
+        ("retreat", '"moves"', '"moves"\nseconds = -1', "task.toml:24: fallback.seconds: must be positive"),
+    ],
+)
+def test_mistakes_in_a_fallback_have_their_line(kind: str, old: str, new: str, message: str, folder: Path) -> None:
+    text = FALLBACKS[kind]
+    assert old in text
+    assert refusal(TASK.replace('kind = "hold"', text.replace(old, new, 1)), folder).startswith(message)
+
+
+def test_a_safe_action_keeps_the_combinations() -> None:
+    warm = LinearLimit(name="heat", weights={"coolant": 1.0}, at_most=290.0)
+    with pytest.raises(TaskError, match="outside the limit 'heat'"):
+        Task(linear=(warm,), fallback=READ["safe"]).check(SCHEMA)
+    unlimited = Schema(signals=(*SCHEMA.observations, Signal(name="coolant", role=Role.ACTION)))
+    with pytest.raises(TaskError, match="needs a range"):
+        Task(fallback=READ["pid"]).check(unlimited)

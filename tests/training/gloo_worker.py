@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from trained import train_in
+from trained import fresh, train_in
 
-from point_world import loop_config
+from point_world import loop_config, model_config
 from tacit.data import EpisodeStore
 from tacit.models import jepa
 from tacit.training.checkpoint import save_tensors
@@ -27,6 +28,10 @@ def main(store: EpisodeStore, out: Path, steps: int) -> None:
         config = loop_config(steps=steps, watch_every=3)
         model, _ = train_in(store, out, config, group=group, on_step=lambda moment: losses.append(moment.loss))
         save_tensors(out / f"weights-{group.rank}", model.state_dict(), {})
+
+        shapes = fresh(store.schema, replace(model_config(), shape_weight=1.0, shape_alone=0.5))
+        train_in(store, out / "shapes", replace(config, views=64), model=shapes, group=group)
+        save_tensors(out / f"shapes-{group.rank}", shapes.state_dict(), {})
 
         words = "nothing happened"
         original, calls = jepa.inverse_loss, []

@@ -7,16 +7,16 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from trained import metrics_in, train_in
+from trained import fresh, metrics_in, train_in
 
-from point_world import loop_config
+from point_world import loop_config, model_config
 from tacit.data import EpisodeStore
 from tacit.models.jepa import JEPA
 from tacit.training.checkpoint import load_tensors
@@ -88,6 +88,15 @@ def test_weights_are_the_same_everywhere_and_those_of_one_process(together: Toge
     for name, value in alone[0].state_dict().items():
         assert torch.equal(first[name], second[name]), name
         torch.testing.assert_close(first[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_loss_that_is_alone_at_first_keeps_the_processes_together(together: Together, store: EpisodeStore) -> None:
+    first, second = (load_tensors(together.out / f"shapes-{rank}")[0] for rank in range(RANKS))
+    begun = fresh(store.schema, replace(model_config(), shape_weight=1.0, shape_alone=0.5)).state_dict()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+    for name in ("recognised_by.weight", "inverse_of_moves.0.weight"):
+        assert not torch.equal(first[name], begun[name]), name
 
 
 def test_only_the_first_process_writes(together: Together, alone: tuple[JEPA, list[float], Path]) -> None:

@@ -17,7 +17,16 @@ from tacit.models.readout import Kind, ReadoutConfig
 from tacit.training.folder import RunError
 from tacit.training.heads import HeadTraining
 from tacit.training.latents import LatentLog
-from tacit.training.readouts import ReadoutError, fit_readout, measured, of_signal, read_readouts, readings, write_readouts
+from tacit.training.readouts import (
+    ReadoutError,
+    conformal_half_widths,
+    fit_readout,
+    measured,
+    of_signal,
+    read_readouts,
+    readings,
+    write_readouts,
+)
 
 QUICK = HeadTraining(steps=300, batch=128, learning_rate=5e-3)
 TIP = ReadoutConfig(name="tip", channels=("x", "y"), unit="cm")
@@ -100,11 +109,12 @@ def test_readouts_come_back_from_a_folder_and_damage_is_found(tmp_path: Path) ->
     write_readouts(tmp_path, [fitted])
     [found] = read_readouts(tmp_path, 2).values()
     assert (found.spread, found.now, found.readout.config) == (fitted.spread, fitted.now, TIP)
+    assert found.half_widths == pytest.approx(np.array(fitted.half_widths))
     assert torch.equal(found.readout(log.latents), fitted.readout(log.latents))
     with pytest.raises(RunError, match="does not fit this model"):
         read_readouts(tmp_path, 3)
     text = (tmp_path / "readouts.json").read_text()
-    for old, new in (('"version": 1', '"version": 9'), ('"channels"', '"canals"'), ("{", "[")):
+    for old, new in (('"version": 2', '"version": 9'), ('"channels"', '"canals"'), ("{", "[")):
         (tmp_path / "readouts.json").write_text(text.replace(old, new, 1))
         with pytest.raises(RunError, match=r"readouts\.json"):
             read_readouts(tmp_path, 2)
@@ -112,3 +122,34 @@ def test_readouts_come_back_from_a_folder_and_damage_is_found(tmp_path: Path) ->
     (tmp_path / "readouts.safetensors").unlink()
     with pytest.raises(RunError, match="no such file"):
         read_readouts(tmp_path, 2)
+
+
+def test_half_widths_are_the_conformal_quantile_of_what_was_measured() -> None:
+    errors = torch.arange(1.0, 20.0)[torch.randperm(19, generator=torch.Generator().manual_seed(0))]
+    signs = torch.where(torch.arange(19) % 2 == 0, 1.0, -1.0)
+    some = torch.stack((errors * signs, torch.full((19,), torch.nan)), -1)[:, None].expand(19, 3, 2).clone()
+    some[::2, 1, 1] = 5.0
+    found = conformal_half_widths(some, 0.9)
+    assert found[:, 0].tolist() == [18.0] * 3, "the 18th of 19, since 0.9 times 20 is 18"
+    assert found[:, 1].tolist() == [0.0, 5.0, 0.0], "nothing is known of what was never measured"
+    assert conformal_half_widths(some[:5, :1, :1], 0.9)[0, 0] == some[:5, 0, 0].abs().max(), "too few: the largest"
+
+
+def test_readouts_of_tags_with_dots_are_kept_apart(tmp_path: Path) -> None:
+    log = log_of(4)
+    values = sensed(log)
+    made = [
+        measured(
+            Drifting(),
+            fit_readout(log, values[:, n : n + 1], ReadoutConfig(name=name), QUICK, seed=n),
+            log,
+            values[:, n : n + 1],
+            horizon=3,
+        )  # type: ignore[arg-type]
+        for n, name in enumerate(("tank", "tank.0"))
+    ]
+    write_readouts(tmp_path, made)
+    found = read_readouts(tmp_path, 2)
+    assert list(found) == ["tank", "tank.0"]
+    for fitted in made:
+        assert torch.equal(found[fitted.readout.config.name].readout(log.latents), fitted.readout(log.latents))

@@ -39,11 +39,12 @@ def shifted(name: str) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
 PLAIN = episode(ROOMS)
 SEEN = ("colours", "dim", "noise", "camera", "nearer", "box")
 LATE = ("frozen", "dropped")
+GROWING = ("bias",)
 DONE = ("gain-60", "gain-30", "gain+30", "gain+60", "delay", "broken")
 
 
 def test_every_shift_is_tested() -> None:
-    assert {*SEEN, *LATE, *DONE} == set(SHIFTS)
+    assert {*SEEN, *LATE, *GROWING, *DONE} == set(SHIFTS)
 
 
 @pytest.mark.parametrize("name", SEEN)
@@ -67,6 +68,20 @@ def test_pictures_arrive_late_or_never(name: str) -> None:
         assert age[began:] == list(range(1, STEPS + 2 - began))
     else:
         assert 0.3 < np.mean(np.array(age) > 0) < 0.7
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_a_bias_grows_from_nothing_and_the_machine_does_not_change(name: str) -> None:
+    pictures, positions = shifted(name)
+    assert np.array_equal(positions, PLAIN[1])
+    off = (pictures.astype(int) - PLAIN[0]).mean((1, 2))
+    assert not off[0].any()
+    assert (np.diff(off[::8, 2]) > 0).all()
+    assert off[-1, 2] > 10  # white stays white
+    shade = PLAIN[0] < 180  # of what does not get as light as a picture can be, red gains most
+    redder = (pictures[-1].astype(int) - PLAIN[0][-1])[shade[-1].all(-1)].mean(0)
+    assert redder[0] > redder[2] + 5
+    assert np.abs(off[-1]).max() < 60
 
 
 @pytest.mark.parametrize("name", DONE)

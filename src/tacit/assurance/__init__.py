@@ -11,13 +11,13 @@ from tacit.assurance.conformal import (
     settle,
 )
 from tacit.assurance.entries import Began, Closed, Entry, Gap, Made, Opened, Reading, Retargeted
-from tacit.assurance.fallbacks import PID, Fallback, Hold, Ramp, RetreatByMoves, RetreatBySetPoints, Safe
 from tacit.assurance.ledger import Ledger
 from tacit.assurance.monitor import Calibration, Judgement, Monitor, MonitorError, Watch, calibrate
 from tacit.assurance.recorded import Actor, Recorded
 from tacit.assurance.scores import Moment, Moments
 from tacit.assurance.session import Session
 from tacit.assurance.supervisor import Supervision, Supervisor
+from tacit.planning.fallbacks import PID, Hold, Ramp, RetreatByMoves, RetreatBySetPoints, Safe, WithoutPlan
 
 __all__ = [
     "PID",
@@ -30,7 +30,6 @@ __all__ = [
     "Closed",
     "Damage",
     "Entry",
-    "Fallback",
     "Finding",
     "Gap",
     "Head",
@@ -57,6 +56,7 @@ __all__ = [
     "Supervision",
     "Supervisor",
     "Watch",
+    "WithoutPlan",
     "calibrate",
     "check",
     "conformal_quantile",

@@ -1,9 +1,10 @@
 """The monitor: says, with a false-alarm rate that was set beforehand, that an episode does not go as episodes go when all is well.
 
-What it watches are the scores of `tacit.assurance.scores`. What is usual comes from episodes that went well, recorded with the very planner
-that is watched: of each, the largest value of every score. A score is put on a common scale by two quantiles of those, the scaled scores
-make one combined statistic, and its alarm level is a quantile of its own maxima over other such episodes. So the false-alarm rate is per
-episode, not per step, whatever the scores have to do with each other.
+What it watches are the scores of `tacit.assurance.scores`, in three channels: whether anything is strange, whether the goal comes nearer,
+and, in the end, whether it is sure that the goal is reached. What is usual comes from episodes that went well, recorded with the very
+planner that is watched: of each, the largest value of every channel, and of the last one its value in the end. The alarm level of a
+channel is a quantile of those. The channels share the rate of false alarms in equal parts (Bonferroni's inequality), so it is per episode,
+not per step, and holds whatever the scores have to do with each other.
 
 Source: split conformal prediction (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; Papadopoulos et al., ECML
 2002), with a whole episode as the unit that is exchangeable.
@@ -13,6 +14,7 @@ Dimensions: B machines, N episodes, T moments, S scores.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -28,18 +30,32 @@ from safetensors.numpy import load_file, save
 from torch import Tensor
 
 from tacit.assurance.entries import Reading
-from tacit.assurance.scores import SCORES, WORDS, Floats, Moment, Moments, Reference, Scorer, fit_reference, senses, usual_nearing
+from tacit.assurance.scores import (
+    SCORES,
+    WORDS,
+    Floats,
+    Moment,
+    Moments,
+    Reference,
+    Scorer,
+    fit_reference,
+    read,
+    senses,
+    usual_end,
+    usual_nearing,
+)
 from tacit.atomic import atomic_write
 from tacit.planning.decision import Decision, DecisionBatch
 from tacit.planning.history import one_step_error
 from tacit.signals import Schema
 
-FORMAT, VERSION = "tacit-monitor", 1
+FORMAT, VERSION = "tacit-monitor", 2
 MONITOR = "monitor.safetensors"
 """Name of the file beside a run's other files."""
 
-PROGRESS = SCORES.index("progress")
-PROGRESS_WEIGHT = 2.0  # of the combined statistic, beside the others
+CHANNELS = ("strange", "progress", "arrival")
+PROGRESS, ARRIVAL = SCORES.index("progress"), SCORES.index("arrival")
+STRANGE = [number for number in range(len(SCORES)) if number not in (PROGRESS, ARRIVAL)]
 USUAL, RARE = 0.5, 0.95  # quantiles of a score's maxima that become 0 and 1
 
 
@@ -53,11 +69,12 @@ class Calibration:
 
     Attributes:
         reference: What the logs look like.
-        zero: What each score reaches in half of the episodes, (S,): 0 on the common scale.
-        one: What it reaches in one of twenty, (S,): 1 on the common scale.
-        maxima: The largest values of each score, of episodes that went well, sorted, (N, S).
-        combined: Of the same episodes, the largest values of the combined statistic, sorted, (N,).
+        zero: What each score but arrival reaches in half of the episodes, (S - 1,): 0 on the common scale.
+        one: What it reaches in one of twenty, (S - 1,): 1 on the common scale.
+        maxima: The largest values of each score, of episodes that went well, and of arrival those in the end; each sorted, (N, S).
+        channels: Of the same episodes, what the channels reached, each sorted, (N, 3).
         false_alarms: Share of episodes that go well in which there may be an alarm.
+        passing: Whether it is enough to have been at the goal once; else it counts where the episode ends.
         schema: Digest of the signals of the machine.
     """
 
@@ -65,30 +82,49 @@ class Calibration:
     zero: Floats
     one: Floats
     maxima: Floats
-    combined: Floats
+    channels: Floats
     false_alarms: float
+    passing: bool
     schema: str
 
     @property
-    def level(self) -> float:
-        """What the combined statistic must exceed for an alarm: the ⌈(1 - rate)(N + 1)⌉-th smallest maximum."""
-        rank = math.ceil((1 - self.false_alarms) * (len(self.combined) + 1) - 1e-9)
-        return float(self.combined[rank - 1]) if rank <= len(self.combined) else math.inf
+    def has_goal(self) -> bool:
+        """Whether the episodes had a goal. Without one there is a single channel, and nothing is ever said of progress and arrival."""
+        return bool(np.isfinite(self.channels[0, CHANNELS.index("arrival")]))
+
+    @functools.cached_property
+    def levels(self) -> Floats:
+        """What each channel must exceed for an alarm, (3,): with the channel's share of the rate, the ⌈(1 - share)(N + 1)⌉-th smallest."""
+        share = self.false_alarms / (len(CHANNELS) if self.has_goal else 1)
+        rank = math.ceil((1 - share) * (len(self.channels) + 1) - 1e-9)
+        levels = self.channels[rank - 1] if rank <= len(self.channels) else np.full(len(CHANNELS), np.inf, np.float32)
+        floored: Floats = np.where([True, self.has_goal, self.has_goal], np.maximum(levels, 1e-3), np.inf).astype(np.float32)
+        return floored
 
     def scaled(self, scores: Floats) -> Floats:
-        """Scores (..., S) on the common scale; one that never grew in the episodes counts in its own unit, enlarged."""
-        scaled: Floats = (scores - self.zero) / np.maximum(self.one - self.zero, 0.25 * np.abs(self.zero) + 1e-3)
+        """Scores but arrival, (..., S - 1), on the common scale, at least 0; one that never grew in the episodes counts in its own unit,
+        enlarged."""
+        scaled: Floats = np.maximum((scores - self.zero) / np.maximum(self.one - self.zero, 0.25 * np.abs(self.zero) + 1e-3), 0.0)
         return scaled
 
-    def statistic(self, scores: Floats) -> Floats:
-        """The combined statistic of scores (..., S): (...).
+    def channelled(self, scores: Floats) -> Floats:
+        """What the scores (..., S) of a step say, (..., 3): of the strange ones the logarithm of the worst, since what merely looks strange
+        may still go well, so how very strange it looks counts less and less."""
+        scaled = self.scaled(scores[..., :ARRIVAL])
+        channels = np.empty((*scores.shape[:-1], len(CHANNELS)), np.float32)
+        channels[..., 0] = np.log1p(scaled[..., STRANGE].max(-1))
+        channels[..., 1], channels[..., 2] = scaled[..., PROGRESS], scores[..., ARRIVAL]
+        return channels
 
-        It is twice the scaled progress and the logarithm of the worst of the others. That the goal does not come nearer says most of how
-        an episode will end; what merely looks strange may still go well, so how very strange it looks counts less and less.
-        """
-        scaled = np.maximum(self.scaled(scores), 0.0)
-        others = np.log1p(np.delete(scaled, PROGRESS, axis=-1).max(-1))
-        statistic: Floats = PROGRESS_WEIGHT * scaled[..., PROGRESS] + others
+    def reached(self, steps: Floats) -> Floats:
+        """What counts of the steps of whole episodes (N, T, S or 3), of which the last is arrival: (N, S or 3)."""
+        ends = steps[..., -1].min(1) if self.passing else steps[:, -1, -1]
+        reached: Floats = np.concatenate((steps[..., :-1].max(1), ends[:, None]), axis=1)
+        return reached
+
+    def statistic(self, scores: Floats) -> Floats:
+        """The combined statistic of scores (..., S): (...). Above 1 there is an alarm; what is not sure to have arrived is none yet."""
+        statistic: Floats = (self.channelled(scores)[..., :-1] / self.levels[:-1]).max(-1)
         return statistic
 
     def save(self, path: str | Path) -> None:
@@ -98,13 +134,14 @@ class Calibration:
             OSError: The file cannot be written.
         """
         arrays = {f"reference.{name}": value for name, value in vars(self.reference).items() if isinstance(value, np.ndarray)}
-        arrays |= {name: getattr(self, name) for name in ("zero", "one", "maxima", "combined")}
+        arrays |= {name: getattr(self, name) for name in ("zero", "one", "maxima", "channels")}
         text = {
             "format": FORMAT,
             "version": VERSION,
             "scores": list(SCORES),
             "error": self.reference.error,
             "false_alarms": self.false_alarms,
+            "passing": self.passing,
             "schema": self.schema,
         }
         atomic_write(path, save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, {"tacit": json.dumps(text)}))
@@ -133,8 +170,9 @@ class Calibration:
             reference = {name.removeprefix("reference."): a for name, a in arrays.items() if name.startswith("reference.")}
             return cls(
                 reference=Reference(**reference, error=float(text["error"])),
-                **{name: arrays[name] for name in ("zero", "one", "maxima", "combined")},
+                **{name: arrays[name] for name in ("zero", "one", "maxima", "channels")},
                 false_alarms=float(text["false_alarms"]),
+                passing=bool(text["passing"]),
                 schema=text["schema"],
             )
         except FileNotFoundError:
@@ -143,7 +181,9 @@ class Calibration:
             raise MonitorError(f"{path} is damaged or no monitor: {error}; `tacit calibrate` makes a new one") from error
 
 
-def calibrate(logs: Moments, episodes: Moments, *, schema: Schema, false_alarms: float = 0.04, seed: int = 0) -> Calibration:
+def calibrate(
+    logs: Moments, episodes: Moments, *, schema: Schema, false_alarms: float = 0.04, passing: bool = False, seed: int = 0
+) -> Calibration:
     """Learn what is usual.
 
     Args:
@@ -151,14 +191,16 @@ def calibrate(logs: Moments, episodes: Moments, *, schema: Schema, false_alarms:
         episodes: Other episodes that went well, recorded as the machine is used: by the planner that is to be watched.
         schema: Of the machine.
         false_alarms: Share of episodes that go well in which there may be an alarm, above 0 and below 1.
+        passing: Whether it is enough to have been at the goal once.
         seed: Of what is drawn.
 
     Raises:
         MonitorError: There are too few episodes for such a rate.
     """
-    least = math.ceil(1 / false_alarms) - 1 if 0 < false_alarms < 1 else 0
     if not 0 < false_alarms < 1:
         raise MonitorError(f"the rate of false alarms must lie between 0 and 1, not at {false_alarms}")
+    has_goal = bool(np.isfinite(episodes.distance).any())
+    least = math.ceil((len(CHANNELS) if has_goal else 1) / false_alarms) - 1
     needed = least + least // 2 + 1  # a third is for the scales
     if len(episodes) < needed:
         raise MonitorError(
@@ -166,18 +208,22 @@ def calibrate(logs: Moments, episodes: Moments, *, schema: Schema, false_alarms:
         )
     shuffled = np.random.default_rng(seed).permutation(len(episodes))
     scale, rest = (episodes.among(rows) for rows in np.split(shuffled, [len(shuffled) // 3]))
-    reference = replace(fit_reference(logs, seed=seed), nearing=usual_nearing(scale))
-    usual_maxima, scores = scored(reference, scale).max(1), scored(reference, rest)
+    reference = fit_reference(logs, seed=seed)
+    reference = replace(reference, near=usual_end(read(reference, scale), passing=passing))
+    reference = replace(reference, nearing=usual_nearing(scored(reference, scale)[..., ARRIVAL]))
+    usual_maxima, scores = scored(reference, scale)[..., :ARRIVAL].max(1), scored(reference, rest)
     usual = Calibration(
         reference=reference,
         zero=np.quantile(usual_maxima, USUAL, axis=0).astype(np.float32),
         one=np.quantile(usual_maxima, RARE, axis=0).astype(np.float32),
-        maxima=np.sort(scores.max(1), axis=0),
-        combined=np.empty(0, np.float32),
+        maxima=np.empty(0, np.float32),
+        channels=np.empty(0, np.float32),
         false_alarms=false_alarms,
+        passing=passing,
         schema=schema.digest(),
     )
-    return replace(usual, combined=np.sort(usual.statistic(scores).max(1)))
+    channels = usual.reached(usual.channelled(scores))
+    return replace(usual, maxima=np.sort(usual.reached(scores), axis=0), channels=np.sort(channels, axis=0))
 
 
 def scored(reference: Reference, episodes: Moments) -> Floats:
@@ -192,31 +238,49 @@ class Judgement:
 
     Attributes:
         scores: (B, S), in the order of `SCORES`.
-        p: p-value of each score, (B, S): the share of episodes that went well in which it got as high at any step, with this one.
-        statistic: The combined statistic, (B,).
-        statistic_p: Its p-value, (B,), likewise.
-        level: What the statistic must exceed for an alarm.
-        alarm: Whether it does, (B,) bool.
-        worst: Number of the score that is the largest on the common scale, (B,).
+        p: p-value of each score, (B, S): the share of episodes that went well in which it got as high at any step, and arrival in the end,
+            with this one.
+        statistic: The combined statistic of what is strange and of progress, (B,); above 1 there is an alarm.
+        statistic_p: Its p-value, (B,): the smallest of its channels, times the number of channels.
+        alarm: Whether there is an alarm, (B,) bool.
+        worst: Number of the score that makes most of the statistic, (B,).
+        arrival: How far the goal is, (B,): arrival now, or where passing is enough, the least so far.
+        arrival_level: What it may be at most where it is sure that the goal is reached.
     """
 
     scores: Floats
     p: Floats
     statistic: Floats
     statistic_p: Floats
-    level: float
     alarm: NDArray[np.bool_]
     worst: NDArray[np.int64]
+    arrival: Floats
+    arrival_level: float
+
+    @property
+    def arrived(self) -> NDArray[np.bool_]:
+        """Whether it is sure that the goal is reached, (B,) bool. An episode that ends without that did not do what it was asked for, as
+        far as the monitor can tell, whatever the plans said; without a goal, or a calibration with goals, it is never sure."""
+        sure: NDArray[np.bool_] = np.isfinite(self.arrival) & (self.arrival <= self.arrival_level) & np.isfinite(self.arrival_level)
+        return sure
 
     def reason(self, machine: int = 0) -> str:
         """What is the most unusual thing, for a person."""
         name = SCORES[int(self.worst[machine])]
         return f"{WORDS[name]} ({name} {self.scores[machine, self.worst[machine]]:.3g}, p = {self.statistic_p[machine]:.2g})"
 
+    def ending(self, machine: int = 0) -> str:
+        """What would be said if the episode ended now, for a person."""
+        told = f"(arrival {self.arrival[machine]:.3g}, at most {self.arrival_level:.3g} where it is sure)"
+        return f"the goal is reached {told}" if self.arrived[machine] else f"{WORDS['arrival']} {told}"
+
     def readings(self, machine: int = 0) -> dict[str, Reading]:
-        """For a ledger: every score and the statistic with its alarm level."""
-        found = {name: Reading(value=float(self.scores[machine, i])) for i, name in enumerate(SCORES)}
-        return {**found, "monitor": Reading(value=float(self.statistic[machine]), high=self.level)}
+        """For a ledger: every score and the statistic with its alarm level, and arrival where there is a goal."""
+        found = {name: Reading(value=float(self.scores[machine, i])) for i, name in enumerate(SCORES[:ARRIVAL])}
+        found["monitor"] = Reading(value=float(self.statistic[machine]), high=1.0)
+        if np.isfinite(self.arrival[machine]):
+            found["arrival"] = Reading(value=float(self.arrival[machine]))  # on the way there, far is no alarm
+        return found
 
 
 @final
@@ -231,27 +295,33 @@ class Monitor:
     def __init__(self, calibration: Calibration, machines: int = 1) -> None:
         self._calibration = calibration
         self._scorer = Scorer(calibration.reference, machines)
+        self._nearest = np.full(machines, np.inf, np.float32)
 
     def judge(self, moment: Moment) -> Judgement:
         """Judge what is seen at this step."""
         known = self._calibration
         scores = self._scorer(moment)
-        statistic = known.statistic(scores)
-        p = np.stack([_p(known.maxima[:, i], scores[:, i]) for i in range(len(SCORES))], axis=1)
+        channels = known.channelled(scores)
+        relative = channels[:, :-1] / known.levels[:-1]
+        channel_p = _p(known.channels[:, :-1], channels[:, :-1]).min(-1)
+        self._nearest = np.minimum(self._nearest, scores[:, ARRIVAL])
+        statistic = relative.max(-1)
+        worst_strange = np.array(STRANGE)[known.scaled(scores[:, :ARRIVAL])[:, STRANGE].argmax(-1)]
         return Judgement(
             scores=scores,
-            p=p,
+            p=_p(known.maxima, scores),
             statistic=statistic,
-            statistic_p=_p(known.combined, statistic),
-            level=known.level,
-            alarm=statistic > known.level,
-            worst=known.scaled(scores).argmax(-1),
+            statistic_p=np.minimum(channel_p * (len(CHANNELS) if known.has_goal else 1), 1.0),
+            alarm=statistic > 1.0,
+            worst=np.where(relative[:, 1] > relative[:, 0], PROGRESS, worst_strange),
+            arrival=self._nearest if known.passing else scores[:, ARRIVAL],
+            arrival_level=float(known.levels[-1]),
         )
 
 
 def _p(usual: Floats, values: Floats) -> Floats:
-    """(1 + #{usual >= value}) / (1 + n), for sorted `usual` (N,) and values (B,)."""
-    larger = len(usual) - np.searchsorted(usual, values, side="left")
+    """(1 + #{usual >= value}) / (1 + n), for usual values (N, S) and values (B, S)."""
+    larger = (usual >= values[:, None]).sum(1)
     p: Floats = ((1 + larger) / (1 + len(usual))).astype(np.float32)
     return p
 
@@ -274,14 +344,23 @@ class Watch:
         """Begin a new episode."""
         self._before: dict[str, NDArray[Any]] | None = None
         self._steps_to_go: Callable[[Tensor], Tensor] | None = None  # those of this episode
+        self._goal_senses: Floats | None = None
 
-    def moment(self, samples: Mapping[str, Any], decided: Decision | DecisionBatch, goal: Tensor | None) -> Moment:
+    def moment(
+        self,
+        samples: Mapping[str, Any],
+        decided: Decision | DecisionBatch,
+        goal: Tensor | None,
+        goal_samples: Mapping[str, NDArray[Any]] | None = None,
+    ) -> Moment:
         """What the monitor is told.
 
         Args:
             samples: What the controller was given: (*shape) by observation signal with a `Decision`, (B, *shape) with a batch.
             decided: What it decided.
             goal: Latents of the goals, (B, D) or (1, D).
+            goal_samples: What the sensors show at the goals, (B, *shape) or (1, *shape) by observation signal; looked at in the first
+                moment of an episode.
         """
         one = isinstance(decided, Decision)
         full = {s.name: _sample(samples.get(s.name), s.shape, s.dtype, len(decided.latents), one) for s in self._schema.observations}
@@ -296,6 +375,11 @@ class Watch:
             with torch.no_grad():
                 self._steps_to_go = self._steps_to_go or self._steps_to(goal)
                 steps, distance = self._steps_to_go(newest), one_step_error(newest, goal)
+        found = senses(self._schema, full)
+        if self._goal_senses is None:
+            is_shown = goal_samples is not None and set(full) <= set(goal_samples)
+            shown = senses(self._schema, goal_samples) if is_shown and goal_samples is not None else np.full((1, 1), np.nan, np.float32)
+            self._goal_senses = np.broadcast_to(shown, found.shape).copy()
         expected = torch.full_like(newest, torch.nan) if decided.expected is None else decided.expected
         actions = decided.action[None] if isinstance(decided, Decision) else decided.actions
         return Moment(
@@ -304,8 +388,9 @@ class Watch:
             action=actions,
             steps_to_go=steps.float().cpu().numpy(),
             distance=distance.float().cpu().numpy(),
-            senses=senses(self._schema, full),
+            senses=found,
             is_same=is_same,
+            goal_senses=self._goal_senses,
         )
 
 
@@ -319,4 +404,5 @@ def _sample(value: Any, shape: tuple[int, ...], dtype: str, machines: int, one: 
 
 def watched(moments: list[Moment]) -> Moments:
     """The moments of one batch of episodes, one after another, as `Moments`."""
-    return Moments(**{name: np.stack([getattr(moment, name) for moment in moments], axis=1) for name in vars(moments[0])})
+    moving = {name: np.stack([getattr(moment, name) for moment in moments], axis=1) for name in vars(moments[0]) if name != "goal_senses"}
+    return Moments(**moving, goal_senses=moments[0].goal_senses)

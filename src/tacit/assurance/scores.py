@@ -22,11 +22,12 @@ Samples = Mapping[str, NDArray[Any]]
 CELLS = 16  # blocks of a picture along each side
 NEIGHBOURS = 4  # of a latent in the logs
 WINDOW = 8  # steps that drift is looked at over
-ARRIVAL = 32  # steps within which a machine that has come near its goal counts as near
+NEAR = 32  # steps within which a machine that has come near its goal counts as near
 REFERENCE = 1024  # latents of the logs that are kept
 COMPONENTS = 48  # of what the senses usually do
 MEMBERS, FEATURES = 5, 192  # of the ensemble, and of each member
-SCORES = ("novelty", "appearance", "surprise", "response", "disagreement", "frozen", "progress")
+SCORES = ("novelty", "appearance", "surprise", "response", "disagreement", "frozen", "progress", "arrival")
+READINGS = 4  # of how far the goal is
 
 WORDS: Mapping[str, str] = {
     "novelty": "this situation is unlike anything in the logs",
@@ -36,6 +37,7 @@ WORDS: Mapping[str, str] = {
     "disagreement": "models made of the same logs disagree about what comes next",
     "frozen": "a sensor shows the same although something should have moved",
     "progress": "the goal does not come nearer as it should have by now",
+    "arrival": "it is not sure that the goal is reached",
 }
 
 
@@ -51,6 +53,7 @@ class Moment:
         distance: Euclidean distance of the newest latent from the goal's, (B,); NaN likewise.
         senses: What the sensors show, coarsely: see `senses`; (B, S).
         is_same: Whether all sensors show bit for bit what they showed before, (B,) bool.
+        goal_senses: What the sensors are to show at the goal, likewise coarsely, (B, S); NaN where there is no goal.
     """
 
     latent: Floats
@@ -60,11 +63,12 @@ class Moment:
     distance: Floats
     senses: Floats
     is_same: NDArray[np.bool_]
+    goal_senses: Floats
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Moments:
-    """Whole episodes of moments side by side: N episodes of T moments, the fields of `Moment` as (N, T, ...)."""
+    """Whole episodes of moments side by side: N episodes of T moments, the fields of `Moment` as (N, T, ...), and the goal's as (N, S)."""
 
     latent: Floats
     expected: Floats
@@ -73,6 +77,7 @@ class Moments:
     distance: Floats
     senses: Floats
     is_same: NDArray[np.bool_]
+    goal_senses: Floats
 
     def __len__(self) -> int:
         return len(self.latent)
@@ -83,27 +88,12 @@ class Moments:
         return int(self.latent.shape[1])
 
     def at(self, step: int) -> Moment:
-        return Moment(
-            latent=self.latent[:, step],
-            expected=self.expected[:, step],
-            action=self.action[:, step],
-            steps_to_go=self.steps_to_go[:, step],
-            distance=self.distance[:, step],
-            senses=self.senses[:, step],
-            is_same=self.is_same[:, step],
-        )
+        moving = {name: value[:, step] for name, value in vars(self).items() if name != "goal_senses"}
+        return Moment(**moving, goal_senses=self.goal_senses)
 
     def among(self, rows: NDArray[Any]) -> Moments:
         """Some of the episodes."""
-        return Moments(
-            latent=self.latent[rows],
-            expected=self.expected[rows],
-            action=self.action[rows],
-            steps_to_go=self.steps_to_go[rows],
-            distance=self.distance[rows],
-            senses=self.senses[rows],
-            is_same=self.is_same[rows],
-        )
+        return Moments(**{name: value[rows] for name, value in vars(self).items()})
 
 
 def senses(schema: Schema, samples: Samples) -> Floats:
@@ -114,16 +104,18 @@ def senses(schema: Schema, samples: Samples) -> Floats:
         if signal.is_image and min(value.shape[1:3]) >= CELLS:
             batch, height, width, channels = value.shape
             down, across = height // CELLS, width // CELLS
-            whole = value[:, : down * CELLS, : across * CELLS].astype(np.float32).reshape(batch, CELLS, down, CELLS * across * channels)
-            value = whole.mean(2) @ _means(across, channels)
+            whole = value[:, : down * CELLS, : across * CELLS].reshape(batch, CELLS, down, CELLS * across * channels)
+            kind = np.uint16 if value.dtype == np.uint8 and down <= 256 else np.float32  # small numbers are added faster
+            value = whole.sum(2, dtype=kind) @ _means(down, across, channels)
         parts.append(value.reshape(len(value), -1).astype(np.float32))
     return np.concatenate(parts, axis=1)
 
 
 @functools.cache
-def _means(across: int, channels: int) -> Floats:
-    """What a row of pixels is multiplied with for the means of blocks: sums over an axis before a short last one take longer."""
-    means: Floats = np.kron(np.eye(CELLS), np.kron(np.full((across, 1), 1 / across), np.eye(channels))).astype(np.float32)
+def _means(down: int, across: int, channels: int) -> Floats:
+    """What the sums of `down` rows of pixels are multiplied with for the means of blocks: sums over an axis before a short last one take
+    longer."""
+    means: Floats = np.kron(np.eye(CELLS), np.kron(np.full((across, 1), 1 / (down * across)), np.eye(channels))).astype(np.float32)
     return means
 
 
@@ -141,8 +133,9 @@ class Reference:
         spread: Their standard deviation, (D + A,).
         heads: What the ensemble makes of the features, (F, M, D): the change of the latent.
         error: Root mean square of one-step errors, per element of the latent.
-        nearing: How far from the goal one in twenty episodes that go well still is by each step, in steps to go and in latent distance,
-            (T', 2); the last row counts from then on.
+        nearing: How far from the goal one in twenty episodes that go well still is by each step, as arrival has it, (T',); the last one
+            counts from then on.
+        near: How far from the goal one in twenty episodes that go well still is in the end by each reading, (4,); see `Readings`.
     """
 
     latents: Floats
@@ -154,7 +147,8 @@ class Reference:
     spread: Floats
     heads: Floats
     error: float
-    nearing: Floats = field(default_factory=lambda: np.ones((1, 2), np.float32))
+    nearing: Floats = field(default_factory=lambda: np.ones(1, np.float32))
+    near: Floats = field(default_factory=lambda: np.ones(READINGS, np.float32))
 
 
 def fit_reference(logs: Moments, *, seed: int = 0) -> Reference:
@@ -209,7 +203,8 @@ def fit_reference(logs: Moments, *, seed: int = 0) -> Reference:
 
 @final
 class Scorer:
-    """Scores of B machines, step by step. What cannot be told at a step, such as surprise at the first, is 0: no reason to worry.
+    """Scores of B machines, step by step. What cannot be told at a step, such as surprise at the first, is 0: no reason to worry. Only an
+    arrival that cannot be told is infinitely far.
 
     A latent that is not finite leaves the state of its machine as it was; a controller falls back there by itself.
     """
@@ -217,120 +212,188 @@ class Scorer:
     def __init__(self, reference: Reference, machines: int) -> None:
         self._reference = reference
         self._squares = np.square(reference.latents).sum(-1)
+        self._transposed = np.ascontiguousarray(reference.latents.T)
+        self._along = np.ascontiguousarray(reference.components.T)
+        self._per_rest = 1.0 / reference.rest
+        self._heads = reference.heads.reshape(len(reference.heads), -1)
         size = reference.latents.shape[1]
+        self._noise = reference.error * np.sqrt(size)  # length of a usual error
         self._steps = 0
         self._before = np.full((machines, size), np.nan, np.float32)
-        self._windows = {name: np.full((WINDOW, machines), np.nan, np.float32) for name in ("novelty", "surprise")}
+        self._windows = np.full((WINDOW, 2, machines), np.nan, np.float32)  # of novelty and surprise
         self._answers = np.zeros((2 * WINDOW, 2, machines), np.float32)
-        self._still = np.zeros(machines, np.float32)
-        self._nearest = Nearest((2, machines))
+        self._still = np.zeros((2, machines), np.float32)
+        self._readings = Readings(reference, machines)
+        self._nearest = Nearest(machines)
 
     def __call__(self, moment: Moment) -> Floats:
-        """The scores of a step, in the order of `SCORES`: (B, 7), float32."""
+        """The scores of a step, in the order of `SCORES`: (B, 8), float32."""
         reference = self._reference
+        scores = np.empty((len(moment.latent), len(SCORES)), np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
             observed, predicted = moment.latent - self._before, moment.expected - self._before
             error = np.sqrt(np.square(moment.latent - moment.expected).sum(-1))
-            squares = np.square(moment.latent).sum(-1)[:, None] + self._squares - 2 * moment.latent @ reference.latents.T
+            squares = np.square(moment.latent).sum(-1)[:, None] + self._squares - 2 * moment.latent @ self._transposed
             nearest = np.partition(squares, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
+            scores[:, 0], scores[:, 2] = self._means(np.sqrt(np.maximum(nearest, 0.0)).sum(1) / NEIGHBOURS, error)
             off = moment.senses - reference.usual
-            off = off - off @ reference.components.T @ reference.components
-            inputs = np.concatenate(
-                (
-                    (np.concatenate((moment.latent, moment.action), 1) - reference.centre) / reference.spread,
-                    np.ones((len(off), 1), np.float32),
-                ),
-                axis=1,
-            )
-            guesses = np.tanh(inputs @ reference.features) @ reference.heads.reshape(len(reference.heads), -1)
-            guesses = guesses.reshape(len(off), reference.heads.shape[1], -1)
-            scores = np.stack(
-                (
-                    self._mean("novelty", np.sqrt(np.maximum(nearest, 0.0)).mean(1)),
-                    np.sqrt(np.square(off / reference.rest).mean(-1)),
-                    self._mean("surprise", error),
-                    self._response(observed, predicted),
-                    np.sqrt(guesses.var(1).mean(-1)),
-                    self._frozen(predicted, moment.is_same),
-                    self._progress(moment.steps_to_go, moment.distance),
-                ),
-                axis=1,
-            )
+            off -= (off @ self._along) @ reference.components
+            off *= self._per_rest
+            still, unseen = self._ways(predicted, moment.is_same)
+            far = arrival(self._readings(moment), reference.near) + unseen / reference.near[0]
+            far[~np.isfinite(moment.senses).any(-1)] = np.inf  # nothing was seen: the latent is only what was expected
+            scores[:, 1] = np.sqrt(np.square(off).sum(-1) / off.shape[1])
+            scores[:, 3] = self._response(observed, predicted)
+            scores[:, 4] = self._disagreement(moment)
+            scores[:, 5] = still
+            scores[:, 6] = self._nearest(far) / reference.nearing[min(self._steps, len(reference.nearing) - 1)]
+            scores[:, 7] = far
         is_seen = np.isfinite(moment.latent).all(axis=-1, keepdims=True)
         self._before = np.where(is_seen, moment.latent, self._before)
         self._steps += 1
-        told: Floats = np.nan_to_num(scores, nan=0.0, posinf=0.0).astype(np.float32)
-        return told
+        is_told = np.isfinite(scores)
+        if not is_told.all():
+            scores[~is_told] = 0.0
+            scores[~is_told[:, -1], -1] = np.inf
+        return scores
 
-    def _mean(self, name: str, value: Floats) -> Floats:
-        """Mean of the last steps; those before the first are left out."""
-        window = self._windows[name]
-        window[self._steps % WINDOW] = value
-        known = np.isfinite(window)
-        mean: Floats = np.where(known, window, 0.0).sum(0) / np.maximum(known.sum(0), 1)
+    def _means(self, *values: Floats) -> Floats:
+        """Means of the last steps, (2, B); those before the first are left out."""
+        self._windows[self._steps % WINDOW] = values
+        known = np.isfinite(self._windows)
+        mean: Floats = np.where(known, self._windows, 0.0).sum(0) / np.maximum(known.sum(0), 1)
         return mean
 
     def _response(self, observed: Floats, predicted: Floats) -> Floats:
         """How surely the changes that were observed are not those that were predicted, along the latter: a gain that is not 1."""
         here = self._answers[self._steps % len(self._answers)]
         here[0], here[1] = ((observed - predicted) * predicted).sum(-1), np.square(predicted).sum(-1)
-        np.nan_to_num(here, copy=False, posinf=0.0)
+        here[~np.isfinite(here)] = 0.0
         lacking, moved = self._answers.sum(0)
         deviation: Floats = np.abs(lacking) / (self._reference.error * np.sqrt(moved) + 0.05 * moved + 1e-6)
         return deviation
 
-    def _frozen(self, predicted: Floats, is_same: NDArray[np.bool_]) -> Floats:
-        """Length of the way that the model expected while all sensors showed the same, in latent units."""
-        way = np.nan_to_num(np.sqrt(np.square(predicted).sum(-1)), posinf=0.0)
-        self._still = np.where(is_same, self._still + way, 0.0).astype(np.float32)
+    def _disagreement(self, moment: Moment) -> Floats:
+        """Root mean square deviation of the ensemble's members from their mean."""
+        reference = self._reference
+        inputs = np.ones((len(moment.latent), len(reference.centre) + 1), np.float32)
+        inputs[:, :-1] = (np.concatenate((moment.latent, moment.action), 1) - reference.centre) / reference.spread
+        guesses = (np.tanh(inputs @ reference.features) @ self._heads).reshape(len(inputs), reference.heads.shape[1], -1)
+        guesses -= guesses.sum(1, keepdims=True) / guesses.shape[1]
+        disagreement: Floats = np.sqrt(np.square(guesses).sum((1, 2)) / (guesses.shape[1] * guesses.shape[2]))
+        return disagreement
+
+    def _ways(self, predicted: Floats, is_same: NDArray[np.bool_]) -> Floats:
+        """Length of the way that the model expected while all sensors showed the same, in latent units, and of what of it no usual error
+        explains: (2, B). Where the machine is has not been seen any better than that."""
+        way = np.sqrt(np.square(predicted).sum(-1))
+        way[~np.isfinite(way)] = 0.0
+        self._still += np.stack((way, np.maximum(way - self._noise, 0.0)))
+        self._still[:, ~is_same] = 0.0
         return self._still
 
-    def _progress(self, steps_to_go: Floats, distance: Floats) -> Floats:
-        """How many times as far from the goal as usual by now; the geometric mean of both measures of how far."""
-        nearing = self._reference.nearing
-        nearest = self._nearest(np.stack((steps_to_go, distance)))
-        ratio = np.maximum(nearest, 0.0) / nearing[min(self._steps, len(nearing) - 1)][:, None]
-        progress: Floats = np.sqrt(ratio[0] * ratio[1])
-        return progress
+
+@final
+class Readings:
+    """Four readings of how far the goal is: the learned steps and the latent distance, which the encoder has to get right, and two that do
+    without it, the root mean square difference of the senses from those of the goal and the length of that difference along the
+    directions in which the senses usually differ; of less than four senses, which have no such directions, the length of the whole.
+
+    Each is the median of three in a row: a single glimpse of the goal is no arrival.
+
+    Args:
+        reference: What the logs look like.
+        machines: B.
+    """
+
+    def __init__(self, reference: Reference, machines: int) -> None:
+        components = reference.components
+        self._along = np.ascontiguousarray(components.T) if len(components) else np.eye(components.shape[1], dtype=np.float32)
+        self._latest = np.full((3, READINGS, machines), np.nan, np.float32)
+        self._steps = 0
+
+    def __call__(self, moment: Moment) -> Floats:
+        """Readings of this step, (4, B)."""
+        off = moment.senses - moment.goal_senses
+        now = self._latest[self._steps % 3]
+        now[0], now[1] = moment.distance, moment.steps_to_go
+        now[2], now[3] = np.sqrt(np.square(off).sum(-1) / off.shape[1]), np.sqrt(np.square(off @ self._along).sum(-1))
+        if self._steps == 0:
+            self._latest[:] = now
+        self._steps += 1
+        first, second, third = self._latest
+        # The median of three without sorting; not finite where one of them is not.
+        median: Floats = np.maximum(np.minimum(first, second), np.minimum(np.maximum(first, second), third))
+        return median
+
+
+def arrival(readings: Floats, near: Floats) -> Floats:
+    """How many times as far from the goal as one in twenty episodes in the end: the geometric mean of the two smaller of the four readings.
+
+    A shift spoils some readings, and almost always makes them larger; the two that say least are those that it spoiled least.
+
+    Args:
+        readings: (4, ...).
+        near: Of the reference.
+
+    Returns:
+        (...).
+    """
+    ratio = np.sort(np.maximum(readings, 0.0) / near.reshape(-1, *[1] * (readings.ndim - 1)), axis=0)
+    far: Floats = np.sqrt(ratio[0] * ratio[1])
+    return far
 
 
 @final
 class Nearest:
-    """The least of the last `ARRIVAL` values, each the median of three in a row: a single glimpse of the goal is no arrival.
+    """The least of the last `NEAR` values.
 
     Args:
-        shape: Of what is looked at in each step.
+        machines: B.
     """
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self._latest = np.full((3, *shape), np.nan, np.float32)
-        self._medians = np.full((ARRIVAL, *shape), np.inf, np.float32)
+    def __init__(self, machines: int) -> None:
+        self._values = np.full((NEAR, machines), np.inf, np.float32)
         self._steps = 0
 
     def __call__(self, values: Floats) -> Floats:
-        """Values of this step -> the least of the last ones, of the same shape; inf where there is none."""
-        first = self._steps == 0
-        self._latest[self._steps % 3] = values
-        if first:
-            self._latest[:] = values
-        median: Floats = np.sort(self._latest, axis=0)[1]
-        self._medians[self._steps % ARRIVAL] = np.where(np.isfinite(median), median, np.inf)
+        """Values of this step, (B,) -> the least of the last ones, (B,); inf where there is none."""
+        self._values[self._steps % NEAR] = np.where(np.isfinite(values), values, np.inf)
         self._steps += 1
-        nearest: Floats = self._medians.min(0)
+        nearest: Floats = self._values.min(0)
         return nearest
 
 
-def usual_nearing(episodes: Moments, share: float = 0.95) -> Floats:
-    """How far from the goal a share of the episodes is at most by each step, (T, 2): never growing, and never 0.
+def read(reference: Reference, episodes: Moments) -> Floats:
+    """Readings of whole episodes, (N, T, 4)."""
+    readings = Readings(reference, len(episodes))
+    return np.stack([readings(episodes.at(step)) for step in range(episodes.steps)]).transpose(2, 0, 1)
+
+
+def usual_nearing(arrivals: Floats, share: float = 0.95) -> Floats:
+    """How far from the goal a share of the episodes is at most by each step, (T,): never growing, and never 0.
 
     Args:
-        episodes: With a goal; ones is returned for others.
+        arrivals: The score of episodes with a goal, (N, T); one is returned for others.
         share: See above.
     """
-    nearest = Nearest((2, len(episodes)))
-    steps = [nearest(np.stack((episodes.steps_to_go[:, t], episodes.distance[:, t]))) for t in range(episodes.steps)]
-    far = np.stack(steps)
+    nearest = Nearest(len(arrivals))
+    far = np.stack([nearest(now) for now in arrivals.T])
     if not np.isfinite(far).all():
-        return np.ones((1, 2), np.float32)
-    falling: Floats = np.minimum.accumulate(np.quantile(far, share, axis=-1), axis=0).astype(np.float32)
+        return np.ones(1, np.float32)
+    falling: Floats = np.minimum.accumulate(np.quantile(far, share, axis=-1)).astype(np.float32)
     return np.maximum(falling, 1e-3)
+
+
+def usual_end(readings: Floats, *, passing: bool, share: float = 0.95) -> Floats:
+    """How far from the goal a share of the episodes is at most in the end by each reading, (4,), never 0.
+
+    Args:
+        readings: Of episodes with a goal, (N, T, 4); ones is returned for others.
+        passing: Whether the end is when the goal was nearest, not the last moment.
+        share: See above.
+    """
+    ends = readings.min(1) if passing else readings[:, -1]
+    if not np.isfinite(ends).all():
+        return np.ones(READINGS, np.float32)
+    return np.maximum(np.quantile(ends, share, axis=0), 1e-3).astype(np.float32)

@@ -16,6 +16,7 @@ import torch
 from tacit.assurance.canonical import ArrayDigest, array_of, digest, plain
 from tacit.nn.precision import products_dtype
 from tacit.planning.task import Task
+from tacit.planning.task_fallback import SETTINGS, Fallback
 from tacit.signals import Schema
 
 
@@ -123,6 +124,15 @@ def _is_one_or_many(kind: Any) -> bool:
     return get_origin(kind) in (Union, types.UnionType) and any(get_origin(part) is Sequence for part in get_args(kind))
 
 
+def _fallback(value: str | Mapping[str, Any], _: object) -> Any:
+    """What `plain` made of a fallback: the kind alone, or its settings with the kind among them."""
+    if isinstance(value, str):
+        return Fallback(value)
+    told = dict(value)
+    return _converter.structure(told, SETTINGS[told.pop("kind")])
+
+
 _converter = cattrs.Converter(forbid_extra_keys=True)
 _converter.register_structure_hook_func(_is_array, _array)
+_converter.register_structure_hook_func(lambda kind: Fallback in get_args(kind), _fallback)
 _converter.register_structure_hook_func(_is_one_or_many, lambda value, _: tuple(value) if isinstance(value, list) else value)

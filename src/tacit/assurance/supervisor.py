@@ -15,18 +15,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from tacit.assurance.fallbacks import MEMORY, Action, Fallback, Hold
 from tacit.assurance.ledger import Ledger
 from tacit.assurance.monitor import Calibration, Judgement, Monitor, Watch
 from tacit.assurance.recorded import Actor
 from tacit.planning.decision import Decision, Verdict
+from tacit.planning.fallbacks import MEMORY, Action, WithoutPlan
 from tacit.planning.limits import BoxLimits
 from tacit.planning.path_limits import PathLimits
 
@@ -67,6 +67,13 @@ class Supervised(Actor, Protocol):
     def goal(self) -> Tensor | None:
         """Latent of the goal, (1, D), or None."""
 
+    def fallback(self) -> WithoutPlan:
+        """What the task says is to be done when there is no plan to trust."""
+
+    @property
+    def goal_samples(self) -> Mapping[str, NDArray[Any]] | None:
+        """What the sensors show at the goal, (1, *shape) by signal, or None."""
+
     @property
     def action_limits(self) -> BoxLimits | PathLimits:
         """What every action is moved inside of."""
@@ -84,7 +91,7 @@ class Supervisor:
         self,
         controller: Supervised,
         *,
-        fallback: Fallback | None = None,
+        fallback: WithoutPlan | None = None,
         calibration: Calibration | None = None,
         watch: Watch | None = None,
         supervision: Supervision | None = None,
@@ -95,7 +102,7 @@ class Supervisor:
 
         Args:
             controller: Decides; nobody else calls it.
-            fallback: What to do without a plan; None for holding the last action.
+            fallback: What to do without a plan; None for what the task says.
             calibration: What the monitor takes for usual; None for no monitor.
             watch: Makes what the monitor sees; needed with a calibration.
             supervision: When to take over and when to give back.
@@ -108,7 +115,7 @@ class Supervisor:
         if (calibration is None) != (watch is None):
             raise ValueError("a monitor needs both its calibration and a watch")
         self._controller = controller
-        self._fallback = fallback or Hold()
+        self._fallback = fallback or controller.fallback()
         self._calibration = calibration
         self._watch = watch
         self._supervision = supervision or Supervision()
@@ -163,7 +170,8 @@ class Supervisor:
 
     @property
     def judgement(self) -> Judgement | None:
-        """What the monitor said at the last step; None without one."""
+        """What the monitor said at the last step; None without one. Ask it, when the episode ends, whether the goal is reached
+        (`Judgement.arrived`)."""
         return self._judgement
 
     def _begin(self) -> None:
@@ -182,7 +190,8 @@ class Supervisor:
     def _judged(self, observation: Mapping[str, ArrayLike | None], decision: Decision) -> Judgement | None:
         if self._monitor is None or self._watch is None:
             return None
-        self._judgement = self._monitor.judge(self._watch.moment(observation, decision, self._controller.goal))
+        moment = self._watch.moment(observation, decision, self._controller.goal, self._controller.goal_samples)
+        self._judgement = self._monitor.judge(moment)
         return self._judgement
 
     def _problem(self, decision: Decision, began: float, taken: float | None) -> str | None:
@@ -206,7 +215,7 @@ class Supervisor:
         if judged is None:
             return None
         statistic = float(judged.statistic[0])
-        level = judged.level * (self._supervision.release if self._is_fallen else 1.0)
+        level = self._supervision.release if self._is_fallen else 1.0
         return judged.reason() if not statistic <= level else None
 
     def _emitted(self, observation: Mapping[str, ArrayLike | None], decision: Decision, problem: str | None, alarm: str | None) -> Decision:

@@ -30,6 +30,7 @@ from tacit.cli import (
     record,
     report,
     train,
+    validate,
     why,
 )
 from tacit.cli.terminal import Stopped, Terminal
@@ -49,6 +50,7 @@ Verb = (
     | Annotated[info.Info, tyro.conf.subcommand("info", prefix_name=False)]
     | Annotated[train.Train, tyro.conf.subcommand("train", prefix_name=False)]
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("eval", prefix_name=False)]
+    | Annotated[validate.Validate, tyro.conf.subcommand("validate", prefix_name=False)]
     | Annotated[check_task.CheckTask, tyro.conf.subcommand("check-task", prefix_name=False)]
     | Annotated[calibrate.Calibrate, tyro.conf.subcommand("calibrate", prefix_name=False)]
     | Annotated[bench.Bench, tyro.conf.subcommand("bench", prefix_name=False)]
@@ -66,6 +68,7 @@ RUN: dict[type, Callable[[Any, Terminal], int]] = {
     info.Info: info.run,
     train.Train: train.run,
     evaluate.Evaluate: evaluate.run,
+    validate.Validate: validate.run,
     check_task.CheckTask: check_task.run,
     calibrate.Calibrate: calibrate.run,
     bench.Bench: bench.run,

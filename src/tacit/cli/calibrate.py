@@ -78,6 +78,6 @@ def run(options: Calibrate, terminal: Terminal) -> int:
         calibration.save(options.run / MONITOR)
     terminal.say(
         f"{options.run / MONITOR}: {int(success.sum())} episodes in which all was well, "
-        f"alarms in at most {options.false_alarms:.1%} of such episodes, above {calibration.level:.2f}"
+        f"warnings in at most {options.false_alarms:.1%} of such episodes"
     )
     return 0

@@ -13,7 +13,7 @@ from rich.table import Table
 from tacit.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from tacit.planning import LinearLimit, RegionLimit, SignalLimit, StateLimit, Task
+    from tacit.planning import LinearLimit, RegionLimit, SignalLimit, SignalObjective, StateLimit, Task
     from tacit.signals import Schema, Signal
 
 
@@ -32,7 +32,7 @@ class CheckTask:
 
 def run(options: CheckTask, terminal: Terminal) -> int:
     from tacit.assurance.intervals import settled_tightening
-    from tacit.planning import Task, action_limits, state_limits
+    from tacit.planning import Task, action_limits, signal_objective, state_limits
     from tacit.training.folder import digest_of_run, read_config, read_schema
     from tacit.training.readouts import read_readouts
 
@@ -41,8 +41,13 @@ def run(options: CheckTask, terminal: Terminal) -> int:
     action_limits(schema, task)
     readouts = read_readouts(options.run, read_config(options.run).recipe.jepa.latent)
     nothing = {entry.name: [0.0] * task.plan.horizon for entry in task.state_limits}
-    limits = state_limits(task, {name: fitted.readout for name, fitted in readouts.items()}, nothing)
+    channels = {name: fitted.readout for name, fitted in readouts.items()}
+    limits = state_limits(task, channels, nothing)
+    spreads = {name: spread for fitted in readouts.values() for name, spread in fitted.spreads.items()}
+    objective = signal_objective(task, schema, channels, spreads)
     taken = settled_tightening(options.run, task, digest_of_run(options.run))
+    if objective is not None:
+        terminal.show(wanted(task, schema, objective))
     terminal.show(limited(schema, task))
     for limit in task.linear:
         terminal.say(combination(limit))
@@ -61,6 +66,36 @@ def run(options: CheckTask, terminal: Terminal) -> int:
         return 1
     terminal.say(f"{options.task} fits {options.run}")
     return 0
+
+
+def wanted(task: Task, schema: Schema, objective: SignalObjective) -> Table:
+    """One row per goal on signals, and one per action whose changes cost."""
+    import numpy as np
+
+    from tacit.planning import element_names
+    from tacit.planning.signal_costs import MOVE_WEIGHT
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("signal", "goal", "weight", "counts as one"):
+        table.add_column(name)
+    assert task.goal is not None
+    channels = dict(zip(objective.read.names, objective.read.units, strict=True))
+    for (name, aim), weight in zip(task.goal.signals.items(), objective.weight.tolist(), strict=False):
+        unit = "" if channels[name] == "1" else f" {channels[name]}"
+        ends = [f"{sign} {value:g}" for sign, value in (("≥", aim.low), ("≤", aim.high)) if value is not None]
+        goal = " and ".join(ends) if aim.value is None else f"{aim.value:g}"
+        table.add_row(name, goal + unit, f"{aim.weight:g}", f"{(aim.weight / weight) ** 0.5:.3g}{unit}")
+    for indicator in task.goal.indicators:
+        scale = (
+            "from its terms" if indicator.scale is None else f"{indicator.scale:g}{'' if indicator.unit == '1' else ' ' + indicator.unit}"
+        )
+        table.add_row(indicator.name, "large" if indicator.maximise else "small", f"{indicator.weight:g}", scale)
+    given = [np.broadcast_to(task.goal.moves.get(signal.name, MOVE_WEIGHT), signal.size) for signal in schema.actions]
+    units = [signal.unit for signal in schema.actions for _ in range(signal.size)]
+    for name, weight, calm, unit in zip(element_names(schema), np.concatenate(given), objective.calm.tolist(), units, strict=True):
+        one = f"{(weight / calm) ** 0.5:.3g}{'' if unit == '1' else ' ' + unit}" if weight else "–"
+        table.add_row(name, "calm", f"{weight:g}", one)
+    return table
 
 
 def watched(task: Task, limits: Sequence[StateLimit], taken: Mapping[str, Sequence[float]]) -> Table:

@@ -28,7 +28,7 @@ class Record:
 
     world: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WORLD")]
     """World to record: two_room, two_room_fixed, reacher, point_maze, push_t, cube; or plant: four_tank, four_tank_nonminimum, reactor,
-    evaporator, heater."""
+    evaporator, heater, tennessee_eastman."""
     out: Path
     """Folder of the store."""
     episodes: int | None = None

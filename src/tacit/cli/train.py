@@ -52,6 +52,8 @@ class Train:
     """Threads per process."""
     tensorboard: bool = False
     """Write the scalars to OUT/tensorboard, too."""
+    shapes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Things are told by their shape, too: for tasks in which it matters which way something is turned. Steps take longer."""
     bfloat16: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: bfloat16)")] = True
     """Compute in float32."""
 
@@ -83,6 +85,7 @@ def run(options: Train, terminal: Terminal) -> int:
                 verify(store, phases, terminal)
             recipe = recipe_of(options, store.schema)
             require_windows(store, recipe)
+            require_images(store, recipe_of(options))
             with stoppable(state), _scalars(options) as on_scalars:
                 if group.is_first:
                     clear(options)
@@ -114,9 +117,9 @@ def recipe_of(options: Train, schema: Schema | None = None) -> Recipe:
     if (options.minutes is not None and not options.minutes > 0) or (options.steps is not None and options.steps < 1):
         raise ValueError("--minutes and --steps must be positive")
     if options.steps is not None:
-        recipe = for_steps(options.size, options.steps, schema=schema)
+        recipe = for_steps(options.size, options.steps, shapes=options.shapes, schema=schema)
     else:
-        recipe = for_minutes(options.size, options.minutes or MINUTES, schema=schema)
+        recipe = for_minutes(options.size, options.minutes or MINUTES, shapes=options.shapes, schema=schema)
     return replace(recipe, train=replace(recipe.train, bfloat16=options.bfloat16 and recipe.train.bfloat16))
 
 
@@ -195,6 +198,16 @@ def require_windows(store: EpisodeStore, recipe: Recipe) -> None:
         raise ValueError(
             f"{store.path}: a training window takes {needed} actions in a row, and the longest episode has {longest}: record longer ones"
         )
+
+
+def require_images(store: EpisodeStore, recipe: Recipe) -> None:
+    """Refuse to tell things by their shape where nothing is seen.
+
+    Raises:
+        ValueError: The store has no image.
+    """
+    if recipe.jepa.shape_weight and not any(s.is_image for s in store.schema.observations):
+        raise ValueError(f"{store.path}: --shapes is for logs with images, and there are none among the observations")
 
 
 def clear(options: Train) -> None:

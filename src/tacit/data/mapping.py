@@ -159,7 +159,9 @@ class SignalMapping:
         if self.size is not None:
             object.__setattr__(self, "size", _whole(self.size, "size", least=1, count=2))
         if self.missing is Missing.MASK and self.role not in SEEN:
-            raise MappingError("only an observation or a disturbance can be masked: without the action nobody knows what was done", "missing")
+            raise MappingError(
+                "only an observation or a disturbance can be masked: without the action nobody knows what was done", "missing"
+            )
 
     def oldest(self, period: float) -> float:
         """Age in seconds beyond which a sample is not used.

@@ -41,9 +41,7 @@ def split(
     return numbers[~held], numbers[held]
 
 
-def split_by_time(
-    episodes: EpisodeStore | Iterable[int], *, held_out: float = 0.2
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def split_by_time(episodes: EpisodeStore | Iterable[int], *, held_out: float = 0.2) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Divide episodes into the first ones, to train on, and the last ones, to evaluate on.
 
     Episodes of one plant that follow each other are alike; what is asked of a forecast is what comes after the logs.
@@ -147,6 +145,26 @@ class WindowSampler:
         share = np.random.Generator(np.random.Philox(key=key)).random(self._batch)[self._part]
         partners = windows.copy()
         partners[:, 1] = share * np.diff(self._first)[windows[:, 0]]
+        return np.concatenate([windows, partners])
+
+    def near_at(self, step: int, gap: int) -> npt.NDArray[np.int64]:
+        """The windows of one step, and after them as many partners: for each, one 1 to `gap` frames before or after it.
+
+        At the ends of an episode the partner is its first or last window, and may be the window itself.
+
+        Args:
+            step: Training step, counted from 0 over all epochs.
+            gap: Largest distance, in frames.
+
+        Returns:
+            Rows (episode, first frame), int64 (2 batch / world_size, 2); row i and row batch / world_size + i belong together.
+        """
+        windows = self.batch_at(step)
+        key = np.array([self._seed, 2**62 + step], np.uint64)
+        away = np.random.Generator(np.random.Philox(key=key)).integers(-gap, gap, self._batch)[self._part]
+        partners = windows.copy()
+        partners[:, 1] += away + (away >= 0)  # never 0
+        partners[:, 1] = np.clip(partners[:, 1], 0, np.diff(self._first)[windows[:, 0]] - 1)
         return np.concatenate([windows, partners])
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:

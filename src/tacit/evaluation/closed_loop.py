@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Samples = Mapping[str, NDArray[Any]]
 TRUE = ".true"  # ending of the label that has what a sensor would show without noise
 LAST = 0.1  # share of a scenario over which the offset at its end is a mean
-NUDGE = 0.15  # of the range of a disturbance, that a scenario adds to it
+NUDGE = 0.1  # of the range of a disturbance, that a scenario adds to it
 SETTLE = 0.2  # share of a scenario before a disturbance begins
 
 
@@ -189,7 +189,7 @@ def scenarios(plant: Plant, *, episodes: int, steps: int, seed: int) -> list[Sce
         nominal = plant.operating_point[signal.name]
         nudge = NUDGE * (high - low) * (1 if high - nominal >= nominal - low else -1)
         disturbances = {0: still, int(SETTLE * steps): {signal.name: nominal + nudge}}
-        name = f"{signal.name} {nudge:+.2g}{'' if signal.unit == '1' else ' ' + signal.unit}"
+        name = f"disturbance {number // 2 + 1}: {signal.name} {nudge:+.2g}{'' if signal.unit == '1' else ' ' + signal.unit}"
         found.append(Scenario(name=name, seed=own, steps=steps, setpoints={0: home}, disturbances=disturbances))
     return found
 

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from tacit.data import EpisodeStore
 from tacit.signals import Role, Schema, Signal
+from tacit.training.recipes import sensors_of
 from tacit.training.seed import generator
-from tacit.training.sensors import ridge, sensor_log, sensors_of
+from tacit.training.sensors import ridge, sensor_log
 
 ORDERS = (1, 2, 4, 8, 16, 32)  # of the linear model
 WARM_UP = 32  # steps that the recurrent network sees before it forecasts
@@ -210,20 +211,21 @@ class _Recurrent(nn.Module):
 
 @final
 class Lstm:
-    """An LSTM (Hochreiter and Schmidhuber, Neural Computation 9(8), 1997) that follows the log and then its own forecasts.
+    """An LSTM (Hochreiter and Schmidhuber, Neural Computation 9(8), 1997) that follows the log, then its own forecasts.
 
-    It sees sensors, disturbances and the action taken now, says how sensors and disturbances change, and is trained on what it says over the
-    whole horizon. Errors count as they do for the run: every sensor and every step ahead in units of what no change gets wrong there.
+    It sees sensors, disturbances and the action taken now, says how sensors and disturbances change, and is trained on what it says over
+    the whole horizon, every sensor and every step ahead in units of what no change gets wrong there.
 
     Args:
         log: To train it on.
         width: Of its state.
-        minutes: Of training.
+        minutes: Of training; None when the steps decide.
         horizon: H.
         seed: Of weights and draws.
+        steps: Of training; None when the minutes decide.
     """
 
-    def __init__(self, log: ProcessLog, *, width: int, minutes: float, horizon: int, seed: int) -> None:
+    def __init__(self, log: ProcessLog, *, width: int, minutes: float | None, horizon: int, seed: int, steps: int | None = None) -> None:
         self.mean, self.scale = _moments(log.seen)
         self.action_mean, self.action_scale = _moments(log.actions[_inside(log)])
         channels = log.seen.shape[1]
@@ -234,7 +236,7 @@ class Lstm:
         usual = _squared(log, Persistence(), horizon) / self.scale[: log.sensors].square() + 1e-4
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=3e-3, weight_decay=1e-4, fused=True)
         begun, step = time.perf_counter(), 0
-        while (done := (time.perf_counter() - begun) / (60 * minutes)) < 1:
+        while (done := step / steps if steps else (time.perf_counter() - begun) / (60 * (minutes or 1e-9))) < 1:
             for parameters in optimizer.param_groups:
                 parameters["lr"] = 3e-3 * min(1.0, (step + 1) / 100) * (0.51 + 0.49 * math.cos(math.pi * done))
             drawn = torch.randint(0, len(times), (64,), generator=generator(seed, "lstm", step))
@@ -246,6 +248,7 @@ class Lstm:
             optimizer.step()
             step += 1
         self.steps = step
+        self.size = sum(parameter.numel() for parameter in self.network.parameters())
 
     @torch.no_grad()
     def forecast(self, log: ProcessLog, episode: Tensor, t: Tensor, horizon: int) -> Tensor:

@@ -1,9 +1,14 @@
-"""Confidence intervals of measured rates."""
+"""Confidence intervals of measured rates and means."""
 
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
+
+from scipy import stats
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -38,3 +43,27 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     half = math.sqrt(z2 * (rate * (1 - rate) / n + z2 / (4 * n * n))) / (1 + z2 / n)
     # Rounding may push a bound past the rate by one unit in the last place at 0 or n successes.
     return max(0.0, min(centre - half, rate)), min(1.0, max(centre + half, rate))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean:
+    """A mean with an interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Mean:
+    """Mean of independent values with Student's interval; infinitely wide where there is a single one.
+
+    Raises:
+        ValueError: There are no values.
+    """
+    if not values:
+        raise ValueError("mean_interval: no values have no mean; run at least one")
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return Mean(mean=mean, low=-math.inf, high=math.inf)
+    half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    return Mean(mean=mean, low=mean - half, high=mean + half)

@@ -44,16 +44,18 @@ class WatchedPolicy:
     def __init__(self, controller: Controller, watch: Watch) -> None:
         self._controller = controller
         self._watch = watch
+        self._goals: Samples = {}
         self._batches: list[list[Moment]] = []
 
     def reset(self, goals: Samples, seed: int) -> None:
         self._controller.reset(goals)
         self._watch.reset()
+        self._goals = goals
         self._batches.append([])
 
     def act(self, observations: Samples) -> NDArray[np.float32]:
         decisions = self._controller.act_batch(observations)
-        self._batches[-1].append(self._watch.moment(observations, decisions, self._controller.goal))
+        self._batches[-1].append(self._watch.moment(observations, decisions, self._controller.goal, self._goals))
         return decisions.actions
 
     def moments(self) -> Moments:
@@ -113,6 +115,8 @@ def logged(trained: Run, store: EpisodeStore, episodes: Sequence[int], *, steps:
         history = history or LatentHistory(trained.model, latent)
         before = torch.from_numpy(actions[:, max(t - 1, 0)])
         history.advance(before, latent, torch.ones(len(latent), dtype=torch.bool))
+        seen = senses(trained.schema, now)
+        unknown = np.full_like(seen, np.nan)
         moments.append(
             Moment(
                 latent=latent.numpy(),
@@ -120,17 +124,25 @@ def logged(trained: Run, store: EpisodeStore, episodes: Sequence[int], *, steps:
                 action=actions[:, t],
                 steps_to_go=np.full(len(latent), np.nan, np.float32),
                 distance=np.full(len(latent), np.nan, np.float32),
-                senses=senses(trained.schema, now),
+                senses=seen,
                 is_same=np.logical_and.reduce(
                     [(value[:, t] == value[:, t - 1]).reshape(len(latent), -1).all(1) & (t > 0) for value in samples.values()]
                 ),
+                goal_senses=unknown,
             )
         )
     return watched(moments)
 
 
 def monitor_of(
-    trained: Run, episodes: Moments, success: NDArray[np.bool_], *, logs: Moments | None, false_alarms: float = 0.04, seed: int = 0
+    trained: Run,
+    episodes: Moments,
+    success: NDArray[np.bool_],
+    *,
+    logs: Moments | None,
+    false_alarms: float = 0.04,
+    passing: bool = False,
+    seed: int = 0,
 ) -> Calibration:
     """A monitor of episodes in which the run planned; those that failed say nothing of what is usual.
 
@@ -140,52 +152,75 @@ def monitor_of(
         success: Which episodes went well, (N,).
         logs: Moments of the logs; None to take a third of the episodes for them.
         false_alarms: Share of episodes that go well in which there may be an alarm.
+        passing: Whether it is enough to have been at the goal once.
         seed: Of what is drawn.
     """
     good = episodes.among(success)
     if logs is None:
         third = len(good) // 3
         logs, good = good.among(np.arange(third)), good.among(np.arange(third, len(good)))
-    return calibrate(logs, good, schema=trained.schema, false_alarms=false_alarms, seed=seed)
+    return calibrate(logs, good, schema=trained.schema, false_alarms=false_alarms, passing=passing, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Warned:
-    """A monitor's statistic in episodes whose end is known.
+    """What a monitor said in episodes whose end is known.
 
     Attributes:
         success: Whether the episode went well, (N,).
-        statistic: The combined statistic at each moment, (N, T).
-        singles: The single scores, (N, T, S).
-        level: Of an alarm.
+        statistic: The combined statistic at each moment, (N, T); above 1 there is an alarm.
+        doubt: How far the goal is in the end, (N,), as a multiple of what it may be where it is sure that it is reached.
+        singles: The single scores in each episode, (N, S): the largest value, and of arrival the one in the end.
     """
 
     success: NDArray[np.bool_]
     statistic: NDArray[np.float32]
+    doubt: NDArray[np.float32]
     singles: NDArray[np.float32]
-    level: float
 
     @property
-    def alarm(self) -> NDArray[np.bool_]:
-        """Whether there was an alarm before the end, (N,)."""
-        return np.asarray(self.statistic.max(1) > self.level)
+    def in_time(self) -> NDArray[np.bool_]:
+        """Whether there was an alarm before the last action, (N,)."""
+        return np.asarray(self.statistic.max(1) > 1.0)
+
+    @property
+    def warned(self) -> NDArray[np.bool_]:
+        """Whether there was an alarm or, in the end, no confirmed arrival, (N,)."""
+        return self.in_time | (self.doubt > 1.0)
+
+    @property
+    def last_word(self) -> NDArray[np.float32]:
+        """One number for a whole episode, (N,): the larger of the alarms and the doubt; above 1 there was a warning."""
+        last: NDArray[np.float32] = np.maximum(self.statistic.max(1), self.doubt)
+        return last
 
     @property
     def lead(self) -> NDArray[np.int64]:
         """Steps from the first alarm to the end, (N,); -1 without one."""
-        first = np.asarray(self.statistic > self.level).argmax(1)
-        return np.where(self.alarm, self.statistic.shape[1] - first, -1)
+        first = np.asarray(self.statistic > 1.0).argmax(1)
+        return np.where(self.in_time, self.statistic.shape[1] - first, -1)
+
+    def among(self, rows: NDArray[Any]) -> Warned:
+        """Some of the episodes."""
+        return Warned(**{name: value[rows] for name, value in vars(self).items()})
 
 
 def judged(calibration: Calibration, episodes: Moments, success: NDArray[np.bool_]) -> Warned:
     """What a monitor says of recorded episodes. What is seen after the last action is not judged: every warning comes before the end."""
-    singles = scored(calibration.reference, episodes)
-    return Warned(success=success, statistic=calibration.statistic(singles), singles=singles, level=calibration.level)
+    scores = scored(calibration.reference, episodes)
+    singles = calibration.reached(scores)
+    return Warned(success=success, statistic=calibration.statistic(scores), doubt=singles[:, -1] / calibration.levels[-1], singles=singles)
+
+
+def joined(*parts: Warned) -> Warned:
+    """The episodes of all of them."""
+    return Warned(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
 
 def matrix_row(warned: Warned) -> Numbers:
-    """How episodes ended, with a supervisor that lets go at the first alarm: shares with 95 % Wilson intervals."""
-    good, alarm = warned.success, warned.alarm
+    """How episodes ended, with a supervisor that lets go at the first alarm, and a person who believes an arrival that is confirmed:
+    shares with 95 % Wilson intervals."""
+    good = warned.success
     count = len(good)
 
     def share(which: NDArray[np.bool_]) -> Numbers:
@@ -193,14 +228,16 @@ def matrix_row(warned: Warned) -> Numbers:
         low, high = wilson(hits, count)
         return {"rate": round(hits / count, 4), "low": round(low, 4), "high": round(high, 4), "episodes": hits}
 
-    lead = warned.lead[alarm & ~good]
+    lead = warned.lead[warned.in_time & ~good]
     return {
         "episodes": count,
         "failed": share(~good),
-        "success": share(good & ~alarm),
-        "abstained": share(alarm),
-        "abstained_though_it_went_well": share(alarm & good),
-        "silent_failure": share(~good & ~alarm),
+        "success": share(good & ~warned.warned),
+        "warned": share(warned.warned),
+        "warned_though_it_went_well": share(warned.warned & good),
+        "warned_in_time": share(warned.in_time),
+        "failed_without_alarm_in_time": share(~good & ~warned.in_time),
+        "silent_failure": share(~good & ~warned.warned),
         "lead_steps": None if not len(lead) else {f"p{q}": float(np.percentile(lead, q)) for q in (10, 50, 90)},
     }
 

@@ -27,7 +27,7 @@ METHODS = {
     "noop": ("no action", Kind.FLOOR),
     "cloning": ("behaviour cloning", Kind.FLOOR),
 }
-LOSSES = ("total", "prediction", "sigreg", "covariance", "inverse", "contrast")
+LOSSES = ("total", "prediction", "sigreg", "covariance", "inverse", "contrast", "shape")
 
 Numbers = Mapping[str, Any]
 
@@ -123,8 +123,9 @@ def training_section(trained: Run, results: Numbers) -> Training | None:
             "optimiser steps": f"{train['steps']:,}",
             "batch": f"{config.recipe.train.batch} windows of {config.recipe.train.window} frames",
             "learning rate": f"{config.recipe.train.learning_rate:g}",
-            "weights of SIGReg, covariance, inverse, contrast": " · ".join(
-                f"{weight:g}" for weight in (jepa.sigreg_weight, jepa.covariance_weight, jepa.inverse_weight, jepa.contrast_weight)
+            "weights of SIGReg, covariance, inverse, contrast, shape": " · ".join(
+                f"{weight:g}"
+                for weight in (jepa.sigreg_weight, jepa.covariance_weight, jepa.inverse_weight, jepa.contrast_weight, jepa.shape_weight)
             ),
             "precision": train.get("precision", "not recorded"),
             "threads": str(train["threads"]),

@@ -196,10 +196,11 @@ class ObservationEncoder(nn.Module):
         if sees_action:
             applied = Signal(name="applied", role=Role.ACTION, shape=(schema.action_size,))
             self.encoders.append(MaskedVectorEncoder(applied, config))
-        self.fuse = nn.Linear(sum(encoder.features for encoder in self.encoders), latent)
+        each = [encoder for encoder in self.encoders if isinstance(encoder, Encoder)]
+        self.fuse = nn.Linear(sum(encoder.features for encoder in each), latent)
         if config.linear:
             nn.init.eye_(self.fuse.weight)
-        self.may_miss, self.sees_action = may_miss, sees_action
+        self.may_miss, self.action_size = may_miss, schema.action_size if sees_action else 0
 
     def forward(self, observations: Mapping[str, Tensor], applied: Tensor | None = None) -> Tensor:
         """What is seen, by name, each (N, *shape), and the physical actions before (N, A), not finite where unknown, -> latents (N, D)."""
@@ -221,17 +222,17 @@ class ObservationEncoder(nn.Module):
 
     def _samples(self, observations: Mapping[str, Tensor], applied: Tensor | None) -> list[tuple[Tensor, ...]]:
         """What each encoder is given: its samples, and their mask where some may be missing."""
-        given = []
+        given: list[tuple[Tensor, ...]] = []
         for name in self.names:
             values = observations[name]
             if name in self.masks:
                 given.append((values, observations[self.masks[name]]))
             else:
                 given.append((values, values.isfinite()) if name in self.may_miss else (values,))
-        if self.sees_action:
-            frames = len(observations[self.names[0]])
-            size = len(self.encoders[-1].standardize.mean)
-            before = observations[self.names[0]].new_full((frames, size), torch.nan, dtype=torch.float32) if applied is None else applied
+        if self.action_size:
+            values = observations[self.names[0]]
+            unknown = values.new_full((len(values), self.action_size), torch.nan, dtype=torch.float32)
+            before = unknown if applied is None else applied
             given.append((before, before.isfinite()))
         return given
 

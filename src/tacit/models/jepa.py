@@ -8,12 +8,13 @@
            + μ |a - inverse(z, z')|²               ... and must keep what actions move
            + μ |a - inverse(z⁻, z, z')|²           ... and what they push
            + ν InfoNCE(c, c')                      ... in a scene that must be recognised at another moment
+           + ω InfoNCE(w z, w z')                  ... and so must a thing by its shape, wherever it is
 
 d are measured disturbances, where there are some. A model of sensors has no context and sees the action before as well,
 z_t = f(o_t, d_t, a_{t-1}): its history is a memory of what was done, for as long as an effect takes to arrive.
 
 ν joins late: a scene is recognised within a few hundred steps, and an encoder that has spent its features on that is slow to find what
-moves.
+moves. ω, for worlds in which the pose of things matters, comes first and alone: which way a thing is turned is the hardest to find.
 
 LeJEPA (arXiv 2511.08544), LeWM (arXiv 2603.19312), PLDM (arXiv 2502.14819), VICReg (arXiv 2105.04906), CPC (arXiv 1807.03748).
 No decoder, no teacher, no stop-gradient. Dimensions: B batch, L frames of a window, h history, K candidates, H horizon, A action,
@@ -40,6 +41,7 @@ from tacit.objectives.sigreg import AllReduce, SIGRegConfig, sigreg
 from tacit.signals import Schema, SchemaError
 
 CONTRAST_RISE = 0.1  # of the training
+SHAPE = 16  # dimensions of what a thing is recognised by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,8 @@ class JEPAConfig:
         contrast_from: Share of the training after which ν rises from 0; it is there after another `CONTRAST_RISE`.
         inverse_spans: Steps between the two latents that the inverse model of what moves sees; that of what pushes sees three in a row.
         sees_action: Encode the action that was applied before a moment as well.
+        shape_weight: ω; 0 for no such loss. It asks for images in which things are turned (`tacit.training.views`).
+        shape_alone: Share of the training, at its begin, in which this loss is alone.
     """
 
     state: int = 16
@@ -75,6 +79,8 @@ class JEPAConfig:
     contrast_weight: float = 1.0
     contrast_from: float = 0.2
     sees_action: bool = False
+    shape_weight: float = 0.0
+    shape_alone: float = 0.25
 
     @property
     def latent(self) -> int:
@@ -91,6 +97,7 @@ class Losses(NamedTuple):
     covariance: Tensor
     inverse: Tensor
     contrast: Tensor
+    shape: Tensor
 
 
 class JEPA(nn.Module):
@@ -115,6 +122,7 @@ class JEPA(nn.Module):
         self.predictor = ResidualPredictor(config.state, config.context, self.schema.action_size, config.predictor)
         self.inverse_of_moves = mlp((2 * config.state, 256, self.schema.action_size))
         self.inverse_of_pushes = mlp((3 * config.state, 256, self.schema.action_size))
+        self.recognised_by = nn.Linear(config.state, SHAPE, bias=False) if config.shape_weight else None
         self.actions = Standardizer((self.schema.action_size,))
 
     def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
@@ -147,6 +155,7 @@ class JEPA(nn.Module):
         rank: int = 0,
         world_size: int = 1,
         share: float = 1.0,
+        views: Mapping[str, Tensor] | None = None,
     ) -> Losses:
         """The training losses of a batch of windows, in pairs: window i and window B / 2 + i are of the same episode.
 
@@ -158,8 +167,19 @@ class JEPA(nn.Module):
             rank: This process.
             world_size: Number of processes.
             share: Of the training that is done, 0 to 1.
+            views: By signal name, (2 V, *shape): moved pictures, i and V + i of two moments of one episode. Needed for ω.
         """
         config = self.config
+        shape = actions.new_zeros(())
+        if self.recognised_by is not None and views is not None:
+            alone = share < config.shape_alone
+            seen = views if alone else {name: value[::2] for name, value in views.items()}
+            state = self.encode({name: value[None] for name, value in seen.items()})[0, :, : config.state]
+            one, other = self.recognised_by(state).chunk(2)
+            shape = contrast_loss(one, other, all_reduce=all_reduce, rank=rank, world_size=world_size)
+            if alone:
+                nothing = torch.zeros_like(shape)
+                return Losses(config.shape_weight * shape, nothing, nothing, nothing, nothing, nothing, shape)
         latents, standard = self.encode(observations, before_each(actions)), self.actions(actions)
         state, (here, there) = latents[..., : config.state], latents[..., config.state :].chunk(2)
         prediction = rollout_loss(self.predictor, latents, standard, history=self.history, steps=config.rollout, state=config.state)
@@ -174,8 +194,8 @@ class JEPA(nn.Module):
             contrast = contrast_loss(here[:, 0], there[:, -1], all_reduce=all_reduce, rank=rank, world_size=world_size)
         total = prediction + config.sigreg_weight * gaussian + config.covariance_weight * spread
         joined = min(1.0, max(0.0, (share - config.contrast_from) / CONTRAST_RISE))
-        total = total + config.inverse_weight * inverse + joined * config.contrast_weight * contrast
-        return Losses(total, prediction, gaussian, spread, inverse, contrast)
+        total = total + config.inverse_weight * inverse + joined * config.contrast_weight * contrast + config.shape_weight * shape
+        return Losses(total, prediction, gaussian, spread, inverse, contrast, shape)
 
     @torch.no_grad()
     def standardize(self, observations: Mapping[str, Tensor], actions: Tensor) -> None:

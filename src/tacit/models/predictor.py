@@ -58,6 +58,17 @@ class Straight(nn.Module):
         nn.init.zeros_(self.map.bias)
         self.register_buffer("spread", torch.ones(state))
 
+    def through(self, inputs: Tensor) -> Tensor:
+        """Inputs (..., M) -> what is seen of them through the lens, (..., M)."""
+        seen: Tensor = self.lens(inputs)
+        return seen
+
+    @torch.no_grad()
+    def set_lens(self, weight: Tensor, bias: Tensor) -> None:
+        """Take over a lens, (M, M) and (M,)."""
+        self.lens.weight.copy_(weight)
+        self.lens.bias.copy_(bias)
+
     def forward(self, seen: Tensor) -> Tensor:
         """Inputs through the lens (..., M) -> changes in units of `spread`, (..., S)."""
         change: Tensor = self.map(seen)
@@ -101,8 +112,9 @@ class ResidualPredictor(nn.Module):
         if self.straight is None:
             change: Tensor = self.network(inputs)
             return change
-        seen = self.straight.lens(inputs)
-        return self.straight.spread * (self.network(seen[..., : self.leading]) + self.straight(seen))
+        seen = self.straight.through(inputs)
+        bent: Tensor = self.straight.spread * (self.network(seen[..., : self.leading]) + self.straight(seen))
+        return bent
 
     def unroll(self, history: Tensor, actions: Tensor) -> Tensor:
         """Roll candidates out together: the same numbers as `forward` step by step.
@@ -116,6 +128,8 @@ class ResidualPredictor(nn.Module):
         """
         if torch.is_grad_enabled():
             return self._unrolled(history, actions)
+        if self.straight is not None and self.depth == 1:
+            return self._unrolled_straight(self.straight, history, actions)
         return self._unrolled_in_place(history, actions)
 
     def _unrolled(self, history: Tensor, actions: Tensor) -> Tensor:
@@ -154,7 +168,7 @@ class ResidualPredictor(nn.Module):
         straight = self.straight
         for t, action in enumerate(actions.reshape(rows, horizon, size).to(x.dtype).unbind(1)):
             x[:, -size:] = action
-            through = x if straight is None else straight.lens(x)
+            through = x if straight is None else straight.through(x)
             before = through if straight is None else through[:, : self.leading]
             for layer, after in zip(layers, hidden, strict=True):
                 torch.addmm(layer.bias, before, layer.weight.t(), out=after)
@@ -164,6 +178,33 @@ class ResidualPredictor(nn.Module):
             x[:, seen - self.state : seen] = state
             future[:, t] = state
         return latent
+
+    def _unrolled_straight(self, straight: Straight, history: Tensor, actions: Tensor) -> Tensor:
+        """`unroll` for planning with a linear map and one hidden layer: lens and map are one product, made in float64, and what actions and
+        context come to is known for all steps before the first. Every step then takes five operations, of which a small plan feels each."""
+        batch, candidates, horizon, _ = actions.shape
+        rows, seen = batch * candidates, self.history * self.state
+        first, last = self._layers()
+        lens, bias, spread = straight.lens.weight.double(), straight.lens.bias.double(), straight.spread.double()[:, None]
+        into, onto, out_of = first.weight.double(), spread * straight.map.weight.double(), spread * last.weight.double()
+        products = (into @ lens[: self.leading], onto @ lens)
+        biases = (into @ bias[: self.leading] + first.bias, onto @ bias + spread[:, 0] * (straight.map.bias + last.bias))
+        held = history[:, None, None, -1, self.state :].float().expand(-1, candidates, horizon, -1)
+        known = torch.cat((held, actions.float()), dim=-1).view(rows, horizon, -1).transpose(0, 1)
+        ahead = [known @ product[:, seen:].float().t() + bias.float() for product, bias in zip(products, biases, strict=True)]
+        of_hidden, of_change, from_hidden = (part.float().t() for part in (products[0][:, :seen], products[1][:, :seen], out_of))
+        # The states of a row, the history's first, side by side: a window of them is what a step looks at.
+        path = history.new_empty((batch, candidates, seen + horizon * self.state), dtype=torch.float32)
+        path[..., :seen] = history[:, None, :, : self.state].flatten(-2)
+        path = path.view(rows, -1)
+        for t, (hidden, change) in enumerate(zip(*ahead, strict=True)):
+            start, end = t * self.state, t * self.state + seen
+            window = path[:, start:end]
+            features = torch.addmm(hidden, window, of_hidden).relu_()
+            change.addmm_(window, of_change).addmm_(features, from_hidden)
+            torch.add(path[:, end - self.state : end], change, out=path[:, end : end + self.state])
+        future = path[:, seen:].view(batch, candidates, horizon, self.state)
+        return torch.cat((future, held), dim=-1)
 
     def _layers(self) -> list[nn.Linear]:
         return [layer for layer in self.network if isinstance(layer, nn.Linear)]

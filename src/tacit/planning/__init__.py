@@ -20,7 +20,8 @@ from tacit.planning.proposals import ImaginedPolicy, Retrieval
 from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
 from tacit.planning.signal_costs import SignalCost, SignalObjective, signal_objective
 from tacit.planning.state_limits import StateLimit, state_limits
-from tacit.planning.task import Fallback, Task
+from tacit.planning.task import Task
+from tacit.planning.task_fallback import Fallback, PIDSettings, RampSettings, RetreatSettings, SafeSettings
 from tacit.planning.task_limits import ActionLimit, LinearLimit, RegionLimit, SignalLimit, TaskError
 
 __all__ = [
@@ -52,12 +53,16 @@ __all__ = [
     "NewtonPlanner",
     "NormLimit",
     "OutputDisturbance",
+    "PIDSettings",
     "PathLimits",
     "PlanSettings",
     "ProposeVerify",
     "ProposeVerifyConfig",
+    "RampSettings",
     "RegionLimit",
+    "RetreatSettings",
     "Retrieval",
+    "SafeSettings",
     "SignalCost",
     "SignalGoal",
     "SignalLimit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -49,6 +49,12 @@ def action_limits(schema: Schema, task: Task | None = None) -> BoxLimits | PathL
 def element_names(schema: Schema) -> tuple[str, ...]:
     """What a person calls each of the A action elements: the signal's name, with the element's number where it has several."""
     return tuple(name for signal in schema.actions for name in _names(signal))
+
+
+def action_row(schema: Schema, values: Mapping[str, Elements]) -> tuple[float, ...]:
+    """Values by action signal, one for all of its elements or one per element, as a whole action (A,)."""
+    parts = [_per_element(values[signal.name], signal) for signal in schema.actions]
+    return tuple(np.concatenate(parts).tolist())
 
 
 def weights_of(task: Task, schema: Schema) -> list[tuple[float, ...]]:

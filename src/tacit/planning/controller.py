@@ -20,6 +20,8 @@ from tacit.planning.action_limits import action_limits
 from tacit.planning.costs import WeightedSum
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, LimitMargin, Verdict
 from tacit.planning.disturbance import OutputDisturbance
+from tacit.planning.fallbacks import WithoutPlan
+from tacit.planning.fallen_back import FallenBack, fallback_of
 from tacit.planning.history import LatentHistory
 from tacit.planning.limits import BoxLimits
 from tacit.planning.path_limits import PathLimits
@@ -27,11 +29,9 @@ from tacit.planning.search import Noise
 from tacit.planning.setpoints import Setpoints
 from tacit.planning.signal_costs import SignalObjective
 from tacit.planning.state_limits import StateLimit
-from tacit.planning.task import Fallback, Task
+from tacit.planning.task import Task
 from tacit.planning.task_limits import TaskError
 from tacit.signals import Role, Schema, Signal
-
-_FALLBACK_WORDS = {Fallback.HOLD: "holding the last action", Fallback.ZERO: "applying zero"}
 
 
 @final
@@ -100,10 +100,12 @@ class Controller:
             raise ValueError("the calibration needs at least one error, and finite ones only")
         goal = {} if task.goal is None else {name: value[None] for name, value in task.goal.observations.items()}
         self._task_goal = self._encoded_goal(goal) if goal else None
+        self._task_goal_samples = goal or None
         self._previous: Tensor
         self._earlier: Tensor  # applied before `_previous`
         self._cost: Cost | None  # of the goal's latents
         self._corrected = limits  # by the estimated disturbance
+        self._fallen_back: FallenBack
         self.reset()
 
     def reset(self, goal: Mapping[str, ArrayLike] | None = None, applied: ArrayLike | None = None) -> None:
@@ -124,7 +126,9 @@ class Controller:
             raise ValueError("an action that was applied is not finite")
         self._told = told
         self._goal = self._task_goal if goal is None else self._encoded_goal(goal)
+        self._goal_samples = self._task_goal_samples if goal is None else {name: np.asarray(value) for name, value in goal.items()}
         self._history: LatentHistory | None = None
+        self._good: dict[str, NDArray[Any]] = {}  # last good samples of signals that may be missing, (B, *shape)
         self._plan: Plan | None = None
         self._used = 0  # actions of the plan that were applied
         self._is_followed = False  # by every machine
@@ -161,16 +165,25 @@ class Controller:
         return self._corrected
 
     @property
+    def goal_samples(self) -> Mapping[str, NDArray[Any]] | None:
+        """What the sensors show at the goals of this episode, (B, *shape) or (1, *shape) by signal; None where there is no goal yet."""
+        return self._goal_samples
+
+    @property
     def action_limits(self) -> BoxLimits | PathLimits:
         """What every emitted action is moved inside of."""
         return self._action_limits
+
+    def fallback(self) -> WithoutPlan:
+        """What one machine does when there is no plan to trust, as the task says; a new one each time."""
+        return fallback_of(self._task, self._model.schema)
 
     def act(self, observation: Mapping[str, ArrayLike | None], applied: ArrayLike | None = None) -> Decision:
         """Decide for one machine: `act_batch` without the batch dimension.
 
         Args:
             observation: One sample of every observation and disturbance signal, (*shape). Of a signal that may be missing, numbers that
-                are not finite count as missing, as does None; its mask can be left out.
+                are not finite count as missing, as does None; its mask can be left out. A missing sample is replaced by the last good one.
             applied: Action (A,) that was really applied before this observation; None when it was the one decided.
 
         Returns:
@@ -204,6 +217,7 @@ class Controller:
         samples = _samples(self._model.schema, observations)
         with torch.no_grad():
             machines = len(next(iter(samples.values())))
+            samples = self._held(samples)
             if self._history is None:
                 told = self._told_first(machines, applied)
                 latent = self._encoded(samples, None if told is None else torch.from_numpy(told[:, -1]))
@@ -216,7 +230,8 @@ class Controller:
                 latent = self._encoded(samples, self._previous)
             history = self._history
             assert history is not None
-            errors = history.advance(self._previous, latent, _finite(samples).to(latent.device)).tolist()
+            self._fallen_back.applied(self._previous)
+            errors = history.advance(self._previous, latent, _finite(self._model.schema, samples).to(latent.device)).tolist()
             if self._disturbance is not None:
                 self._disturbance.advance(self._previous, samples, history.latents)
             encoded = time.perf_counter()
@@ -232,18 +247,18 @@ class Controller:
 
             step = self._plan.actions[:, self._used]
             problems = self._problems(self._plan, history.observed, is_told, step)
-            is_sound = torch.tensor([problem is None for problem in problems], device=step.device)
-            step = torch.where(is_sound[:, None], step, self._fallback())
-            action = self._sent(step)
+            action = self._sent(self._fallen_back.actions([problem is not None for problem in problems], samples, step))
             if any(broken := self._action_limits.broken(action, self._previous, self._earlier)):
+                late = [problem is None and reason is not None for problem, reason in zip(problems, broken, strict=True)]
                 problems = [problem or reason for problem, reason in zip(problems, broken, strict=True)]
-                is_allowed = torch.tensor([reason is None for reason in broken], device=step.device)
-                action = torch.where(is_allowed[:, None], action, self._sent(self._fallback()))
+                is_late = torch.tensor(late, device=step.device)
+                action = torch.where(is_late[:, None], self._sent(self._fallen_back.actions(late, samples, action)), action)
+            self._fallen_back.recovered([problem is None for problem in problems])
             self._previous, self._earlier = action, self._previous
             self._used += 1
             self._is_followed = not any(problems)
 
-        words = _FALLBACK_WORDS[self._task.fallback]
+        words = self._fallen_back.words
         costs = [None] * len(errors) if made is None else made.cost.tolist()
         disturbances = self._estimated(len(errors))
         return DecisionBatch(
@@ -267,6 +282,16 @@ class Controller:
             expected=history.predicted,
             forecast={} if made is None else self._forecast(made),
         )
+
+    def _held(self, samples: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The samples, and in the place of a missing number the last good one, as logs have it: how slow sensors are read."""
+        held = dict(samples)
+        for name, mask in self._model.schema.masks.items():
+            if not self._model.schema.by_name[name].is_image and name in samples:
+                last = self._good.get(name, samples[name])
+                there = samples[mask.name] if last.shape == samples[name].shape else np.ones_like(samples[mask.name])
+                held[name] = self._good[name] = np.where(there, samples[name], last)
+        return held
 
     def _told_first(self, batch: int, applied: ArrayLike | None) -> NDArray[np.float32] | None:
         """What was applied before the first observations, (B, 1 or 2, A), oldest first; None where nobody says."""
@@ -295,6 +320,7 @@ class Controller:
         if goal is not None and self._proposals_for is not None and self._task.plan.proposals:
             self._proposal = self._proposals_for(goal)
         self._history = LatentHistory(self._model, latent)
+        self._fallen_back = FallenBack(self.fallback, self._model.schema, batch)
         self._action_limits = self._action_limits.to(latent.device)
         if told is None:
             zero = torch.zeros(batch, self._model.schema.action_size, device=latent.device)
@@ -413,9 +439,6 @@ class Controller:
             for limit, margin in zip(self._limits, margins, strict=True)
         )
 
-    def _fallback(self) -> Tensor:
-        return self._previous if self._task.fallback is Fallback.HOLD else torch.zeros_like(self._previous)
-
     def _p_value(self, error: float) -> float | None:
         if self._calibration is None or not math.isfinite(error):
             return None
@@ -430,7 +453,7 @@ class Controller:
     def _encoded_goal(self, goal: Mapping[str, ArrayLike]) -> Tensor:
         """Latents of goals (B, D), under disturbances and after actions that nobody knows yet."""
         samples = _samples(self._model.schema, goal, Role.OBSERVATION)
-        if not _finite(samples).all():
+        if not _finite(self._model.schema, samples).all():
             raise ValueError("the goal has a number that is not finite")
         goals = len(next(iter(samples.values())))
         unknown = {s.name: _unknown(s, goals) for s in self._model.schema.having(Role.DISTURBANCE)}
@@ -443,9 +466,15 @@ def _unknown(signal: Signal, count: int) -> NDArray[Any]:
     return np.zeros((count, *signal.shape), np.bool_) if signal.dtype == "bool" else np.full((count, *signal.shape), np.nan, np.float32)
 
 
-def _finite(samples: Mapping[str, NDArray[Any]]) -> Tensor:
-    """Whether all numbers of a machine are finite, (B,) bool."""
-    return torch.from_numpy(np.logical_and.reduce([np.isfinite(v).reshape(len(v), -1).all(1) for v in samples.values()]))
+def _finite(schema: Schema, samples: Mapping[str, NDArray[Any]]) -> Tensor:
+    """Whether all numbers of a machine are finite, but those that its masks say are missing, (B,) bool."""
+    found = []
+    for name, value in samples.items():
+        is_fine = np.isfinite(value)
+        if (mask := schema.masks.get(name)) is not None and is_fine.shape == samples[mask.name].shape:
+            is_fine = is_fine | ~samples[mask.name]
+        found.append(is_fine.reshape(len(value), -1).all(1))
+    return torch.from_numpy(np.logical_and.reduce(found))
 
 
 def _samples(schema: Schema, given: Mapping[str, ArrayLike | None], *roles: Role) -> dict[str, NDArray[Any]]:
@@ -493,14 +522,16 @@ def _with_masks(schema: Schema, given: Mapping[str, ArrayLike | None]) -> dict[s
             continue
         signal, value = schema.by_name[name], full[name]
         if value is None:
-            value, there = np.zeros((batch, *signal.shape), signal.dtype), np.zeros((batch, *mask.shape), np.bool_)
+            unknown = np.nan if signal.dtype.startswith("float") else 0
+            value, there = np.full((batch, *signal.shape), unknown, signal.dtype), np.zeros((batch, *mask.shape), np.bool_)
         else:
             value = np.asarray(value)
             if value.dtype.kind not in "buif":
                 raise ValueError(f"{name!r} has dtype {value.dtype} instead of {signal.dtype}; give nan where it is missing")
             finite = np.isfinite(value)
             there = np.ones((len(value), *mask.shape), np.bool_) if signal.is_image else finite
-            value = np.where(finite, value, 0).astype(value.dtype)
+            if not signal.dtype.startswith("float"):
+                value = np.where(finite, value, 0).astype(value.dtype)
         told = full.get(mask.name)
         full[name] = value
         full[mask.name] = there if told is None else np.asarray(told) & there if np.shape(told) == there.shape else told

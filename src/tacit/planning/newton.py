@@ -22,7 +22,7 @@ from tacit.planning.rollout import Candidates, scored
 from tacit.planning.search import Rounds, Search, SearchConfig, first_guess, usable
 
 Floats = NDArray[np.float64]
-_STRIDES = torch.tensor((1.0, 0.5, 0.2, 0.05))  # how much of a step is tried
+_STRIDES = torch.tensor((1.0, 1.1, 1.3, 0.5, 0.2, 0.05))  # how much of a step is tried: more than all gets inside bent limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,20 +118,23 @@ class NewtonPlanner(Search[NewtonConfig]):
         """What is best to add to the first of the candidates, the plan, as what the others did says, (B, H, A)."""
         limits = problem.action_limits
         residuals = cost.residuals(probes.trajectory, probes.actions).float()
-        rest = probes.cost - residuals.square().sum(-1)
-        margins = [_each(limit, probes, place) for place, limit in enumerate(problem.limits) if limit.hard]
-        margins = torch.cat(margins, -1) if margins else rest.new_zeros((*rest.shape, 0))
+        prices = np.array([0.0 if limit.hard else self._config.soft_weight * limit.priority for limit in problem.limits])
+        broken = probes.margins.clamp(max=0).neg() @ torch.tensor(prices, dtype=torch.float32, device=residuals.device)
+        rest = probes.cost - residuals.square().sum(-1) - broken
+        each = [_each(limit, probes, place) for place, limit in enumerate(problem.limits)]
+        margins = torch.cat(each, -1) if each else rest.new_zeros((*rest.shape, 0))
+        owner = np.repeat(np.arange(len(each)), [part.shape[-1] for part in each])
         moved = (probes.actions[:, 1:] - probes.actions[:, :1]).flatten(2)
         low, high = ((bound - probes.actions[:, 0]).flatten(1) for bound in (limits.low, limits.high))
         shares = [
-            _shares(*(part.double().cpu().numpy() for part in parts), damping=self._config.damping)
+            _shares(*(part.double().cpu().numpy() for part in parts), owner=owner, prices=prices, damping=self._config.damping)
             for parts in zip(residuals, rest, margins, moved, low, high, strict=True)
         ]
         steps = torch.tensor(np.stack(shares), dtype=moved.dtype, device=moved.device)[:, None] @ moved
         return steps.view(len(moved), *probes.actions.shape[2:])
 
 
-_INSIDE = 1e-3  # of what a probe moves a limit by, that a step stays inside of it: what lies right on it may round to the other side
+_INSIDE = 1e-2  # of what a probe moves a limit by, that a step stays inside of it: what lies right on it may round to the other side
 
 
 def _each(limit: Limit, found: Candidates, place: int) -> Tensor:
@@ -141,16 +144,30 @@ def _each(limit: Limit, found: Candidates, place: int) -> Tensor:
     return found.margins[..., place, None]
 
 
-def _shares(residuals: Floats, rest: Floats, margins: Floats, moved: Floats, low: Floats, high: Floats, *, damping: float) -> Floats:
+def _shares(
+    residuals: Floats,
+    rest: Floats,
+    margins: Floats,
+    moved: Floats,
+    low: Floats,
+    high: Floats,
+    *,
+    owner: NDArray[np.int64],
+    prices: Floats,
+    damping: float,
+) -> Floats:
     """How much of each probe's move is in the best step of one machine's linear picture.
 
     Args:
         residuals: Of the plan and of every probe, (1 + N, R).
-        rest: Of the cost, likewise, (1 + N,).
-        margins: Of the hard limits, likewise, (1 + N, C).
+        rest: Of the cost, without what broken soft limits add, likewise, (1 + N,).
+        margins: Of the limits, likewise, (1 + N, C).
         moved: How the probes differ from the plan, (N, H A).
         low: How far each action may go down, (H A,), at most 0.
         high: How far up.
+        owner: Which limit each margin is of, (C,).
+        prices: What a shortfall of 1 of each limit costs; 0 for a hard one.
+        damping: Share of the mean curvature.
 
     Returns:
         (N,); zeros where the plan itself is not finite.
@@ -160,18 +177,25 @@ def _shares(residuals: Floats, rest: Floats, margins: Floats, moved: Floats, low
         return np.zeros(size)
     with np.errstate(invalid="ignore"):
         slopes, tilt, falls = (np.nan_to_num(part[1:] - part[0], nan=0.0, posinf=0.0, neginf=0.0) for part in (residuals, rest, margins))
-    gradient, curvature = 2 * slopes @ residuals[0] + tilt, 2 * slopes @ slopes.T
-    curvature += (damping * np.trace(curvature) / size + 1e-12) * np.eye(size)
-    is_moved = np.abs(moved).any(0)
     inside = _INSIDE * np.abs(falls).max(0, initial=0.0)
-    box = np.concatenate((moved[:, is_moved].T, -moved[:, is_moved].T))
-    room = np.concatenate((low[is_moved], -high[is_moved]))
-    found = least(curvature, gradient, np.concatenate((box, falls.T)), np.concatenate((room, inside - margins[0])))
-    if found is None:  # no step keeps the hard limits: the one that breaks least those that are broken
-        broken = margins[0] < 0
-        pull = falls[:, broken] / np.maximum(np.abs(margins[0][broken]), 1e-9)
-        found = least(curvature + 1e-6 * np.eye(size), gradient - 1e4 * (1 + np.abs(gradient).max()) * pull.sum(1), box, room)
-    return np.zeros(size) if found is None else found
+    # The shortfall of each soft limit is one more number to choose, at least 0: it widens all margins of its limit, and has a price.
+    soft = np.flatnonzero(prices)
+    gradient = np.concatenate((2 * slopes @ residuals[0] + tilt, prices[soft]))
+    curvature = np.zeros((len(gradient), len(gradient)))
+    curvature[:size, :size] = 2 * slopes @ slopes.T
+    curvature += (damping * np.trace(curvature) / size + 1e-12) * np.eye(len(gradient))
+    is_moved = np.abs(moved).any(0)
+    sides = np.concatenate((moved[:, is_moved].T, -moved[:, is_moved].T, np.zeros((len(soft), size))))
+    box = np.concatenate((sides, np.concatenate((np.zeros((2 * is_moved.sum(), len(soft))), np.eye(len(soft))))), axis=1)
+    room = np.concatenate((low[is_moved], -high[is_moved], np.zeros(len(soft))))
+    kept = np.concatenate((falls.T, (owner[:, None] == soft).astype(float)), axis=1)
+    found = least(curvature, gradient, np.concatenate((box, kept)), np.concatenate((room, inside - margins[0])))
+    if found is None and (prices == 0).any():  # no step keeps the hard limits: let their shortfall be large only as far as it must
+        strong = 1e4 * (1 + np.abs(gradient).max()) / np.maximum(np.abs(margins[0]).max(), 1e-9)
+        return _shares(
+            residuals, rest, margins, moved, low, high, owner=owner, prices=np.where(prices == 0, strong, prices), damping=damping
+        )
+    return np.zeros(size) if found is None else found[:size]
 
 
 def least(curvature: Floats, gradient: Floats, rows: Floats, bounds: Floats) -> Floats | None:

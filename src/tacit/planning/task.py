@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,15 +19,9 @@ from PIL import Image
 from tacit.located import Source, read_toml, text_of
 from tacit.planning.goals import Goal, Indicator, SignalGoal, check_goal, signal_of
 from tacit.planning.plan_settings import PlanSettings, for_signals
-from tacit.planning.task_limits import ActionLimit, LinearLimit, RegionLimit, SignalLimit, TaskError
+from tacit.planning.task_fallback import Fallback, FallbackSettings, PIDSettings, RampSettings, SafeSettings, read_fallback
+from tacit.planning.task_limits import ActionLimit, Elements, LinearLimit, RegionLimit, SignalLimit, TaskError
 from tacit.signals import Role, Schema, Signal
-
-
-class Fallback(StrEnum):
-    """What to do when there is no plan to trust."""
-
-    HOLD = "hold"  # repeat the action that was applied last; with a jerk limit, brake to rest
-    ZERO = "zero"  # every action element at 0
 
 
 class StateEntry(NamedTuple):
@@ -64,7 +57,7 @@ class Task:
     signals: Mapping[str, SignalLimit] = field(default_factory=dict)
     regions: tuple[RegionLimit, ...] = ()
     plan: PlanSettings = field(default_factory=PlanSettings)
-    fallback: Fallback = Fallback.HOLD
+    fallback: Fallback | FallbackSettings = Fallback.HOLD
     source: Source | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -131,6 +124,7 @@ class Task:
                     raise TaskError(f'0 is outside the limits of {signal.name!r}; use kind = "hold"', "fallback", "kind")
             for place, limit in enumerate(self.linear, 1):
                 self._check_linear(schema, limit, "limits", "linear", str(place))
+            self._check_fallback(schema)
         except TaskError as error:
             raise self.located(error) from None
 
@@ -145,6 +139,40 @@ class Task:
                 raise TaskError(f"has {len(weight)} elements, but {name!r} has {signal.size}", *key, "weights", name)
         if self.fallback is Fallback.ZERO and limit.at_most < 0:
             raise TaskError(f'0 is outside the limit {limit.name!r}; use kind = "hold"', "fallback", "kind")
+
+    def _check_fallback(self, schema: Schema) -> None:
+        match self.fallback:
+            case SafeSettings(action=action) | RampSettings(action=action):
+                self._check_safe(schema, action)
+            case PIDSettings() as pid:
+                signal = signal_of(schema, pid.signal, Role.OBSERVATION, "fallback", "signal")
+                if signal.is_image or not signal.dtype.startswith("float"):
+                    raise TaskError(f"{pid.signal!r} is no number that could be kept at a set point", "fallback", "signal")
+                signal = signal_of(schema, pid.action, Role.ACTION, "fallback", "action")
+                if pid.element >= signal.size:
+                    raise TaskError(f"{pid.action!r} has {signal.size} elements, counted from 0", "fallback", "element")
+                low, high = (float(bound[pid.element]) for bound in self.range_of(signal))
+                if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                    raise TaskError(f"{pid.action!r} needs a range: give it low and high in its limits", "fallback", "action")
+
+    def _check_safe(self, schema: Schema, action: Mapping[str, Elements]) -> None:
+        """Refuse a safe action that is incomplete or outside the limits."""
+        key = ("fallback", "action")
+        values = {}
+        for name, value in action.items():
+            signal = signal_of(schema, name, Role.ACTION, *key, name)
+            if isinstance(value, Sequence) and len(value) != signal.size:
+                raise TaskError(f"has {len(value)} elements, but {name!r} has {signal.size}", *key, name)
+            values[name] = np.broadcast_to(np.asarray(value, np.float64), (signal.size,))
+            low, high = self.range_of(signal)
+            norm = self.max_norm_of(signal)
+            if not ((low <= values[name]) & (values[name] <= high)).all() or (norm is not None and np.linalg.norm(values[name]) > norm):
+                raise TaskError(f"is outside the limits of {name!r}", *key, name)
+        if missing := [signal.name for signal in schema.actions if signal.name not in action]:
+            raise TaskError(f"needs a value for {' and '.join(missing)}, too", *key)
+        for limit in self.linear:
+            if sum(float((values[name] * np.asarray(weight)).sum()) for name, weight in limit.weights.items()) > limit.at_most:
+                raise TaskError(f"is outside the limit {limit.name!r}", *key)
 
     def range_of(self, signal: Signal) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The range of an action signal inside both its own limits and the task's.
@@ -222,11 +250,9 @@ def _read_task(tables: dict[str, Any], base_dir: Path, source: Source) -> Task:
         key = ("limits", "signal", name)
         signals[name] = _value(SignalLimit, _table(tables, *key, known=[f.name for f in fields(SignalLimit)]), *key)
     settings = _table(tables, "plan", known=[f.name for f in fields(PlanSettings)])
+    fallback = _fallback(_table(tables, "fallback"))
     goal = _read_goal(tables, base_dir)
     plan = _value(for_signals if goal.has_signals else PlanSettings, settings, "plan")
-    kind = _table(tables, "fallback", known=("kind",)).get("kind", Fallback.HOLD)
-    if kind not in list(Fallback):
-        raise TaskError(f"{kind!r} is not a fallback; use one of: {', '.join(Fallback)}", "fallback", "kind")
     return Task(
         goal=goal,
         limits=limits,
@@ -234,7 +260,7 @@ def _read_task(tables: dict[str, Any], base_dir: Path, source: Source) -> Task:
         signals=signals,
         regions=regions,
         plan=plan,
-        fallback=Fallback(kind),
+        fallback=fallback,
         source=source,
     )
 
@@ -279,6 +305,13 @@ def _read_indicators(tables: dict[str, Any], aim: str) -> list[Indicator]:
             raise TaskError("lacks terms, such as terms = { pump = 0.3 }", *key, name)
         found.append(_value(Indicator, {**table, "name": name, "maximise": aim == "maximise"}, *key, name))
     return found
+
+
+def _fallback(table: Mapping[str, Any]) -> Fallback | FallbackSettings:
+    try:
+        return read_fallback(table)
+    except TaskError as error:
+        raise TaskError(error.reason, "fallback", *error.key) from error.__cause__
 
 
 def _read_list(of: type[Value], tables: dict[str, Any], kind: str) -> tuple[Value, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +12,6 @@ import torch
 
 from tacit.data import EpisodeStore, StoreError
 from tacit.models.jepa import JEPA
-from tacit.models.readout import Readout
 from tacit.nn.precision import multiplies_bfloat16
 from tacit.training.calibration import calibrate
 from tacit.training.distributed import Group
@@ -23,10 +22,9 @@ from tacit.training.latents import encode_log
 from tacit.training.loop import Moment, train
 from tacit.training.readouts import measured, write_readouts
 from tacit.training.recipes import Recipe
-from tacit.training.sensors import fit_sensors, sensor_log
+from tacit.training.sensors import FittedSensors, fit_sensors, read_sensors, sensor_log
 
 FORECAST = 50  # steps ahead for which the errors of sensors are known
-ALL_WINDOWS = 20_000
 
 
 class Display(Protocol):
@@ -101,14 +99,16 @@ def fit(
     watched = encode_log(store, watching, model, device=group.device)
     model.to("cpu")
     shown = display.phase("dynamics")
-    readouts: Sequence[Readout] = ()
-    if recipe.readout is None:
-        fit_dynamics(model, log, recipe.dynamics, seed=seed, progress=lambda done, loss: shown(done, f"loss {loss:.3f}"))
-    else:
-        sensors = sensor_log(store, training, model.schema)
-        readouts = fit_sensors(
+    fitted: FittedSensors | None = None
+    sensors = None if recipe.readout is None else sensor_log(store, training, model.schema)
+    if recipe.readout is not None and sensors is not None and recipe.jepa.predictor.leading:
+        fitted = fit_sensors(
             model, log, sensors, recipe.readout, recipe.dynamics, seed=seed, progress=lambda done, loss: shown(done, f"loss {loss:.3f}")
         )
+    else:
+        fit_dynamics(model, log, recipe.dynamics, seed=seed, progress=lambda done, loss: shown(done, f"loss {loss:.3f}"))
+        if recipe.readout is not None and sensors is not None:
+            fitted = FittedSensors(readouts=read_sensors(model.schema, log, sensors, recipe.readout, seed=seed), errors=None)
     shown = display.phase("distance")
     bfloat16 = recipe.train.bfloat16
     distance = fit_distance(
@@ -135,12 +135,10 @@ def fit(
         held_out=held_out,
         versions=versions(),
     )
-    if readouts:
-        measured_readouts = [
-            measured(model, readout, watched, values, horizon=FORECAST, windows=ALL_WINDOWS)
-            for readout, values in zip(readouts, sensor_log(store, watching, model.schema).by_sensor(), strict=True)
-        ]
-        write_readouts(out, measured_readouts)
+    if fitted is not None:
+        shows = sensor_log(store, watching, model.schema).by_sensor()
+        each = zip(fitted.readouts, shows, fitted.errors or [None] * len(shows), strict=True)
+        write_readouts(out, [measured(model, readout, watched, values, horizon=FORECAST, wrong=wrong) for readout, values, wrong in each])
     write_run(out, config=config, model=model, distance=distance, policy=policy, calibration=calibration)
     merge_results(
         out,

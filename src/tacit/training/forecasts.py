@@ -86,9 +86,9 @@ def forecast(
     # The first action stands for the one before the first moment, as in training.
     first = before[:1] if frames > 1 else np.full((1, size), np.nan, np.float32)
     told = torch.from_numpy(np.concatenate((first, before)))
-    latents = model.encode({name: torch.from_numpy(value)[None] for name, value in moments.items()}, told[None])
+    latents = model.encode({name: torch.tensor(value)[None] for name, value in moments.items()}, told[None])
     past = (torch.arange(-model.history, 0) + frames).clamp(min=0)
-    trajectory = model.rollout(latents[:, past], torch.from_numpy(ahead)[None])[0]
+    trajectory = model.rollout(latents[:, past], torch.tensor(ahead)[None])[0]
     fitted = tuple(readouts.values())
     median = torch.cat([each.readout(trajectory) for each in fitted], -1).numpy()
     widths = np.concatenate([np.asarray(each.half_widths, np.float32)[: ahead.shape[1]] for each in fitted], axis=1)
@@ -109,7 +109,9 @@ def _moments(schema: Schema, seen: Mapping[str, ArrayLike]) -> dict[str, NDArray
         if signal.name not in seen:
             if signal.name in masks:
                 continue
-            raise ValueError(f"{signal.name!r} is missing: a forecast needs {', '.join(s.name for s in schema.seen if s.name not in masks)}")
+            raise ValueError(
+                f"{signal.name!r} is missing: a forecast needs {', '.join(s.name for s in schema.seen if s.name not in masks)}"
+            )
         value = np.asarray(seen[signal.name])
         if value.ndim != 1 + len(signal.shape) or value.shape[1:] != signal.shape or not len(value):
             raise ValueError(f"{signal.name!r} has shape {value.shape} instead of (T, *{signal.shape})")

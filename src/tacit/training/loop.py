@@ -11,7 +11,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 
 import torch
@@ -22,14 +24,15 @@ from tacit.data import EpisodeStore, Prefetcher, WindowReader, WindowSampler
 from tacit.models.jepa import JEPA, Losses
 from tacit.nn.precision import fast_products
 from tacit.objectives.sigreg import unit_directions
-from tacit.training.batches import tensors
+from tacit.training.batches import observed, tensors
 from tacit.training.distributed import Group, from_first, sum_over_processes
 from tacit.training.hiding import hidden
 from tacit.training.interrupts import held_back
 from tacit.training.metrics import metrics_of
 from tacit.training.progress import Progress
-from tacit.training.seed import generator
+from tacit.training.seed import generator, random_numbers
 from tacit.training.settings import TrainConfig, learning_rate
+from tacit.training.views import GAP, moved
 from tacit.training.watch import Health, look, watched
 
 LOG_EVERY = 50  # steps
@@ -110,7 +113,10 @@ def train(
         whole = WindowSampler(reader.lengths, window=config.window, batch=pairs, seed=seed)  # the same in every process
         sample, actions = tensors(reader.read(whole.pairs_at(0)), model.schema, group.device)
         model.standardize({k: v.flatten(0, 1) for k, v in sample.items()}, actions.flatten(0, 1))
-    network: nn.Module = DistributedDataParallel(model) if group.world_size > 1 else model
+    # With the loss of shapes alone, as at first, most of the model has no gradient.
+    network: nn.Module = model
+    if group.world_size > 1:
+        network = DistributedDataParallel(model, find_unused_parameters=model.recognised_by is not None)
     reduce = sum_over_processes if group.world_size > 1 else None
     check_every = _check_every(group.device)
 
@@ -122,6 +128,7 @@ def train(
     with (
         metrics_of(out, state.step, group) as metrics,
         Prefetcher(reader, sampler.pairs_at, steps) as batches,
+        _pictures(store, episodes, model, config, steps, seed, group) as pictures,
         held_back() as interrupt_if_asked,
     ):
 
@@ -137,7 +144,7 @@ def train(
                 state.save(out, model, optimizer, config, seed)
 
         try:
-            for batch in batches:
+            for batch, picture in zip(batches, pictures, strict=False):
                 share = from_first(state.share(config), group)
                 if share >= 1.0:
                     break
@@ -146,9 +153,12 @@ def train(
                 observations, actions = tensors(batch, model.schema, group.device)
                 hiding = generator(seed, f"hiding {group.rank}", state.step)
                 observations = hidden(observations, model.schema, config.channel_dropout, hiding)
+                views = None
+                if picture is not None:
+                    views = observed(moved(picture, model.schema, random_numbers(seed, f"views {group.rank}", state.step)), group.device)
                 directions = unit_directions(model.config.state, model.config.sigreg.directions, generator(seed, "directions", state.step))
                 with fast_products(group.device.type, bfloat16=config.bfloat16):
-                    losses: Losses = network(observations, actions, directions, reduce, group.rank, group.world_size, share)
+                    losses: Losses = network(observations, actions, directions, reduce, group.rank, group.world_size, share, views)
                 optimizer.zero_grad(set_to_none=True)
                 losses.total.backward()  # type: ignore[no-untyped-call]
                 norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip)
@@ -188,6 +198,17 @@ def train(
     return Trained(steps=state.step, frames=state.step * config.batch * config.window, seconds=state.seconds, health=latest)
 
 
+def _pictures(
+    store: EpisodeStore, episodes: Sequence[int], model: JEPA, config: TrainConfig, steps: range, seed: int, group: Group
+) -> Prefetcher | nullcontext[repeat[None]]:
+    """Two moments each of some episodes, for every step; None for every step where the model does not ask for them."""
+    if model.recognised_by is None:
+        return nullcontext(repeat(None))
+    reader = WindowReader(store, length=1, episodes=episodes, names=[s.name for s in model.schema.seen])
+    sampler = WindowSampler(reader.lengths, window=1, batch=config.views, seed=seed, rank=group.rank, world_size=group.world_size)
+    return Prefetcher(reader, lambda step: sampler.near_at(step, GAP), steps)
+
+
 def _check_every(device: torch.device) -> int:
     """Steps between looks at the losses, which make an accelerator wait; a divisor of LOG_EVERY."""
     return 1 if device.type == "cpu" else 25
@@ -197,7 +218,7 @@ def _checked(pending: Sequence[Tensor], step: int, out: Path, group: Group) -> d
     """Mean of each loss over the pending steps and over all processes, so that all of them stop together.
 
     Args:
-        pending: Losses and gradient norm of the latest steps, each (7,).
+        pending: Losses and gradient norm of the latest steps, each (8,).
         step: The last of them.
         out: Run directory, for the message.
         group: Processes that train together.

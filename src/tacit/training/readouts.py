@@ -51,14 +51,19 @@ class FittedReadout:
         spread: Root mean square error of the channels after 1..H predicted steps on held-out logs, the largest of the channels, (H,), in
             the readout's unit. It says how errors grow along the horizon; it is no interval.
         now: The same for the latent of the observation itself.
-        half_widths: How far from the forecast a measurement was at most in `CONFIDENCE` of the held-out logs, by step ahead and channel,
-            H rows of N numbers: half the width of the interval of a forecast.
+        half_widths: How far from the forecast a measurement was at most in `CONFIDENCE` of logs that the forecaster did not know, by step
+            ahead and channel, H rows of N numbers: half the width of the interval of a forecast.
     """
 
     readout: Readout
     spread: tuple[float, ...]
     now: float
     half_widths: tuple[tuple[float, ...], ...]
+
+    @property
+    def spreads(self) -> dict[str, float]:
+        """Standard deviation of each channel in the logs that it was fitted on, in its unit, by name."""
+        return dict(zip(self.readout.names, self.readout.values.std.tolist(), strict=True))
 
 
 def readings(store: EpisodeStore, episodes: Iterable[int], sensor: Sensor, channels: int) -> Tensor:
@@ -125,7 +130,16 @@ def fit_readout(
 
 
 @torch.no_grad()
-def measured(model: WorldModel, readout: Readout, log: LatentLog, values: Tensor, *, horizon: int, windows: int = 2000) -> FittedReadout:
+def measured(
+    model: WorldModel,
+    readout: Readout,
+    log: LatentLog,
+    values: Tensor,
+    *,
+    horizon: int,
+    windows: int = 2000,
+    wrong: Tensor | None = None,
+) -> FittedReadout:
     """Measure how a readout's errors grow along the horizon, under the logged actions.
 
     Args:
@@ -135,6 +149,7 @@ def measured(model: WorldModel, readout: Readout, log: LatentLog, values: Tensor
         values: What the sensor showed at every frame of them, (F, N); not finite where it showed nothing.
         horizon: H; where all episodes are shorter, the error of their last step stands for the rest.
         windows: Number of rollouts, at most, spread evenly.
+        wrong: Errors of other forecasts that the half widths are of, (W, up to H, N); None for those that are measured here.
     """
     steps = min(horizon, int(log.steps.max()))
     starts = torch.cat([torch.arange(int(n) - steps + 1) + int(f) for f, n in zip(log.first, log.steps, strict=True) if n >= steps])
@@ -147,11 +162,9 @@ def measured(model: WorldModel, readout: Readout, log: LatentLog, values: Tensor
     spread = errors.square().nanmean(0).sqrt().nan_to_num(0.0).amax(-1).cummax(0).values
     now = float((readout(log.latents) - values).square().nanmean(0).sqrt().nan_to_num(0.0).max())
     longest = torch.cat((spread, spread[-1:].expand(horizon - steps)))
-    widths = conformal_half_widths(errors, CONFIDENCE)
-    widths = torch.cat((widths, widths[-1:].expand(horizon - steps, -1)))
-    return FittedReadout(
-        readout=readout, spread=tuple(longest.tolist()), now=now, half_widths=tuple(tuple(row) for row in widths.tolist())
-    )
+    widths = conformal_half_widths(errors if wrong is None else wrong, CONFIDENCE)
+    widths = torch.cat((widths, widths[-1:].expand(horizon - len(widths), -1)))
+    return FittedReadout(readout=readout, spread=tuple(longest.tolist()), now=now, half_widths=tuple(tuple(row) for row in widths.tolist()))
 
 
 def conformal_half_widths(errors: Tensor, confidence: float) -> Tensor:

@@ -9,18 +9,19 @@ from tacit.models.encoders import EncoderConfig
 from tacit.models.heads import HeadConfig
 from tacit.models.jepa import JEPAConfig
 from tacit.models.predictor import PredictorConfig
-from tacit.signals import Schema
+from tacit.signals import Schema, Signal
 from tacit.training.heads import HeadTraining
 from tacit.training.settings import TrainConfig
 
 Size = Literal["xs", "s", "m", "l"]
 
 JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE = 0.60, 0.20, 0.14, 0.06  # of the minutes that a run may take
+SHAPE_WEIGHT = 10.0
 DYNAMICS_BATCH, DYNAMICS_RATE = 192, 2e-3  # rollouts per step, and the learning rate
 
 PLANT_SHARES = (0.2, 0.5, 0.2, 0.1)  # of the minutes: JEPA, predictor, distance, policy
 PLANT_HISTORY = 16  # moments
-PLANT_BATCH, PLANT_WINDOW = 32, 24  # windows per step, and their frames
+PLANT_BATCH, PLANT_WINDOW = 64, 8  # windows per step, and their frames
 PLANT_ROLLOUTS, PLANT_DECAY = 64, 1e-2  # rollouts per step of the predictor's networks, and their weight decay: logs of hours are few
 
 
@@ -51,7 +52,7 @@ class Recipe:
     by_time: bool = False
 
 
-def _models(size: Size) -> tuple[JEPAConfig, HeadConfig]:
+def _models(size: Size, shapes: bool) -> tuple[JEPAConfig, HeadConfig]:
     state, context, channels, features, width, head = {
         "xs": (12, 4, (8, 16, 32), 128, 128, 128),
         "s": (16, 8, (16, 32, 64), 256, 192, 128),
@@ -60,12 +61,20 @@ def _models(size: Size) -> tuple[JEPAConfig, HeadConfig]:
     }[size]
     encoder, predictor = EncoderConfig(channels=channels, features=features), PredictorConfig(width=width)
     jepa = JEPAConfig(state=state, context=context, encoder=encoder, predictor=predictor)
+    if shapes:
+        jepa = replace(jepa, state=2 * state, shape_weight=SHAPE_WEIGHT)
     return jepa, HeadConfig(width=head)
 
 
 def is_plant(schema: Schema | None) -> bool:
     """Whether all that is seen of a machine are numbers: sensors and disturbances, and no camera."""
     return schema is not None and not any(s.is_image for s in schema.seen)
+
+
+def sensors_of(schema: Schema) -> tuple[Signal, ...]:
+    """Observation signals that are numbers: no cameras, no masks."""
+    masks = {mask.name for mask in schema.masks.values()}
+    return tuple(s for s in schema.observations if not s.is_image and s.name not in masks and s.dtype != "bool")
 
 
 def _plant(size: Size, schema: Schema) -> JEPAConfig:
@@ -86,38 +95,49 @@ def _plant(size: Size, schema: Schema) -> JEPAConfig:
     )
 
 
-def for_steps(size: Size, steps: int, head_steps: int | None = None, *, schema: Schema | None = None) -> Recipe:
+def for_steps(size: Size, steps: int, head_steps: int | None = None, *, shapes: bool = False, schema: Schema | None = None) -> Recipe:
     """A recipe that ends after a number of optimizer steps: the same run again on every machine.
 
     Args:
         size: Size of the model.
         steps: Steps of the JEPA.
         head_steps: Steps of each head; None takes as many, and at most 6,000.
+        shapes: Whether it matters which way things are turned; see `for_minutes`.
         schema: Of the machine, which decides what kind of model it gets; None for one with a camera.
     """
     count = min(steps, 6000) if head_steps is None else head_steps
     fit = HeadTraining(steps=count)
-    return _recipe(size, schema, TrainConfig(steps=steps), fit, fit, replace(fit, steps=count // 2))
+    return _recipe(_models(size, shapes), size, schema, TrainConfig(steps=steps), fit, fit, replace(fit, steps=count // 2))
 
 
-def for_minutes(size: Size, minutes: float, *, schema: Schema | None = None) -> Recipe:
+def for_minutes(size: Size, minutes: float, *, shapes: bool = False, schema: Schema | None = None) -> Recipe:
     """A recipe that ends after some wall minutes, encoding of the logs not counted.
 
     Args:
         size: Size of the model.
         minutes: For the JEPA, its predictor alone and both heads together.
+        shapes: Whether it matters which way things are turned: the encoder must then recognise things by their shape
+            (`tacit.training.views`), before anything else and beside it, in a state of twice the size. A step takes half as long again.
         schema: Of the machine, which decides what kind of model it gets; None for one with a camera.
     """
     shares = PLANT_SHARES if is_plant(schema) else (JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE)
     jepa, *heads = (share * minutes for share in shares)
-    return _recipe(size, schema, TrainConfig(minutes=jepa), *(HeadTraining(minutes=share) for share in heads))
+    return _recipe(_models(size, shapes), size, schema, TrainConfig(minutes=jepa), *(HeadTraining(minutes=share) for share in heads))
 
 
-def _recipe(size: Size, schema: Schema | None, train: TrainConfig, dynamics: HeadTraining, distance: HeadTraining, policy: HeadTraining) -> Recipe:
-    """A recipe by what the machine shows of itself."""
-    jepa, head = _models(size)
+def _recipe(
+    models: tuple[JEPAConfig, HeadConfig],
+    size: Size,
+    schema: Schema | None,
+    train: TrainConfig,
+    dynamics: HeadTraining,
+    distance: HeadTraining,
+    policy: HeadTraining,
+) -> Recipe:
+    """A recipe by what the machine shows of itself; `models` are those of a machine with a camera."""
+    jepa, head = models
     dynamics = replace(dynamics, batch=DYNAMICS_BATCH, learning_rate=DYNAMICS_RATE)
-    readout = None
+    readout = HeadConfig(width=64, depth=1) if schema is not None and sensors_of(schema) else None
     if schema is not None and is_plant(schema):
         jepa, readout = _plant(size, schema), HeadConfig(width=1, depth=0)
         train = replace(train, batch=PLANT_BATCH, window=PLANT_WINDOW, bfloat16=False)
@@ -131,5 +151,5 @@ def _recipe(size: Size, schema: Schema | None, train: TrainConfig, dynamics: Hea
         distance=distance,
         policy=policy,
         readout=readout,
-        by_time=readout is not None,
+        by_time=is_plant(schema),
     )

@@ -24,12 +24,15 @@ from tacit.models.heads import HeadConfig
 from tacit.models.jepa import JEPA
 from tacit.models.predictor import ResidualPredictor
 from tacit.models.readout import Readout, ReadoutConfig
+from tacit.nn.blocks import zero_last
 from tacit.signals import Role, Schema, Signal
 from tacit.training.heads import HeadTraining, Progress, optimized
 from tacit.training.latents import LatentLog
 from tacit.training.readouts import fit_readout
+from tacit.training.recipes import sensors_of
 from tacit.training.seed import generator
 
+LEVELS = (0.0, 0.01, 0.03, 0.1, 1.0)  # weights of levels beside differences in the linear map, of which one is chosen
 MEMBERS = 5  # E, small networks; each leaves out its own stretch of the logs
 LEARNED, JUDGED = 8, 50  # steps in a row that a network learns from, and that it is judged by
 LOOK_EVERY = 50  # steps between two looks at what was left out
@@ -39,6 +42,8 @@ FAINT = 1e-9  # variance, as a share of the largest, below which differences of 
 LATENT_WEIGHT = 0.1  # of the latent error beside that of the sensors
 MOST_ROWS = 20_000  # that least squares look at
 WINDOWS = 400  # rollouts that judge
+QUICK = HeadTraining(steps=1000, learning_rate=2e-3)  # of a readout with a hidden layer
+MOST_ERRORS = 2_000  # rollouts of each left-out stretch whose errors are kept
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,13 +62,28 @@ class SensorLog:
 
     def by_sensor(self) -> tuple[Tensor, ...]:
         """The values of each sensor, not finite where nothing was measured."""
-        return torch.where(self.there, self.values, torch.nan).split(list(self.sizes), 1)
+        return columns(torch.where(self.there, self.values, torch.nan), self.sizes)
 
 
-def sensors_of(schema: Schema) -> tuple[Signal, ...]:
-    """Observation signals that are numbers: no cameras, no masks."""
-    masks = {mask.name for mask in schema.masks.values()}
-    return tuple(s for s in schema.observations if not s.is_image and s.name not in masks and s.dtype != "bool")
+def columns(values: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+    """The columns of each sensor, (..., N) -> (..., size) each."""
+    ends = np.cumsum(sizes).tolist()
+    return tuple(values[..., end - size : end] for size, end in zip(sizes, ends, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FittedSensors:
+    """Readouts, and how wrong forecasts of what was left out were.
+
+    Attributes:
+        readouts: In the order of the sensors.
+        errors: Of each sensor, the absolute errors 1 to H steps ahead from moments of stretches that the forecaster did not know,
+            (W, H, channels), in its unit; not finite where nothing was measured. Every training episode was left out once. None where
+            nothing was left out.
+    """
+
+    readouts: tuple[Readout, ...]
+    errors: tuple[Tensor, ...] | None
 
 
 def sensor_log(store: EpisodeStore, episodes: Sequence[int], schema: Schema) -> SensorLog:
@@ -88,7 +108,7 @@ def readout_config(signal: Signal, head: HeadConfig) -> ReadoutConfig:
 
 def fit_sensors(
     model: JEPA, log: LatentLog, shown: SensorLog, head: HeadConfig, config: HeadTraining, *, seed: int, progress: Progress | None = None
-) -> tuple[Readout, ...]:
+) -> FittedSensors:
     """Fit a readout of every sensor, and go on training the model's predictor, in place, on what they show.
 
     Args:
@@ -99,24 +119,23 @@ def fit_sensors(
         config: Settings, of all members together; those of goals are not used.
         seed: Of initialisation and draws.
         progress: Told the share done and the loss.
-
-    Returns:
-        The readouts, in the order of the sensors.
     """
-    columns = shown.values.split(list(shown.sizes), 1)
-    sensors = zip(sensors_of(model.schema), columns, strict=True)
-    readouts = tuple(_fitted(log, values, readout_config(s, head), config, seed) for s, values in sensors)
+    readouts = read_sensors(model.schema, log, shown, head, seed=seed)
     target = torch.cat([readout.values(values) for readout, values in zip(readouts, shown.by_sensor(), strict=True)], -1)
     _focus(model, log)
     members = min(MEMBERS, len(log))
+    levels = _best_levels(model, log, readouts, target, members)
     share = replace(config, **({"steps": config.steps // members} if config.steps else {"minutes": (config.minutes or 0) / members}))
-    networks = []
+    networks, errors = [], []
     for number in range(members):
         told = None if progress is None else lambda done, loss, before=number: progress((before + done) / members, loss)
-        networks.append(_member(model, log, readouts, target, share, number, members, seed, told))
+        network, wrong = _member(model, log, readouts, target, share, levels, number, members, seed, told)
+        networks.append(network)
+        errors.append(wrong)
     _merge(model.predictor, networks)
-    _solve_straight(model, log, torch.arange(len(log)))
-    return readouts
+    _solve_straight(model, log, torch.arange(len(log)), levels)
+    wrong = torch.cat(errors) * torch.cat([readout.values.std for readout in readouts])
+    return FittedSensors(readouts=readouts, errors=columns(wrong, shown.sizes))
 
 
 def _member(
@@ -125,12 +144,15 @@ def _member(
     readouts: Sequence[Readout],
     target: Tensor,
     config: HeadTraining,
+    levels: float,
     number: int,
     members: int,
     seed: int,
     progress: Progress | None,
-) -> nn.Sequential:
+) -> tuple[nn.Sequential, Tensor]:
     """Train one small network beside a linear map that knows the same episodes; the best by those it does not know.
+
+    With it come the absolute errors of its forecasts of those, of standardised sensors, (W, H, N).
 
     Args:
         model: Its predictor gets the network, and is left with it.
@@ -138,34 +160,26 @@ def _member(
         readouts: What they are read with.
         target: Standardised values of the sensors, (F, N), not finite where nothing was measured.
         config: Settings of this member.
+        levels: See `_solve_straight`.
         number: Which it is.
         members: E.
         seed: Of initialisation and draws.
         progress: Told the share done and the loss.
     """
-    predictor, state = model.predictor, model.config.state
-    every = torch.arange(len(log))
-    left_out = every * members // len(log) == number
-    learned = every[~left_out] if members > 1 else every
+    predictor = model.predictor
+    learned, left_out = _fold(len(log), number, members)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + number)
         predictor.network = predictor.fresh(predictor.width // members)
-    _solve_straight(model, log, learned)
+    _solve_straight(model, log, learned, levels)
 
     def errors(episode: Tensor, t: Tensor, horizon: int) -> tuple[Tensor, Tensor]:
-        """Squared errors of rollouts from some moments: of sensors, (B, H, N), and of latents, (B, H)."""
-        rows = (log.first[episode] + t)[:, None] + torch.arange(1, horizon + 1)
-        predicted = model.rollout(log.history(episode, t, model.history), log.actions[rows - 1][:, None])[:, 0]
-        read = torch.cat([readout.standardized(predicted) for readout in readouts], -1)
-        known = target[rows].isfinite()
-        # The inner `where` keeps what was not measured out of the gradient.
-        error = torch.where(known, (read - torch.where(known, target[rows], 0.0)).square(), torch.nan)
-        return error, (predicted - log.latents[rows])[..., :state].square().mean(-1)
+        return rolled(model, log, readouts, target, episode, t, horizon)
 
     longest = int(log.steps.max())
     short, long = min(LEARNED, longest), min(JUDGED, longest)
     episodes, times = moments(log, short, learned)
-    judges = spread_evenly(moments(log, long, every[left_out]), WINDOWS)
+    judges = spread_evenly(moments(log, long, left_out), WINDOWS)
     with torch.no_grad():
         error, latent_error = errors(*spread_evenly((episodes, times), WINDOWS), short)
         typical, usual = error.nanmean(0).nan_to_num(1.0) + 1e-4, latent_error.mean(0) + 1e-8
@@ -185,23 +199,70 @@ def _member(
 
     optimized(predictor.network, config, loss, progress)
     predictor.network.load_state_dict(kept)
-    return predictor.network
+    with torch.no_grad():
+        wrong, _ = errors(*spread_evenly(moments(log, long, left_out), MOST_ERRORS), long)
+    return predictor.network, wrong.sqrt()
+
+
+def rolled(
+    model: JEPA, log: LatentLog, readouts: Sequence[Readout], target: Tensor, episode: Tensor, t: Tensor, horizon: int
+) -> tuple[Tensor, Tensor]:
+    """Squared errors of rollouts from some moments: of standardised sensors, (B, H, N), not finite where nothing was measured, and of
+    latents, (B, H)."""
+    rows = (log.first[episode] + t)[:, None] + torch.arange(1, horizon + 1)
+    predicted = model.rollout(log.history(episode, t, model.history), log.actions[rows - 1][:, None])[:, 0]
+    read = torch.cat([readout.standardized(predicted) for readout in readouts], -1)
+    known = target[rows].isfinite()
+    # The inner `where` keeps what was not measured out of the gradient.
+    error = torch.where(known, (read - torch.where(known, target[rows], 0.0)).square(), torch.nan)
+    return error, (predicted - log.latents[rows])[..., : model.config.state].square().mean(-1)
+
+
+def _fold(episodes: int, number: int, members: int) -> tuple[Tensor, Tensor]:
+    """Episodes that a member learns from, and its own stretch that it leaves out; the same one where there is only one."""
+    every = torch.arange(episodes)
+    left_out = every * members // episodes == number
+    return (every[~left_out] if members > 1 else every), every[left_out]
+
+
+@torch.no_grad()
+def _best_levels(model: JEPA, log: LatentLog, readouts: Sequence[Readout], target: Tensor, members: int) -> float:
+    """The weight of levels in the linear map that forecasts left-out stretches best, all sensors and steps ahead alike."""
+    horizon = min(JUDGED, int(log.steps.max()))
+    zero_last(model.predictor.network)
+    found = []
+    for levels in LEVELS:
+        errors = []
+        for number in range(members):
+            learned, left_out = _fold(len(log), number, members)
+            _solve_straight(model, log, learned, levels)
+            errors.append(rolled(model, log, readouts, target, *spread_evenly(moments(log, horizon, left_out), WINDOWS), horizon)[0])
+        found.append(torch.cat(errors).nanmean(0).nan_to_num(0.0).clamp(max=1e6))
+    worst = torch.stack(found)
+    relative = (worst / worst.amin(0).clamp(min=1e-12)).mean((1, 2))
+    return LEVELS[int(relative.argmin())]
 
 
 @torch.no_grad()
 def _merge(predictor: ResidualPredictor, networks: Sequence[nn.Sequential]) -> None:
     """Make a predictor's network the mean of networks with one hidden layer: their hidden layers side by side."""
     predictor.network = predictor.fresh(predictor.width)
-    inner, outer = predictor.network[0], predictor.network[-1]
-    assert isinstance(inner, nn.Linear)
-    assert isinstance(outer, nn.Linear)
+    inner, outer = _two_layers(predictor.network)
     inner.weight.zero_()
     inner.bias.zero_()
-    weight, bias = torch.cat([n[0].weight for n in networks]), torch.cat([n[0].bias for n in networks])
+    layers = [_two_layers(network) for network in networks]
+    weight, bias = torch.cat([first.weight for first, _ in layers]), torch.cat([first.bias for first, _ in layers])
     inner.weight[: len(weight)].copy_(weight)
     inner.bias[: len(bias)].copy_(bias)
-    outer.weight[:, : len(weight)].copy_(torch.cat([n[-1].weight for n in networks], 1) / len(networks))
-    outer.bias.copy_(torch.stack([n[-1].bias for n in networks]).mean(0))
+    outer.weight[:, : len(weight)].copy_(torch.cat([last.weight for _, last in layers], 1) / len(layers))
+    outer.bias.copy_(torch.stack([last.bias for _, last in layers]).mean(0))
+
+
+def _two_layers(network: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
+    first, last = network[0], network[-1]
+    assert isinstance(first, nn.Linear)
+    assert isinstance(last, nn.Linear)
+    return first, last
 
 
 def moments(log: LatentLog, horizon: int, chosen: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,16 +277,30 @@ def spread_evenly(moments: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, T
     return moments[0][kept], moments[1][kept]
 
 
-def _fitted(log: LatentLog, values: Tensor, config: ReadoutConfig, training: HeadTraining, seed: int) -> Readout:
-    """A readout of what a sensor showed, stand-ins included: they are what the encoder was given."""
+def read_sensors(schema: Schema, log: LatentLog, shown: SensorLog, head: HeadConfig, *, seed: int) -> tuple[Readout, ...]:
+    """Fit a readout of every sensor of a machine, and leave its predictor as it is.
+
+    Args:
+        schema: Of the machine.
+        log: Latents of the training episodes.
+        shown: What the sensors showed in them, stand-ins included: they are what the encoder was given.
+        head: Size of the readouts; those without hidden layer are found by least squares.
+        seed: Of initialisation and draws.
+    """
+    each = zip(sensors_of(schema), columns(shown.values, shown.sizes), strict=True)
+    return tuple(_fitted(log, values, readout_config(signal, head), seed) for signal, values in each)
+
+
+def _fitted(log: LatentLog, values: Tensor, config: ReadoutConfig, seed: int) -> Readout:
     if config.head.depth:
-        return fit_readout(log, values, config, training, seed=seed)
+        return fit_readout(log, values, config, QUICK, seed=seed)
     readout = Readout(log.latents.shape[1], config)
     readout.latents.set(log.latents.mean(0), log.latents.std(0))
     readout.values.set(values.mean(0), values.std(0))
     inputs = torch.cat((readout.latents(log.latents), torch.ones(len(values), 1)), 1).double()
     weights = torch.linalg.lstsq(inputs, readout.values(values).double(), driver="gelsd").solution.T.float()
-    (linear,) = readout.network
+    linear = readout.network[0]
+    assert isinstance(linear, nn.Linear)
     with torch.no_grad():
         linear.weight.copy_(weights[:, :-1])
         linear.bias.copy_(weights[:, -1])
@@ -250,26 +325,46 @@ def _focus(model: JEPA, log: LatentLog) -> None:
     mean = inputs.mean(0)
     values, axes = torch.linalg.eigh((inputs - mean).T.double().cov())
     lens = (axes * (values.clamp(min=0) + FAINT * values.max()).rsqrt()).flip(1).T.float()
-    straight.lens.weight.copy_(lens)
-    straight.lens.bias.copy_(-(lens @ mean))
+    straight.set_lens(lens, -(lens @ mean))
 
 
 @torch.no_grad()
-def _solve_straight(model: JEPA, log: LatentLog, chosen: Tensor) -> None:
-    """Let the linear map say what the network does not, by least squares of one step in the chosen episodes."""
+def _solve_straight(model: JEPA, log: LatentLog, chosen: Tensor, levels: float) -> None:
+    """Let the linear map say what the network does not, by least squares of one step in the chosen episodes.
+
+    It reads the differences between the moments of the history, the step of the action, and the newest levels, these multiplied by
+    `levels`: the smaller that is, the less the penalty allows them to say. A plant whose feed has changed holds other levels than the logs,
+    but still answers to differences in the same way (as in Clarke, Mohtadi and Tuffs, Generalized predictive control, Automatica 23, 1987).
+    """
     predictor, straight = model.predictor, model.predictor.straight
     assert straight is not None
-    inputs, change = _one_step(model, log, chosen)
-    seen = straight.lens(inputs)
+    inputs, change = (part.double() for part in _one_step(model, log, chosen))
+    seen = straight.through(inputs.float())
     rest = change - straight.spread * predictor.network(seen[:, : predictor.leading])
-    mean, usual = inputs.mean(0), rest.mean(0)
-    weights = ridge(inputs - mean, rest - usual)
-    if not predictor.network[-1].weight.any():
-        straight.spread.copy_((rest - usual - (inputs - mean) @ weights.T).std(0) + 1e-6)
+    basis = _differences(model, log, levels)
+    features = inputs @ basis.T
+    mean, usual = (features.mean(0), rest.mean(0)) if levels else (torch.zeros_like(features[0]), torch.zeros_like(rest[0]))
+    weights = ridge(features - mean, rest - usual).double()
+    if not _two_layers(predictor.network)[1].weight.any():
+        straight.spread.copy_((rest - usual - (features - mean) @ weights.T).std(0) + 1e-6)
     # The same map of what is seen through the lens, which is inverted by least squares: it is not square where inputs never vary.
-    through = (weights.double() @ torch.linalg.pinv(straight.lens.weight.double())).float()
+    through = weights @ basis @ torch.linalg.pinv(straight.lens.weight.double())
     straight.map.weight.copy_(through / straight.spread[:, None])
-    straight.map.bias.copy_((usual - weights @ mean - through @ straight.lens.bias) / straight.spread)
+    straight.map.bias.copy_((usual - weights @ mean - through @ straight.lens.bias.double()) / straight.spread)
+
+
+def _differences(model: JEPA, log: LatentLog, levels: float) -> Tensor:
+    """Rows that make differences, the step of the action and weighted levels out of the inputs of the predictor, (M, M) float64."""
+    state, size, history = model.config.state, model.schema.action_size, model.history
+    unit = torch.eye(history * state + model.config.context + size, dtype=torch.float64)
+    states, context, action = unit[: history * state], unit[history * state : -size], unit[-size:]
+    newest = states[-state:]
+    # The action before is in the newest latent: what is left of the action once that is taken away is its step.
+    episode, t = moments(log, 1, torch.arange(len(log)))
+    row = (log.first[episode] + t)[t > 0]
+    latents = torch.cat((log.latents[row, :state], torch.ones(len(row), 1)), 1).double()
+    before = torch.linalg.lstsq(latents, model.actions(log.actions[row - 1]).double(), driver="gelsd").solution[:-1].T
+    return torch.cat((states[state:] - states[:-state], action - before @ newest, levels * newest, levels * context))
 
 
 def ridge(inputs: Tensor, targets: Tensor) -> Tensor:

@@ -21,6 +21,8 @@ class TrainConfig:
         warmup: Steps of linear warm-up.
         clip: Largest gradient norm.
         channel_dropout: Share of the windows in which an element of a signal that may be missing is hidden.
+        views: Pairs of moved pictures per step over all processes, an even number; only read where the model asks for them. While other
+            losses are there, too, half of them are used.
         watch_every: Steps between looks at the held-out latents.
         checkpoint_seconds: Wall seconds between checkpoints.
         bfloat16: Run encoder, predictor and inverse model in bfloat16 where the processor has instructions for it; losses and SIGReg stay
@@ -40,6 +42,7 @@ class TrainConfig:
     warmup: int = 100
     clip: float = 1.0
     channel_dropout: float = 0.1
+    views: int = 256
     watch_every: int = 250
     checkpoint_seconds: float = 60.0
     bfloat16: bool = True
@@ -53,6 +56,8 @@ class TrainConfig:
             raise ValueError(f"a channel dropout of {self.channel_dropout} is not a share of the windows; give 0 to below 1")
         if self.batch < 2 or self.batch % 2:
             raise ValueError(f"a batch of {self.batch} windows does not come in pairs; give an even number")
+        if self.views < 4 or self.views % 4:
+            raise ValueError(f"{self.views} pairs of views cannot be halved over their two moments; give a multiple of 4")
 
 
 def learning_rate(config: TrainConfig, step: int, share: float) -> float:

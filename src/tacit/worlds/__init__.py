@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from tacit.worlds.cube import CubeWorld
 from tacit.worlds.mujoco_camera import NoGraphics
+from tacit.worlds.obstacle import ObstacleWorld
 from tacit.worlds.point_maze import PointMazeWorld
 from tacit.worlds.push_t import PushTWorld
 from tacit.worlds.reacher import ReacherWorld
@@ -18,6 +19,7 @@ __all__ = [
     "Env",
     "FrozenCamera",
     "NoGraphics",
+    "ObstacleWorld",
     "Purpose",
     "Recorder",
     "Scene",

@@ -87,6 +87,26 @@ class Noisy(_Nothing):
 
 
 @final
+class Drifting(_Nothing):
+    """A sensor whose bias grows: every picture is brighter and redder than the one before, until it is off by all of it.
+
+    Args:
+        steps: After which the bias is complete.
+        offset: Grey levels that are added then.
+        gains: What the colours are multiplied with then, (3,).
+    """
+
+    def __init__(self, steps: int, offset: float, gains: tuple[float, float, float]) -> None:
+        self._steps, self._offset, self._gains = steps, offset, np.array(gains)
+        self._shown = 0
+
+    def see(self, image: Frame) -> Frame:
+        share = min(self._shown / self._steps, 1.0)
+        self._shown += 1
+        return _levels(image * (1.0 + share * (self._gains - 1.0)) + share * self._offset)
+
+
+@final
 class Frozen(_Nothing):
     """From some moment on the camera shows the same picture."""
 
@@ -223,6 +243,11 @@ def _suite() -> tuple[Shift, ...]:
         Shift(name="camera", words="the camera was knocked by 5 pixels", begin=knocked),
         Shift(name="nearer", words="the camera is nearer: all is 15 % larger", begin=repainted(lambda image: _nearer(image, 1.15))),
         Shift(name="box", words="a grey box in the picture, of a fifth of its sides", begin=covered),
+        Shift(
+            name="bias",
+            words="over 50 steps the picture gets 40 grey levels brighter and a fifth redder",
+            begin=lambda rng: Drifting(50, 40.0, (1.2, 1.0, 1.0)),
+        ),
         Shift(name="frozen", words="the camera freezes after 5 to 30 steps", begin=Frozen),
         Shift(name="dropped", words="half the pictures do not arrive", begin=lambda rng: Dropping(0.5, rng)),
         Shift(name="gain-60", words="actions do 60 % less", begin=rewired(lambda action: action * 0.4)),

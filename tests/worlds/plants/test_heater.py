@@ -9,12 +9,14 @@ from tacit.worlds.plants import SimulatedPlant
 from tacit.worlds.plants.heater import (
     AMBIENT,
     CELLS,
+    COLDEST,
     CONDUCTIVITY,
     CONVECTION,
     EMISSIVITY,
     FIELD,
     FOOTPRINTS,
     HEATER,
+    HOTTEST,
     SIDE,
     STEFAN_BOLTZMANN,
     THICKNESS,
@@ -70,6 +72,24 @@ def test_the_hot_spot_of_a_bent_flame_is_in_the_picture_and_not_in_the_thermocou
     row, column = np.unravel_index(picture.argmax(), picture.shape)
     assert (column / 64, row / 64) == pytest.approx((0.7, 0.3), abs=0.05)
     assert picture.max() > 25
+
+
+def test_picture_and_thermocouples_together_tell_the_hot_spot_and_neither_does_alone() -> None:
+    """The window's share is the quotient of what picture and thermocouple say of the same place."""
+    off: dict[str, list[float]] = {"picture": [], "thermocouples": [], "both": []}
+    for window, strength in ((0.93, 0.0), (1.05, 0.5), (0.97, 1.0)):
+        seen = settled(15, window=window, flame_strength=strength, flame_x=0.6, flame_y=0.4).apply(U)
+        picture = COLDEST + (HOTTEST - COLDEST) * seen["thermal"][..., 0].astype(float) / 255
+        probes = [float(seen["thermocouple_1"]), float(seen["thermocouple_2"])]
+        share = np.mean([picture[14:18, 14:18].mean() / probes[0], picture[46:50, 46:50].mean() / probes[1]])
+        true = float(seen["hot_spot"])
+        off["picture"].append(picture.max() - true)
+        off["thermocouples"].append(max(probes) - true)
+        off["both"].append(picture.max() / share - true)
+    rms = {name: float(np.sqrt(np.mean(np.square(values)))) for name, values in off.items()}
+    assert rms["both"] < 5.0
+    assert rms["picture"] > 30.0
+    assert rms["thermocouples"] > 30.0
 
 
 def test_a_dirty_window_darkens_the_picture_and_nothing_else() -> None:

@@ -60,8 +60,8 @@ def test_a_slow_sensor_leaves_empty_cells_and_a_mask(tmp_path: Path) -> None:
     store = record_plant(plant("evaporator"), tmp_path / "log", episodes=1, steps=12)
     with (tmp_path / "log-historian" / "0000.csv").open() as file:
         cells = [row["composition.PV"] for row in csv.DictReader(file)]
-    assert [cell != "" for cell in cells] == [t % 4 == 0 for t in range(13)]
-    assert np.array_equal(store[0].signals["composition" + MASK], np.arange(13) % 4 == 0)
+    assert [cell != "" for cell in cells] == [t % 6 == 0 for t in range(13)]
+    assert np.array_equal(store[0].signals["composition" + MASK], np.arange(13) % 6 == 0)
 
 
 def test_the_files_can_be_imported_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from tacit.worlds.plants.pid import DecentralisedPid, Gains
 from tacit.worlds.plants.plant import ActionLimits, Loop, Operator, Plant, Process
 from tacit.worlds.plants.reactor import REACTOR
 from tacit.worlds.plants.simulated import SimulatedPlant, gains_of
+from tacit.worlds.plants.tennessee_eastman import TennesseeEastman
 
 __all__ = [
     "PLANTS",
@@ -21,14 +22,18 @@ __all__ = [
     "Plant",
     "Process",
     "SimulatedPlant",
+    "TennesseeEastman",
     "gains_of",
     "plant",
     "record_plant",
 ]
 
 PLANTS: Mapping[str, Callable[[], Plant]] = {
-    process.name: lambda process=process: SimulatedPlant(process)  # type: ignore[misc]
-    for process in (FOUR_TANK, FOUR_TANK_NONMINIMUM, REACTOR, EVAPORATOR, HEATER)
+    **{
+        process.name: lambda process=process: SimulatedPlant(process)  # type: ignore[misc]
+        for process in (FOUR_TANK, FOUR_TANK_NONMINIMUM, REACTOR, EVAPORATOR, HEATER)
+    },
+    TennesseeEastman.name: TennesseeEastman,
 }
 
 

@@ -1,7 +1,7 @@
 """A forced-circulation evaporator: a liquor is concentrated by steam under vacuum, and the vapour condensed by cooling water.
 
-Newell and Lee, Applied Process Control: A Case Study, Prentice Hall 1989, chapter 2, with its operating point: equations (2.1) to (2.12) of
-levels, composition, pressure, and of the heat that steam brings and the condenser takes.
+Newell and Lee, Applied Process Control: A Case Study, Prentice Hall 1989, chapter 2, with its operating point: balances of mass, of solids
+and of vapour, and the heat that steam brings and the condenser takes. Variables have the book's names in brackets.
 
 Ours: the product's composition is analysed once a minute and 90 s late. Flow, composition and temperature of the feed and the temperature
 of the cooling water are measured; the circulating flow and the fouling of heater and condenser are not. The level is an integrator.
@@ -27,7 +27,7 @@ MINUTE = 60.0
 @final
 @dataclass(frozen=True, kw_only=True)
 class Evaporator:
-    """The equations of the evaporator. States: level L2 in m, product composition X2 in %, pressure P2 in kPa.
+    """The equations of the evaporator. States: level (L2) in m, product composition (X2) in %, pressure (P2) in kPa.
 
     Attributes:
         name: Name in the registry.
@@ -35,7 +35,7 @@ class Evaporator:
 
     name: str
 
-    step_seconds: ClassVar[float] = 15.0
+    step_seconds: ClassVar[float] = 10.0
     substeps: ClassVar[int] = 1
     cameras: ClassVar[tuple[Camera, ...]] = ()
     states: ClassVar[tuple[State, ...]] = (
@@ -45,7 +45,7 @@ class Evaporator:
     )
     sensors: ClassVar[tuple[Sensor, ...]] = (
         Sensor(name="level", unit="m", low=0.0, high=2.0, noise=0.002, resolution=0.001),
-        Sensor(name="composition", unit="%", low=0.0, high=50.0, noise=0.08, resolution=0.05, every=4, dead_steps=6),
+        Sensor(name="composition", unit="%", low=0.0, high=50.0, noise=0.08, resolution=0.05, every=6, dead_steps=9),
         Sensor(name="pressure", unit="kPa", low=0.0, high=100.0, noise=0.03, resolution=0.02),
         Sensor(name="product_temperature", unit="degC", low=40.0, high=140.0, noise=0.05, resolution=0.05),
     )
@@ -128,7 +128,7 @@ class Evaporator:
     )
 
     def derivative(self, t: float, x: Floats, u: Floats, d: Floats) -> Floats:
-        """Equations (2.1), (2.2) and (2.4), per second; `heater` and `condenser` are factors of both heat transfers."""
+        """The three balances, per second; `heater` and `condenser` are factors of both heat transfers."""
         composition, product = x[..., 1], u[..., 0]
         evaporated, condensed, _ = self.flows(x, u, d)
         feed = d[..., 2]
@@ -140,7 +140,7 @@ class Evaporator:
         return np.stack(np.broadcast_arrays(*change), axis=-1) / MINUTE
 
     def flows(self, x: Floats, u: Floats, d: Floats) -> tuple[Floats, Floats, Floats]:
-        """Vapour F4, condensate F5 and steam F100, in kg/min, each (...); the arguments are those of `derivative`."""
+        """Vapour (F4), condensate (F5) and steam (F100) in kg/min, each (...); the arguments are those of `derivative`."""
         pressure, steam_pressure, water = x[..., 2], u[..., 1], u[..., 2]
         feed_temperature, feed, water_temperature, circulation = (d[..., i] for i in (1, 2, 3, 4))
         product_temperature = boiling(x)
@@ -166,7 +166,7 @@ class Evaporator:
 
 
 def boiling(x: Floats) -> Floats:
-    """Temperature of the product in degC, T2 of equation (2.5), of states (..., 3)."""
+    """Temperature of the product (T2) in degC, of states (..., 3)."""
     temperature: Floats = 0.5616 * x[..., 2] + 0.3126 * x[..., 1] + 48.43
     return temperature
 

@@ -2,7 +2,7 @@
 
 Seborg, Edgar, Mellichamp, Doyle, Process Dynamics and Control, equations (2-66) and (2-68) with the parameters of table 2.3. At the
 operating point there, 0.5 mol/L at 350 K with a coolant of 300 K, the reaction heats faster than the jacket cools: the steady state is a
-saddle, from which the reactor left alone goes out or runs away within a minute. The log of such a plant is a log of its controller.
+saddle, from which the reactor left alone goes out or runs away within minutes. The log of such a plant is a log of its controller.
 
 Ours: the concentration is analysed once a minute, and the result is a minute late. Temperature and flow of the feed are measured; its
 concentration, the activity of the catalyst and the fouling of the jacket are not.

@@ -9,7 +9,7 @@ from tacit.worlds.plants.plant import Floats
 
 class Stems:
     """Stems of valves with static and dynamic friction: the two-parameter model of He, Wang, Pottmann, Qin, A curve fitting method for
-    detecting valve stiction in oscillating control loops, Ind. Eng. Chem. Res. 46 (2007), figure 3.
+    detecting valve stiction in oscillating control loops, Ind. Eng. Chem. Res. 46 (2007).
 
     The force that a stem has not followed yet adds up; above the static friction the stem moves by all of it but the dynamic friction.
     Deadband plus stickband is static + dynamic, the slip jump static - dynamic, in the words of Choudhury, Thornhill and Shah (2005).

@@ -19,7 +19,7 @@ Observation = Mapping[str, Any]
 MEMORY = 1000  # actions that a retreat can go back over
 
 
-class Fallback(Protocol):
+class WithoutPlan(Protocol):
     """A way to act without a plan."""
 
     @property
@@ -56,6 +56,22 @@ class Hold:
 
     def act(self, observation: Observation, last: Action) -> Action:
         return last
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Zero:
+    """Apply zero at once."""
+
+    @property
+    def words(self) -> str:
+        return "applying zero"
+
+    def begin(self, past: deque[Action]) -> None:
+        pass
+
+    def act(self, observation: Observation, last: Action) -> Action:
+        return np.zeros_like(last)
 
 
 @final
@@ -169,7 +185,7 @@ class PID:
         rate = (value - self._before) / self.period
         wanted = self.proportional * error + self._sum - self.derivative * rate
         bounded = min(max(wanted, self.low), self.high)
-        if bounded == wanted or (wanted - bounded) * error < 0:
+        if bounded == wanted or (wanted - bounded) * self.integral * error < 0:
             self._sum += self.integral * error * self.period
         self._before = value
         action = self._held.copy()
@@ -182,9 +198,13 @@ class PID:
 class RetreatBySetPoints:
     """Go back the way that was come: the actions that were applied, the latest one first. For actions that say where to be.
 
-    Where the memory ends, the oldest action is held.
+    Where the memory ends, or what it may go back, the action of that time is held.
+
+    Attributes:
+        steps: How far to go back.
     """
 
+    steps: int = MEMORY
     _way: list[Action] = field(default_factory=list, init=False)
 
     @property
@@ -192,7 +212,7 @@ class RetreatBySetPoints:
         return "going back the way that was come"
 
     def begin(self, past: deque[Action]) -> None:
-        self._way = list(past)
+        self._way = list(past)[-self.steps - 1 :]
 
     def act(self, observation: Observation, last: Action) -> Action:
         return self._way.pop() if len(self._way) > 1 else self._way[0]

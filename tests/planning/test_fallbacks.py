@@ -7,12 +7,12 @@ from collections import deque
 import numpy as np
 import pytest
 
-from tacit.assurance.fallbacks import PID, Fallback, Hold, Ramp, RetreatByMoves, RetreatBySetPoints, Safe
+from tacit.planning.fallbacks import PID, Hold, Ramp, RetreatByMoves, RetreatBySetPoints, Safe, WithoutPlan
 
 PAST = deque(np.array(a, np.float32) for a in ([0.1, 0.0], [0.2, 0.1], [0.4, -0.2]))
 
 
-def played(fallback: Fallback, steps: int, observation: dict[str, float] | None = None) -> list[list[float]]:
+def played(fallback: WithoutPlan, steps: int, observation: dict[str, float] | None = None) -> list[list[float]]:
     """What it does after `PAST`, one decimal too many for rounding."""
     fallback.begin(PAST)
     last, given = PAST[-1], []

@@ -1,0 +1,333 @@
+"""What a run's forecasts are worth, from logs alone: skill and coverage on episodes that it was not trained on, beside other forecasters.
+
+Skill is `1 - MSE / MSE of no change`: 1 is perfect, 0 is no better than saying that nothing changes. Intervals are of a block bootstrap,
+because moments that follow each other are wrong together (Künsch, Annals of Statistics 17, 1989).
+
+Dimensions: B moments, H horizon, P steps ahead that are reported, N sensor channels, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tacit.data import EpisodeStore, StoreError
+from tacit.evaluation.forecasters import WARM_UP, Forecaster, Lstm, Persistence, ProcessLog, best_arx, process_log
+from tacit.run import Run
+from tacit.training.fit import Display, Silent
+from tacit.training.folder import read_results
+from tacit.training.latents import LatentLog, encode_log
+from tacit.training.readouts import CONFIDENCE
+
+Floats = NDArray[np.float64]
+
+STEPS_AHEAD = (1, 2, 5, 10, 20, 50)
+RESAMPLES = 1000
+MOST_MOMENTS = 4000  # that forecasts begin at
+CHUNK = 512  # forecasts made at once
+EXAMPLES = 3  # forecasts drawn
+RUN, NO_CHANGE, ARX, LSTM = "tacit", "persistence", "ARX", "LSTM"
+
+
+@final
+class OfRun:
+    """The run itself as a forecaster.
+
+    Args:
+        run: With readouts of all sensors.
+        log: The episodes that are forecast, encoded.
+    """
+
+    def __init__(self, run: Run, log: LatentLog) -> None:
+        self._run = run
+        self._log = log
+
+    @torch.no_grad()
+    def forecast(self, log: ProcessLog, episode: Tensor, t: Tensor, horizon: int) -> Tensor:
+        model, own = self._run.model, self._log
+        rows = (own.first[episode] + t)[:, None] + torch.arange(horizon)
+        latents = model.rollout(own.history(episode, t, model.history), own.actions[rows][:, None])[:, 0]
+        return torch.cat([fitted.readout(latents) for fitted in self._run.readouts.values()], -1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Estimate:
+    """A number for every step ahead and channel with its 95 % bootstrap interval, (P, N) each; NaN where nothing was measured."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: [[_number(v) for v in row] for row in getattr(self, name)] for name in ("value", "low", "high")}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Method:
+    """One forecaster.
+
+    Attributes:
+        name: What it is called.
+        about: What it is, in a few words.
+        rmse: Root mean square error, (P, N), in the channels' units.
+        skill: Skill, (P, N).
+        mean: Skill averaged over the channels, (P, 1).
+        lead: How much of its mean square error the run takes away, (P, N); None of the run itself.
+        mean_lead: The same averaged over the channels, (P, 1).
+    """
+
+    name: str
+    about: str
+    rmse: Floats
+    skill: Estimate
+    mean: Estimate
+    lead: Estimate | None = None
+    mean_lead: Estimate | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"about": self.about, "rmse": [[_number(v) for v in row] for row in self.rmse]}
+        for name in ("skill", "mean", "lead", "mean_lead"):
+            if (estimate := getattr(self, name)) is not None:
+                found[name] = estimate.to_json()
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Example:
+    """One forecast beside what happened.
+
+    Attributes:
+        past: What was measured before and at its moment, (L, N).
+        truth: What was measured after it, (H, N).
+        median: The run's forecast, (H, N).
+        low: Lower end of its interval, (H, N).
+        high: Upper end of its interval, (H, N).
+    """
+
+    past: Floats
+    truth: Floats
+    median: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Validation:
+    """What was found.
+
+    Attributes:
+        ahead: Steps ahead, P of them.
+        period: Seconds of a step.
+        names: Of the channels, N of them.
+        units: Of the channels, N of them.
+        methods: The run first.
+        coverage: Share of the measurements inside the run's intervals.
+        mean_coverage: The same averaged over the channels, (P, 1).
+        confidence: What that share should be.
+        moments: Forecasts that were made.
+        episodes: Episodes that they are of.
+        own: Whether these are the held-out episodes of the run's own logs.
+        examples: Some forecasts.
+    """
+
+    ahead: tuple[int, ...]
+    period: float
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    methods: tuple[Method, ...]
+    coverage: Estimate
+    mean_coverage: Estimate
+    confidence: float
+    moments: int
+    episodes: int
+    own: bool
+    examples: tuple[Example, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "steps_ahead": list(self.ahead),
+            "period_seconds": self.period,
+            "names": list(self.names),
+            "units": list(self.units),
+            "moments": self.moments,
+            "episodes": self.episodes,
+            "held_out_of_own_logs": self.own,
+            "confidence": self.confidence,
+            "coverage": self.coverage.to_json(),
+            "mean_coverage": self.mean_coverage.to_json(),
+            "methods": {method.name: method.to_json() for method in self.methods},
+        }
+
+
+def validate(
+    run: Run, store: EpisodeStore, logs: EpisodeStore, *, minutes: float | None = None, seed: int = 0, display: Display | None = None
+) -> Validation:
+    """Forecast episodes that a run was not trained on, and compare with forecasters fitted on those that it was.
+
+    Args:
+        run: With readouts of its sensors.
+        store: What is forecast: all episodes of another store, or the held-out ones of the run's own.
+        logs: The run's own store, which the other forecasters are fitted on.
+        minutes: The LSTM's training; None for as long as the run's model and predictor took.
+        seed: Of the LSTM and of the bootstrap.
+        display: Where progress goes.
+
+    Raises:
+        ValueError: The run has no readouts.
+        StoreError: No episode is long enough.
+        SchemaError: A store is of another machine.
+    """
+    if not run.readouts:
+        raise ValueError(f"{run.path} has no readouts to forecast with: train it again with this version")
+    run.schema.require_same(store.schema, f"the store {store.path}")
+    run.schema.require_same(logs.schema, f"the store {logs.path}")
+    display = display or Silent()
+    training, held_out = (part.tolist() for part in run.config.division(logs))
+    own = store.path.resolve() == logs.path.resolve()
+    chosen = held_out if own else store.healthy().tolist()
+    log, known = process_log(store, chosen, run.schema), process_log(logs, training, run.schema)
+    longest = min(int(log.steps.max()), max(STEPS_AHEAD), min(len(fitted.half_widths) for fitted in run.readouts.values()))
+    ahead = tuple(step for step in STEPS_AHEAD if step <= longest)
+    horizon = ahead[-1]
+    past = WARM_UP if int(log.steps.max()) >= horizon + WARM_UP else 0
+    episode, t = log.moments(horizon, past)
+    if not len(t):
+        raise StoreError(f"{store.path}: no episode is long enough for a forecast of {horizon} steps")
+    kept = torch.linspace(0, len(t) - 1, min(MOST_MOMENTS, len(t))).long()
+    episode, t = episode[kept], t[kept]
+
+    shown = display.phase("fit the others")
+    shown(0.0, "ARX")
+    arx = best_arx(known, horizon)
+    took = read_results(run.path).get("phases", {})
+    seconds = 60 * minutes if minutes is not None else max(1.0, took.get("train", 30.0) + took.get("dynamics", 30.0))
+    size = sum(p.numel() for part in (run.model.encoder, run.model.predictor) for p in part.parameters())
+    width = lstm_width(size, known.seen.shape[1] + known.actions.shape[1], known.seen.shape[1])
+    shown(0.1, f"LSTM, {seconds:.0f} s")
+    lstm = Lstm(known, width=width, minutes=seconds / 60, horizon=horizon, seed=seed)
+    shown(1.0, "done")
+    forecasters: dict[str, tuple[str, Forecaster]] = {
+        RUN: (f"{size:,} weights", OfRun(run, encode_log(store, chosen, run.model, device=torch.device("cpu")))),
+        NO_CHANGE: ("no change", Persistence()),
+        ARX: (f"least squares of order {arx.order}", arx),
+        LSTM: (f"{lstm.size:,} weights, {lstm.steps:,} steps in {seconds:.0f} s", lstm),
+    }
+    shown = display.phase("forecast")
+    predicted = {}
+    for n, (name, (_, forecaster)) in enumerate(forecasters.items()):
+        shown(n / len(forecasters), name)
+        parts = [slice(start, start + CHUNK) for start in range(0, len(t), CHUNK)]
+        predicted[name] = torch.cat([forecaster.forecast(log, episode[part], t[part], horizon) for part in parts])
+    rows = log.rows(episode, t, torch.arange(1, horizon + 1))
+    truth = torch.where(log.there[rows], log.seen[rows][..., : log.sensors], torch.nan)
+    widths = _half_widths(run, horizon)
+    outside = (predicted[RUN] - truth).abs() > widths
+    inside = torch.where(truth.isfinite(), (~outside).float(), torch.nan)
+
+    picked = [step - 1 for step in ahead]
+    blocks = _blocks(episode, t, horizon)
+    boot = _Bootstrap(blocks, seed)
+    sums = {name: boot.sums((values - truth)[:, picked].square()) for name, values in predicted.items()}
+    methods = tuple(_method(name, forecasters[name][0], sums) for name in forecasters)
+    covered = boot.sums(inside[:, picked])
+    shares = covered[0] / covered[1]
+    drawn = torch.linspace(0, len(t) - 1, EXAMPLES + 2).long()[1:-1].tolist()
+    return Validation(
+        ahead=ahead,
+        period=run.schema.period,
+        names=log.names,
+        units=log.units,
+        methods=methods,
+        coverage=_estimate(shares),
+        mean_coverage=_estimate(np.nanmean(shares, axis=-1, keepdims=True)),
+        confidence=CONFIDENCE,
+        moments=len(t),
+        episodes=len(set(episode.tolist())),
+        own=own,
+        examples=tuple(_example(log, int(episode[n]), int(t[n]), predicted[RUN][n], truth[n], widths) for n in drawn),
+    )
+
+
+def lstm_width(weights: int, inputs: int, outputs: int) -> int:
+    """Width of an LSTM with about as many weights, at least 16."""
+    widths = np.arange(16, 513)
+    sizes = 4 * widths * (widths + inputs + 2) + (widths + 1) * outputs
+    return int(widths[np.abs(sizes - weights).argmin()])
+
+
+def _half_widths(run: Run, horizon: int) -> Tensor:
+    return torch.cat([torch.tensor(fitted.half_widths[:horizon]) for fitted in run.readouts.values()], -1)
+
+
+def _blocks(episode: Tensor, t: Tensor, length: int) -> NDArray[np.int64]:
+    """Number of the block of each moment: stretches of an episode as long as a forecast, which share no step with the one after next."""
+    numbers = (episode * (int(t.max()) // length + 1) + t // length).numpy()
+    return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
+
+
+@final
+class _Bootstrap:
+    """Sums over resampled blocks. Row 0 of every result is the sample itself, the R rows after it are resamples."""
+
+    def __init__(self, blocks: NDArray[np.int64], seed: int) -> None:
+        self._blocks = blocks
+        count = int(blocks.max()) + 1
+        drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+        self._weights = np.concatenate((np.ones((1, count)), drawn))
+
+    def sums(self, values: Tensor) -> tuple[Floats, Floats]:
+        """Sums and counts of what is finite in values (B, P, N), (1 + R, P, N) each."""
+        array = values.double().numpy()
+        good = np.isfinite(array)
+        found = []
+        for each in (np.where(good, array, 0.0), good.astype(np.float64)):
+            blocks = np.zeros((self._weights.shape[1], *array.shape[1:]))
+            np.add.at(blocks, self._blocks, each)
+            found.append(np.tensordot(self._weights, blocks, axes=(1, 0)))
+        return found[0], found[1]
+
+
+def _method(name: str, about: str, sums: Mapping[str, tuple[Floats, Floats]]) -> Method:
+    """Skill of one forecaster, and what the run takes away of its error."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mse = sums[name][0] / sums[name][1]
+        skill = 1 - sums[name][0] / sums[NO_CHANGE][0]
+        lead = 1 - sums[RUN][0] / sums[name][0]
+    is_run = name == RUN
+    return Method(
+        name=name,
+        about=about,
+        rmse=np.sqrt(mse[0]),
+        skill=_estimate(skill),
+        mean=_estimate(np.nanmean(skill, axis=-1, keepdims=True)),
+        lead=None if is_run else _estimate(lead),
+        mean_lead=None if is_run else _estimate(np.nanmean(lead, axis=-1, keepdims=True)),
+    )
+
+
+def _estimate(values: Floats) -> Estimate:
+    """Row 0 of (1 + R, P, N) with the interval of the other rows."""
+    low, high = np.nanquantile(values[1:], (0.025, 0.975), axis=0)
+    return Estimate(value=values[0], low=low, high=high)
+
+
+def _example(log: ProcessLog, episode: int, t: int, median: Tensor, truth: Tensor, widths: Tensor) -> Example:
+    rows = log.rows(torch.tensor([episode]), torch.tensor([t]), torch.arange(-WARM_UP, 1))[0]
+    past = log.seen[rows][:, : log.sensors]
+    return Example(
+        past=past.double().numpy(),
+        truth=truth.double().numpy(),
+        median=median.double().numpy(),
+        low=(median - widths).double().numpy(),
+        high=(median + widths).double().numpy(),
+    )
+
+
+def _number(value: float) -> float | None:
+    return float(f"{value:.5g}") if np.isfinite(value) else None

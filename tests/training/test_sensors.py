@@ -1,0 +1,113 @@
+"""The predictor of a plant: least squares with a network beside it, better than no change, and not thrown off by an offset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tacit.data import EpisodeStore
+from tacit.models.jepa import JEPA
+from tacit.signals import Schema
+from tacit.training import recipes, sensors
+from tacit.training.heads import HeadTraining
+from tacit.training.latents import LatentLog, encode_log
+from tacit.training.recipes import sensors_of
+from tacit.training.sensors import ridge, sensor_log
+from tank_world import SCHEMA, record
+
+CPU = torch.device("cpu")
+
+
+def plant_model(store: EpisodeStore) -> JEPA:
+    """The model that the recipe gives a plant, untrained, with statistics of the logs."""
+    torch.manual_seed(0)
+    model = JEPA(store.schema, recipes.for_steps("xs", 1, schema=store.schema).jepa)
+    seen = {s.name: torch.from_numpy(np.concatenate([e.signals[s.name] for e in store])) for s in model.schema.seen}
+    model.standardize(seen, torch.from_numpy(np.concatenate([e.signals["pump"] for e in store]))[:, None])
+    return model
+
+
+def test_the_recipe_follows_from_the_schema() -> None:
+    plant = recipes.for_minutes("s", 3.0, schema=SCHEMA)
+    assert plant.by_time
+    assert plant.readout is not None
+    assert (plant.jepa.state, plant.jepa.context, plant.jepa.sees_action) == (4, 0, True), "two sensors, an inflow, a pump"
+    assert not plant.train.bfloat16
+    parts = (plant.train, plant.dynamics, plant.distance, plant.policy)
+    assert sum(part.minutes or 0 for part in parts) == pytest.approx(3.0)
+    camera = replace(SCHEMA.signals[0], name="camera", shape=(8, 8, 3), dtype="uint8")
+    seen = replace(SCHEMA, signals=(camera, *SCHEMA.signals))
+    fused = recipes.for_minutes("s", 3.0, schema=seen)
+    assert replace(fused, readout=None) == recipes.for_minutes("s", 3.0), "a camera: the model of images, with readouts of the sensors"
+    assert fused.readout is not None
+    assert recipes.for_minutes("s", 3.0, schema=Schema(signals=(camera, SCHEMA.signals[3]))) == recipes.for_minutes("s", 3.0)
+
+
+def test_sensors_are_observations_that_are_numbers(tmp_path: Path) -> None:
+    store = record(tmp_path / "store", episodes=2, steps=20)
+    assert [s.name for s in sensors_of(SCHEMA)] == ["level", "lab.value"]
+    log = sensor_log(store, [1, 0], SCHEMA)
+    assert log.values.shape == log.there.shape == (42, 2)
+    level, slow = log.by_sensor()
+    assert torch.equal(level[:21, 0], torch.tensor(store[1].signals["level"]))
+    assert slow[:21, 0].isfinite().tolist() == store[1].signals["lab.value.valid"].tolist()
+
+
+def test_ridge_finds_a_linear_map_and_prefers_a_larger_penalty() -> None:
+    rng = torch.Generator().manual_seed(0)
+    inputs, truth = torch.randn(400, 5, generator=rng), torch.randn(2, 5, generator=rng)
+    torch.testing.assert_close(ridge(inputs, inputs @ truth.T), truth, rtol=1e-3, atol=1e-3)
+    noise = torch.randn(400, 2, generator=rng)
+    assert ridge(inputs, noise).norm() < torch.linalg.lstsq(inputs, noise).solution.norm(), "of noise nothing is learned"
+
+
+def test_forecasts_beat_no_change_on_later_logs_whatever_offset_there_is(tmp_path: Path) -> None:
+    store, later = record(tmp_path / "store", episodes=8), record(tmp_path / "later", episodes=4, seed=1, offset=0.03)
+    model = plant_model(store)
+    log = encode_log(store, range(8), model, device=CPU)
+    encoder = {name: value.clone() for name, value in model.encoder.state_dict().items()}
+    recipe = recipes.for_steps("xs", 1, schema=store.schema)
+    assert recipe.readout is not None
+    told: list[float] = []
+    fitted = sensors.fit_sensors(
+        model,
+        log,
+        sensor_log(store, range(8), store.schema),
+        recipe.readout,
+        HeadTraining(steps=200, batch=32, learning_rate=2e-3),
+        seed=0,
+        progress=lambda done, loss: told.append(done),
+    )
+    readouts = fitted.readouts
+    assert [r.names for r in readouts] == [("level",), ("lab.value",)]
+    assert told == sorted(told)
+    assert fitted.errors is not None
+    assert all(wrong.shape == (8 * 41, 50, 1) for wrong in fitted.errors), "every moment with 50 steps to come was left out once"
+    assert all(torch.equal(value, encoder[name]) for name, value in model.encoder.state_dict().items())
+    assert not any(
+        isinstance(module, torch.nn.Linear) and module.out_features > model.config.predictor.width for module in model.predictor.network
+    )
+
+    unseen, shown = encode_log(later, range(4), model, device=CPU), sensor_log(later, range(4), store.schema)
+    with torch.no_grad():
+        errors, still = skill_parts(model, readouts, unseen, shown.values)
+    assert (errors[:10] < 0.5 * still[:10]).all(), "level and laboratory value, 1 to 10 steps ahead"
+    reading = torch.cat([r(unseen.latents) for r in readouts], -1)
+    torch.testing.assert_close(reading, shown.values, rtol=1e-3, atol=1e-2)
+
+
+def skill_parts(
+    model: JEPA, readouts: tuple[torch.nn.Module, ...], log: LatentLog, values: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean squared errors of rollouts of 20 steps, and of no change, (H, N) each."""
+    episode, t = sensors.moments(log, 20, torch.arange(len(log)))
+    row = log.first[episode] + t
+    rows = row[:, None] + torch.arange(1, 21)
+    latents = model.rollout(log.history(episode, t, model.history), log.actions[rows - 1][:, None])[:, 0]
+    found = torch.cat([r(latents) for r in readouts], -1)
+    truth = values[rows]
+    return (found - truth).square().mean(0), (values[row, None] - truth).square().mean(0)
