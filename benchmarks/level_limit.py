@@ -19,7 +19,6 @@ folder and not done again.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,14 +140,13 @@ def drive(trained: Run, intervals: Mapping[str, Interval] | None, some: list[Sce
     found = drive_watched([SimulatedPlant(PROCESS) for _ in some], controller, some, intervals or {})
     errors = np.stack([found.truth[name][:, 1:] - found.setpoints[name] for name in found.truth], axis=1)  # (B, 2, T)
     beyond = found.truth[LIMITED].max(1) - HIGH
-    verdicts: Counter[Verdict] = found.verdicts
     return Driven(
         success=(np.abs(errors[..., -LAST:].mean(-1)) <= TOLERANCE).all(1),
         violated=beyond > 0,
         beyond=beyond,
         tracking=np.sqrt((errors**2).mean((1, 2))),
         scores=found.scores.get(LIMITED, np.zeros(len(some))),
-        decisions=np.array([[verdicts.total(), verdicts[Verdict.FALLBACK]]]),
+        decisions=np.array([[found.verdicts.total(), found.verdicts[Verdict.FALLBACK]]]),
     )
 
 
