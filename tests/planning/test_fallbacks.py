@@ -66,6 +66,20 @@ def test_a_pid_controller_holds_while_its_sensor_is_silent() -> None:
     assert played(pid, 2, {"level": float("nan")}) == [[0.4, -0.2]] * 2
 
 
+def test_what_a_mask_says_is_missing_is_no_measurement_for_a_pid_controller() -> None:
+    pid = PID(signal="level", set_point=2.0, proportional=0.3, period=0.1, low=-1.0, high=1.0)
+    assert played(pid, 2, {"level": 0.0, "level.valid": False}) == [[0.4, -0.2]] * 2
+
+
+def test_after_a_silence_the_derivative_is_over_all_of_it() -> None:
+    pid = PID(signal="level", set_point=0.0, proportional=0.0, derivative=1.0, period=1.0, low=-9.0, high=9.0)
+    last = np.zeros(1, np.float32)
+    pid.begin(deque([last]))
+    for level in (0.0, float("nan"), float("nan"), 3.0):
+        last = pid.act({"level": level}, last)
+    assert last.tolist() == [-1.0]
+
+
 def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 step"):
         Ramp(action=(0.0,), steps=0)

@@ -13,6 +13,8 @@ from typing import Any, Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tacit.signals import MASK
+
 Action = NDArray[np.float32]
 Observation = Mapping[str, Any]
 
@@ -137,7 +139,7 @@ class PID:
     bound the integral does not grow. The derivative is that of the measurement, so that a set point never kicks.
 
     Attributes:
-        signal: Observation whose first number is controlled.
+        signal: Observation whose first number is controlled; while it is missing, the last action is repeated.
         set_point: In its unit.
         proportional: Action per unit of the signal.
         integral: Action per unit of the signal and second.
@@ -161,6 +163,7 @@ class PID:
     element: int = 0
     _sum: float | None = field(default=None, init=False)
     _before: float = field(default=0.0, init=False)
+    _silent: int = field(default=0, init=False)  # steps without a number since `_before`
     _held: Action = field(default_factory=lambda: np.zeros(0, np.float32), init=False)
 
     def __post_init__(self) -> None:
@@ -172,22 +175,24 @@ class PID:
         return f"a PID controller keeps {self.signal} at {self.set_point:g}"
 
     def begin(self, past: deque[Action]) -> None:
-        self._sum, self._held = None, past[-1].copy()
+        self._sum, self._held, self._silent = None, past[-1].copy(), 0
 
     def act(self, observation: Observation, last: Action) -> Action:
-        given = observation.get(self.signal)
-        value = np.nan if given is None else float(np.ravel(given)[0])
+        given, is_there = observation.get(self.signal), observation.get(self.signal + MASK)
+        is_missing = given is None or (is_there is not None and not np.ravel(is_there)[0])
+        value = np.nan if is_missing else float(np.ravel(given)[0])
         if not np.isfinite(value):
+            self._silent += 1
             return last
         error = self.set_point - value
         if self._sum is None:
             self._sum, self._before = float(last[self.element]) - self.proportional * error, value
-        rate = (value - self._before) / self.period
+        rate = (value - self._before) / (self.period * (1 + self._silent))
         wanted = self.proportional * error + self._sum - self.derivative * rate
         bounded = min(max(wanted, self.low), self.high)
         if bounded == wanted or (wanted - bounded) * self.integral * error < 0:
             self._sum += self.integral * error * self.period
-        self._before = value
+        self._before, self._silent = value, 0
         action = self._held.copy()
         action[self.element] = bounded
         return action
