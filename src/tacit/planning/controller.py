@@ -146,12 +146,12 @@ class Controller:
                 the next observation on, (1, T) or (B, T), of which the last one stays.
 
         Raises:
-            ValueError: A channel has no setpoint, or a value has a wrong shape, is not finite or is outside its signal's range; then none
-                is changed.
+            ValueError: A channel has no setpoint, or a value has a wrong shape, is not of this number of machines, is not finite or is
+                outside its signal's range; then none is changed.
         """
         if self._setpoints is None:
             raise ValueError("the task has no goal on signals, so there is no setpoint to change")
-        self._setpoints.change(setpoints)
+        self._setpoints.change(setpoints, None if self._history is None else len(self._previous))
         self._is_followed = False
 
     @property
