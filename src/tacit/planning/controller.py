@@ -299,6 +299,9 @@ class Controller:
         if told is None and applied is not None and np.shape(applied) == (batch, self._model.schema.action_size):
             last = np.asarray(applied, dtype=np.float32)[:, None]
             told = last if np.isfinite(last).all() else None
+        elif told is not None and applied is not None and np.shape(applied) == (len(told), told.shape[-1]):
+            last = np.asarray(applied, dtype=np.float32)[:, None]
+            told = np.concatenate((told[:, :-1], np.where(np.isfinite(last).all(-1, keepdims=True), last, told[:, -1:])), axis=1)
         if told is None and self._action_limits.counts_from_applied:
             raise ValueError(
                 "limits on rate and jerk count from what was applied last: tell it with reset(applied=...) or act(..., applied=...)"
