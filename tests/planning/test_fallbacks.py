@@ -67,7 +67,7 @@ def test_a_pid_controller_holds_while_its_sensor_is_silent() -> None:
 
 
 def test_what_a_mask_says_is_missing_is_no_measurement_for_a_pid_controller() -> None:
-    pid = PID(signal="level", set_point=2.0, proportional=0.3, period=0.1, low=-1.0, high=1.0)
+    pid = PID(signal="level", set_point=2.0, proportional=0.3, integral=0.5, period=0.1, low=-1.0, high=1.0)
     assert played(pid, 2, {"level": 0.0, "level.valid": False}) == [[0.4, -0.2]] * 2
 
 
