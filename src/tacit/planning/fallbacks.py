@@ -179,8 +179,9 @@ class PID:
 
     def act(self, observation: Observation, last: Action) -> Action:
         given, is_there = observation.get(self.signal), observation.get(self.signal + MASK)
-        is_missing = given is None or (is_there is not None and not np.ravel(is_there)[0])
-        value = np.nan if is_missing else float(np.ravel(given)[0])
+        value = np.nan if given is None else float(np.ravel(given)[0])
+        if is_there is not None and not np.ravel(is_there)[0]:
+            value = np.nan
         if not np.isfinite(value):
             self._silent += 1
             return last

@@ -46,7 +46,8 @@ class Setpoints:
             batch: B where it is known; None before the first observation.
 
         Raises:
-            ValueError: A channel has no setpoint, a shape or the number of machines is wrong, or a number is not finite or outside its signal's range.
+            ValueError: A channel has no setpoint, a shape or the number of machines is wrong, or a number is not finite or outside its
+                signal's range.
         """
         told = {}
         for name, value in values.items():
