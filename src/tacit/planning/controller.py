@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from tacit.contracts import Cost, Limit, Plan, Planner, Problem, Proposal, WorldModel
+from tacit.contracts import Cost, LeastSquares, Limit, Plan, Planner, Problem, Proposal, WorldModel
 from tacit.planning.action_limits import action_limits
 from tacit.planning.costs import WeightedSum
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, LimitMargin, Verdict
@@ -73,7 +73,7 @@ class Controller:
 
         Raises:
             TaskError: The task does not fit the model's schema, has a limit on states that is not among `limits`, has goals on
-                signals and no objective, or asks for proposals that nobody makes.
+                signals and no objective, asks for proposals that nobody makes, or for Newton steps with a cost that is no sum of squares.
             ValueError: The goal leaves out an observation, or the calibration is empty or not finite.
         """
         self._model = model
@@ -101,6 +101,11 @@ class Controller:
         goal = {} if task.goal is None else {name: value[None] for name, value in task.goal.observations.items()}
         self._task_goal = self._encoded_goal(goal) if goal else None
         self._task_goal_samples = goal or None
+        if task.plan.planner == "newton" and objective is None and self._task_goal is not None:
+            cost = cost_for(self._task_goal)
+            if not isinstance(cost, LeastSquares):
+                words = f"a Newton step needs a cost that is a sum of squares, not {type(cost).__name__}: use another planner or cost"
+                raise task.located(TaskError(words, "plan", "planner"))
         self._previous: Tensor
         self._earlier: Tensor  # applied before `_previous`
         self._cost: Cost | None  # of the goal's latents
