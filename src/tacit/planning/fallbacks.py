@@ -136,7 +136,8 @@ class PID:
     """Keep one number at its set point with one element of the action; the others are held.
 
     It takes over without a bump: its integral begins so that its first action is the one that was applied last. While the action is at a
-    bound the integral does not grow. The derivative is that of the measurement, so that a set point never kicks.
+    bound, or less was applied than was asked for, as under a limit on rate, the integral does not grow. The derivative is that of the
+    measurement, so that a set point never kicks.
 
     Attributes:
         signal: Observation whose first number is controlled; while it is missing, the last action is repeated.
@@ -163,6 +164,7 @@ class PID:
     element: int = 0
     _sum: float | None = field(default=None, init=False)
     _before: float = field(default=0.0, init=False)
+    _asked: float | None = field(default=None, init=False)  # of the action element, in the step before
     _silent: int = field(default=0, init=False)  # steps without a number since `_before`
     _held: Action = field(default_factory=lambda: np.zeros(0, np.float32), init=False)
 
@@ -175,7 +177,7 @@ class PID:
         return f"a PID controller keeps {self.signal} at {self.set_point:g}"
 
     def begin(self, past: deque[Action]) -> None:
-        self._sum, self._held, self._silent = None, past[-1].copy(), 0
+        self._sum, self._held, self._asked, self._silent = None, past[-1].copy(), None, 0
 
     def act(self, observation: Observation, last: Action) -> Action:
         given, is_there = observation.get(self.signal), observation.get(self.signal + MASK)
@@ -183,7 +185,7 @@ class PID:
         if is_there is not None and not np.ravel(is_there)[0]:
             value = np.nan
         if not np.isfinite(value):
-            self._silent += 1
+            self._asked, self._silent = None, self._silent + 1
             return last
         error = self.set_point - value
         if self._sum is None:
@@ -191,9 +193,12 @@ class PID:
         rate = (value - self._before) / (self.period * (1 + self._silent))
         wanted = self.proportional * error + self._sum - self.derivative * rate
         bounded = min(max(wanted, self.low), self.high)
-        if bounded == wanted or (wanted - bounded) * self.integral * error < 0:
-            self._sum += self.integral * error * self.period
-        self._before, self._silent = value, 0
+        step = self.integral * error * self.period
+        lacking = 0.0 if self._asked is None else self._asked - float(last[self.element])
+        is_held_back = abs(lacking) > 1e-5 * (self.high - self.low) and lacking * step > 0
+        if not is_held_back and (bounded == wanted or (wanted - bounded) * step < 0):
+            self._sum += step
+        self._before, self._asked, self._silent = value, bounded, 0
         action = self._held.copy()
         action[self.element] = bounded
         return action
