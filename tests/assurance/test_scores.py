@@ -118,6 +118,16 @@ def test_what_is_not_known_is_no_reason_to_worry() -> None:
     assert not found[..., SCORES.index("surprise")].any()
 
 
+@pytest.mark.parametrize("value", [1e18, 1e30, 3e38])
+def test_an_enormous_number_is_not_taken_for_an_unknown_one(value: float) -> None:
+    gone = replace(USUAL, latent=USUAL.latent.copy(), senses=USUAL.senses.copy())
+    gone.latent[:, 15:, 0] = gone.senses[:, 15:, 0] = value
+    found, usual = (scored(fit_reference(episodes(40, seed=9)), moments) for moments in (gone, USUAL))
+    for name in ("novelty", "appearance", "surprise"):
+        column = SCORES.index(name)
+        assert found[:, 15:, column].min() > 1e6 * usual[..., column].max(), name
+
+
 def test_machines_side_by_side_do_not_mix() -> None:
     reference = fit_reference(episodes(40, seed=9))
     together = scored(reference, USUAL)

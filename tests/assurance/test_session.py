@@ -35,6 +35,7 @@ def test_comes_back_with_its_task() -> None:
     assert (back.seed, back.cost, back.limits, back.threads, back.machine) == (7, "latent_cost", ("ceiling",), told.threads, told.machine)
     assert back.task_digest == told.task_digest
     assert back.build == told.build
+    assert {"torch", "numpy", "scipy", "osqp"} <= set(back.build), "whatever computes a plan"
     assert back.build["torch"] == torch.__version__.split("+")[0] or back.build["torch"] == torch.__version__
     assert Session.from_json(written(replace(told, task=Task()))).task.goal is None
 

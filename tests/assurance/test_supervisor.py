@@ -15,7 +15,7 @@ from tacit.assurance.chain import records
 from tacit.assurance.monitor import Calibration, Watch, calibrate
 from tacit.assurance.supervisor import Supervision, Supervisor
 from tacit.planning import ActionLimit, Decision, RampSettings, Verdict
-from tacit.planning.fallbacks import Ramp, Safe
+from tacit.planning.fallbacks import Ramp, RetreatBySetPoints, Safe
 
 
 @dataclass
@@ -118,6 +118,12 @@ def test_a_controller_without_a_sound_plan_is_replaced_by_the_fallback() -> None
     assert first.verdict is Verdict.FALLBACK
     assert "breaks a hard limit" in first.reason
     assert [first.action.tolist(), second.action.tolist()] == [[0.25, 0.25], [0.5, 0.5]]
+
+
+def test_a_fallback_in_the_first_step_knows_what_was_applied_before() -> None:
+    point = machine(maker=Maker(limits=(Ceiling(bound=-1.0),)), fallback=RetreatBySetPoints())
+    point.supervisor.reset(applied=np.array([[[0.25, -0.5]]]))
+    assert point.step().action.tolist() == [0.25, -0.5]
 
 
 def test_the_fallback_is_that_of_the_task() -> None:

@@ -74,6 +74,11 @@ def test_options_of_worlds_with_pictures_are_refused(tanks: Path, capsys: pytest
     assert "--protocol is of worlds with goal images, and four_tank is a plant" in capsys.readouterr().err
 
 
+def test_a_plant_without_loops_is_not_driven(tanks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(tanks / "run"), "--world", "tennessee_eastman"]) == 1
+    assert "tennessee_eastman has its controllers inside, and no loop that a run could take over" in capsys.readouterr().err
+
+
 def test_a_measured_disturbance_is_taken_in_and_changes_the_plan(tanks: Path) -> None:
     """Feed-forward: the controller sees the inflow before any level does."""
     run, tank = tacit.load(tanks / "run"), plant("four_tank")

@@ -536,6 +536,28 @@ def test_the_rate_counts_from_what_was_applied_last() -> None:
     np.testing.assert_allclose(driver.act(seen(0, 0), applied=[0.9, -0.9]).action, [1.0, -0.8], atol=1e-6)
 
 
+def test_a_cost_that_newton_steps_cannot_use_is_refused_before_the_first_decision() -> None:
+    world, task = LinearWorld(), reach(0.5, 0.0, plan=PlanSettings(planner="newton", horizon=6))
+    controller(world, task)
+    with pytest.raises(TaskError, match=r"plan\.planner: a Newton step needs a cost that is a sum of squares, not function"):
+        Controller(model=world, planner=planner_for(world, task.plan), cost_for=lambda goal: lambda trajectory, actions: goal, task=task)
+
+
+def test_what_the_first_decision_is_told_counts_before_what_reset_was_told() -> None:
+    """For the latent of the first observation, too."""
+    told: list[list[float]] = []
+
+    class Noted(LinearWorld):
+        def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
+            told.append([] if before is None else before[0, 0].tolist())
+            return super().encode(observations, before)
+
+    driver = controller(Noted(), reach(0.0, 0.0))
+    driver.reset(applied=[[[0.5, -0.5]]])
+    driver.act(seen(0, 0), applied=[0.25, 0.0])
+    assert told[-1] == [0.25, 0.0]
+
+
 def test_the_jerk_counts_from_the_last_two_applied_actions() -> None:
     driver = pushing(-9.0, -9.0, limits={"velocity": ActionLimit(jerk=0.1)})
     driver.reset(applied=[[[0.0, 0.0], [0.25, 0.0]]])

@@ -61,9 +61,35 @@ def test_a_pid_controller_reaches_its_set_point_and_its_integral_does_not_wind_u
     assert float(last[0]) == pytest.approx(0.3, abs=0.01)
 
 
+def test_a_pid_controller_does_not_wind_up_under_a_limit_on_rate() -> None:
+    pid = PID(signal="level", set_point=1.0, proportional=1.0, integral=1.0, period=1.0, low=-10.0, high=10.0)
+    level, last, levels = 0.0, np.zeros(1, np.float32), []
+    pid.begin(deque([last]))
+    for _ in range(200):
+        last = last + np.clip(pid.act({"level": level}, last) - last, -0.02, 0.02)
+        level = 0.8 * level + 0.2 * float(last[0])
+        levels.append(level)
+    assert max(levels) < 1.15, "1.6 with an integral that knows nothing of the limit"
+    assert levels[-1] == pytest.approx(1.0, abs=0.01)
+
+
 def test_a_pid_controller_holds_while_its_sensor_is_silent() -> None:
     pid = PID(signal="level", set_point=2.0, proportional=0.3, period=0.1, low=-1.0, high=1.0)
     assert played(pid, 2, {"level": float("nan")}) == [[0.4, -0.2]] * 2
+
+
+def test_what_a_mask_says_is_missing_is_no_measurement_for_a_pid_controller() -> None:
+    pid = PID(signal="level", set_point=2.0, proportional=0.3, integral=0.5, period=0.1, low=-1.0, high=1.0)
+    assert played(pid, 2, {"level": 0.0, "level.valid": False}) == [[0.4, -0.2]] * 2
+
+
+def test_after_a_silence_the_derivative_is_over_all_of_it() -> None:
+    pid = PID(signal="level", set_point=0.0, proportional=0.0, derivative=1.0, period=1.0, low=-9.0, high=9.0)
+    last = np.zeros(1, np.float32)
+    pid.begin(deque([last]))
+    for level in (0.0, float("nan"), float("nan"), 3.0):
+        last = pid.act({"level": level}, last)
+    assert last.tolist() == [-1.0]
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:

@@ -8,6 +8,7 @@ import pytest
 from linear_plants import READOUTS, SCHEMA, SPREADS
 
 from tacit.planning import Goal, Indicator, PlanSettings, SignalGoal, Task, TaskError, for_signals, signal_objective
+from tacit.signals import Role, Schema, Signal
 
 TASK = """\
 [goal.signals]
@@ -34,6 +35,18 @@ def test_a_task_file_says_where_signals_should_be() -> None:
     assert task.plan == for_signals(), "a process is planned for otherwise than a picture"
     task.check(SCHEMA)
     assert signal_objective(task, SCHEMA, READOUTS, SPREADS) is not None
+
+
+def test_an_element_of_a_vector_has_the_range_of_its_sensor() -> None:
+    arm = Schema(
+        signals=(
+            Signal(name="tip", role=Role.OBSERVATION, shape=(2,), unit="m", low=-1.0, high=1.0),
+            Signal(name="torque", role=Role.ACTION, low=-1.0, high=1.0),
+        )
+    )
+    Task(goal=Goal(signals={"tip.1": SignalGoal(value=0.5)})).check(arm)
+    with pytest.raises(TaskError, match=r"goal.signals.tip.1.value: 5 is outside the range of 'tip.1', -1 to 1 m"):
+        Task(goal=Goal(signals={"tip.1": SignalGoal(value=5.0)})).check(arm)
 
 
 def test_one_channel_or_action_needs_no_table() -> None:

@@ -50,6 +50,12 @@ def test_a_ramp_begins_at_the_action_before_and_ends_at_its_value() -> None:
     np.testing.assert_allclose(done("pump_1+=1 over 20s")[:5, 0], [3.25, 3.5, 3.75, 4.0, 4.0])
 
 
+def test_a_ramp_begins_where_an_earlier_change_ended_in_whatever_order_they_are_written() -> None:
+    words = ("pump_1=2 for 20s", "pump_1=4 from 20s over 20s")
+    wanted = [2.0] * 4 + [2.5, 3.0, 3.5] + [4.0] * 5
+    assert done("; ".join(words))[:, 0].tolist() == done("; ".join(reversed(words)))[:, 0].tolist() == wanted
+
+
 def test_several_actuators_and_elements_of_one() -> None:
     found = done("pump_1=1; valves.1=-0.5 for 5s; fan=60 Hz")
     assert found[0].tolist() == [1.0, 0.0, -0.5, 60.0]

@@ -138,6 +138,15 @@ def test_machines_of_a_batch_have_setpoints_of_their_own() -> None:
     np.testing.assert_allclose(states, [[2.0, 0.0], [-2.0, 0.0]], atol=0.01)
 
 
+def test_setpoints_of_another_number_of_machines_are_refused_before_they_stop_a_decision() -> None:
+    driver = controller(hold(0.0, 0.0), Tanks())
+    seen = {"level_1": np.zeros(2), "level_2": np.zeros(2)}
+    driver.act_batch(seen)
+    with pytest.raises(ValueError, match="the setpoint of 'level_1' was told for 3 machines, but there are 2"):
+        driver.retarget({"level_1": np.ones((3, 1))})
+    driver.act_batch(seen)
+
+
 def test_an_indicator_pulls_a_signal_to_the_edge_of_its_range() -> None:
     goal = Goal(
         signals={"level_1": SignalGoal(low=2.0, high=6.0, weight=100.0), "level_2": SignalGoal(value=1.0)},

@@ -34,7 +34,7 @@ from tacit.signals import Role, Schema, Signal
 SCHEMA = Schema(
     signals=(
         Signal(name="image", role=Role.OBSERVATION, shape=(4, 6, 3), dtype="uint8"),
-        Signal(name="level", role=Role.OBSERVATION, unit="m"),
+        Signal(name="level", role=Role.OBSERVATION, unit="m", low=0.0, high=5.0),
         Signal(name="coolant", role=Role.ACTION, unit="K", low=250.0, high=400.0),
         Signal(name="push", role=Role.ACTION, shape=(2,), unit="N", low=-1.0, high=1.0, max_norm=1.0),
         Signal(name="position", role=Role.LABEL, shape=(2,), unit="m"),
@@ -514,6 +514,7 @@ def test_a_task_file_names_a_fallback(kind: str, folder: Path) -> None:
         ("pid", '"level"', '"position"', "task.toml:23: fallback.signal: label 'position' is never given"),
         ("pid", '"coolant"', '"heater"', "task.toml:25: fallback.action: there is no signal 'heater'"),
         ("pid", '"coolant"', '"push"\nelement = 2', "task.toml:26: fallback.element: 'push' has 2 elements, counted from 0"),
+        ("pid", "set_point = 0.5", "set_point = 50", "task.toml:24: fallback.set_point: 50 is outside the range of 'level', 0 to 5 m"),
         ("pid", "proportional = 2", "proportional = 0", "task.toml:26: fallback.proportional: the gains must have one sign"),
         ("pid", "proportional = 2", "proportional = 2\nintegral = -1", "task.toml:26: fallback.proportional: the gains must have one sign"),
         ("retreat", '"moves"', '"forces"', "task.toml:23: fallback.by: must be set_points or moves, not 'forces'"),

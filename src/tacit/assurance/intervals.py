@@ -18,8 +18,16 @@ VERSION = 1
 
 
 def key_of(task: Task, run: str) -> str:
-    """SHA-256, in hex, of a run's own and of all of a task but its goal: limits, planner settings and fallback. Each makes other plans."""
-    return digest({"task": replace(task, goal=None), "run": run})
+    """SHA-256, in hex, of a run's own and of all of a task that makes other plans: limits, planner settings, fallback, and what errors,
+    indicators and moves cost. Where to be is not among them: goals and setpoints change from episode to episode."""
+    about: dict[str, Any] = {"task": replace(task, goal=None), "run": run}
+    if task.goal is not None and task.goal.has_signals:
+        goal = task.goal
+        signals = {
+            name: {"weight": aim.weight, "scale": aim.scale, "is_setpoint": aim.value is not None} for name, aim in goal.signals.items()
+        }
+        about["cost"] = {"signals": signals, "indicators": goal.indicators, "moves": goal.moves}
+    return digest(about)
 
 
 def read_intervals(folder: Path, task: Task, run: str) -> dict[str, Interval]:

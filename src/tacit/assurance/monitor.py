@@ -345,6 +345,7 @@ class Watch:
         self._before: dict[str, NDArray[Any]] | None = None
         self._steps_to_go: Callable[[Tensor], Tensor] | None = None  # those of this episode
         self._goal_senses: Floats | None = None
+        self._good: dict[str, NDArray[Any]] = {}  # last good samples of signals that may be missing, (B, *shape)
 
     def moment(
         self,
@@ -356,7 +357,8 @@ class Watch:
         """What the monitor is told.
 
         Args:
-            samples: What the controller was given: (*shape) by observation signal with a `Decision`, (B, *shape) with a batch.
+            samples: What the controller was given: (*shape) by observation signal with a `Decision`, (B, *shape) with a batch. As there, a
+                missing sample is replaced by the last good one, and masks can be left out.
             decided: What it decided.
             goal: Latents of the goals, (B, D) or (1, D).
             goal_samples: What the sensors show at the goals, (B, *shape) or (1, *shape) by observation signal; looked at in the first
@@ -364,6 +366,7 @@ class Watch:
         """
         one = isinstance(decided, Decision)
         full = {s.name: _sample(samples.get(s.name), s.shape, s.dtype, len(decided.latents), one) for s in self._schema.observations}
+        self._hold(full, samples)
         before, self._before = self._before, {name: value.copy() for name, value in full.items()}
         newest = decided.latents[:, -1]
         size = len(newest)
@@ -392,6 +395,20 @@ class Watch:
             is_same=is_same,
             goal_senses=self._goal_senses,
         )
+
+    def _hold(self, full: dict[str, NDArray[Any]], given: Mapping[str, Any]) -> None:
+        """Put the last good number in the place of a missing one, as logs have it, and say in the masks which those are."""
+        for name, mask in self._schema.masks.items():
+            if name not in full:
+                continue
+            value, is_image = full[name], self._schema.by_name[name].is_image
+            there = np.ones(full[mask.name].shape, np.bool_) if is_image else np.isfinite(value)
+            there &= given.get(name) is not None
+            if given.get(mask.name) is not None:
+                there &= full[mask.name]
+            full[mask.name] = there
+            if not is_image:
+                full[name] = self._good[name] = np.where(there, value, self._good.get(name, value))
 
 
 def _sample(value: Any, shape: tuple[int, ...], dtype: str, machines: int, one: bool) -> NDArray[Any]:

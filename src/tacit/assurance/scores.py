@@ -28,6 +28,7 @@ COMPONENTS = 48  # of what the senses usually do
 MEMBERS, FEATURES = 5, 192  # of the ensemble, and of each member
 SCORES = ("novelty", "appearance", "surprise", "response", "disagreement", "frozen", "progress", "arrival")
 READINGS = 4  # of how far the goal is
+ENORMOUS = 1e15  # more counts as this, so that its square is a number, and not taken for what cannot be told
 
 WORDS: Mapping[str, str] = {
     "novelty": "this situation is unlike anything in the logs",
@@ -232,13 +233,14 @@ class Scorer:
         scores = np.empty((len(moment.latent), len(SCORES)), np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
             observed, predicted = moment.latent - self._before, moment.expected - self._before
-            error = np.sqrt(np.square(moment.latent - moment.expected).sum(-1))
-            squares = np.square(moment.latent).sum(-1)[:, None] + self._squares - 2 * moment.latent @ self._transposed
+            error = np.sqrt(np.square(_bounded(moment.latent - moment.expected)).sum(-1))
+            latent = _bounded(moment.latent)
+            squares = np.square(latent).sum(-1)[:, None] + self._squares - 2 * latent @ self._transposed
             nearest = np.partition(squares, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
             scores[:, 0], scores[:, 2] = self._means(np.sqrt(np.maximum(nearest, 0.0)).sum(1) / NEIGHBOURS, error)
-            off = moment.senses - reference.usual
+            off = _bounded(moment.senses) - reference.usual
             off -= (off @ self._along) @ reference.components
-            off *= self._per_rest
+            off = _bounded(off * self._per_rest)
             still, unseen = self._ways(predicted, moment.is_same)
             far = arrival(self._readings(moment), reference.near) + unseen / reference.near[0]
             far[~np.isfinite(moment.senses).any(-1)] = np.inf  # nothing was seen: the latent is only what was expected
@@ -291,6 +293,12 @@ class Scorer:
         self._still += np.stack((way, np.maximum(way - self._noise, 0.0)))
         self._still[:, ~is_same] = 0.0
         return self._still
+
+
+def _bounded(values: Floats) -> Floats:
+    """Nothing further from 0 than `ENORMOUS`; what is no number stays so."""
+    bounded: Floats = np.clip(values, -ENORMOUS, ENORMOUS)
+    return bounded
 
 
 @final

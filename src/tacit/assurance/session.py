@@ -23,7 +23,7 @@ from tacit.signals import Schema
 def build() -> dict[str, str]:
     """What of this build can change a number: versions, the processor's instructions, and the format of its products."""
     found = {"python": platform.python_version(), "cpu": torch.backends.cpu.get_cpu_capability(), "products": str(products_dtype())}
-    for package in ("tacit", "torch", "numpy", "osqp"):
+    for package in ("tacit", "torch", "numpy", "scipy", "osqp"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

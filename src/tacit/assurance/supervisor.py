@@ -225,9 +225,9 @@ class Supervisor:
         last = decision.action if self._last is None else self._last
         if reason is not None:
             if not self._is_fallen:
-                self._fallback.begin(self._past or deque([np.zeros_like(decision.action)]))
                 if self._last is None:
                     last = np.zeros_like(decision.action)
+                self._fallback.begin(self._past or deque([last]))
             self._is_fallen, self._calm, self._why = True, 0, reason
         elif self._is_fallen:
             self._calm += 1

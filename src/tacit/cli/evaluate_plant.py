@@ -21,7 +21,7 @@ def run_plant(options: Evaluate, trained: Run, name: str, terminal: Terminal) ->
     """Drive a plant through scenarios with a run's controller, with PI control and with none, and write the page.
 
     Raises:
-        ValueError: An option is of worlds with goal images.
+        ValueError: An option is of worlds with goal images, or the plant has no loop to take over.
         TaskError: The task does not fit the run.
     """
     import json
@@ -37,6 +37,8 @@ def run_plant(options: Evaluate, trained: Run, name: str, terminal: Terminal) ->
         if getattr(options, option) is not None:
             raise ValueError(f"--{option.replace('_', '-')} is of worlds with goal images, and {name} is a plant")
     made = plant(name)
+    if not made.loops:
+        raise ValueError(f"{name} has its controllers inside, and no loop that a run could take over: there is nothing to drive")
     trained.schema.require_same(made.schema, f"the plant {name}")
     task = plant_task(made) if options.task is None else Task.from_toml(options.task)
     set_threads(options.threads, 1, terminal)

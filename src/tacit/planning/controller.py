@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from tacit.contracts import Cost, Limit, Plan, Planner, Problem, Proposal, WorldModel
+from tacit.contracts import Cost, LeastSquares, Limit, Plan, Planner, Problem, Proposal, WorldModel
 from tacit.planning.action_limits import action_limits
 from tacit.planning.costs import WeightedSum
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, LimitMargin, Verdict
@@ -73,7 +73,7 @@ class Controller:
 
         Raises:
             TaskError: The task does not fit the model's schema, has a limit on states that is not among `limits`, has goals on
-                signals and no objective, or asks for proposals that nobody makes.
+                signals and no objective, asks for proposals that nobody makes, or for Newton steps with a cost that is no sum of squares.
             ValueError: The goal leaves out an observation, or the calibration is empty or not finite.
         """
         self._model = model
@@ -101,6 +101,11 @@ class Controller:
         goal = {} if task.goal is None else {name: value[None] for name, value in task.goal.observations.items()}
         self._task_goal = self._encoded_goal(goal) if goal else None
         self._task_goal_samples = goal or None
+        if task.plan.planner == "newton" and objective is None and self._task_goal is not None:
+            cost = cost_for(self._task_goal)
+            if not isinstance(cost, LeastSquares):
+                words = f"a Newton step needs a cost that is a sum of squares, not {type(cost).__name__}: use another planner or cost"
+                raise task.located(TaskError(words, "plan", "planner"))
         self._previous: Tensor
         self._earlier: Tensor  # applied before `_previous`
         self._cost: Cost | None  # of the goal's latents
@@ -146,12 +151,12 @@ class Controller:
                 the next observation on, (1, T) or (B, T), of which the last one stays.
 
         Raises:
-            ValueError: A channel has no setpoint, or a value has a wrong shape, is not finite or is outside its signal's range; then none
-                is changed.
+            ValueError: A channel has no setpoint, or a value has a wrong shape, is not of this number of machines, is not finite or is
+                outside its signal's range; then none is changed.
         """
         if self._setpoints is None:
             raise ValueError("the task has no goal on signals, so there is no setpoint to change")
-        self._setpoints.change(setpoints)
+        self._setpoints.change(setpoints, None if self._history is None else len(self._previous))
         self._is_followed = False
 
     @property
@@ -299,6 +304,9 @@ class Controller:
         if told is None and applied is not None and np.shape(applied) == (batch, self._model.schema.action_size):
             last = np.asarray(applied, dtype=np.float32)[:, None]
             told = last if np.isfinite(last).all() else None
+        elif told is not None and applied is not None and np.shape(applied) == (len(told), told.shape[-1]):
+            last = np.asarray(applied, dtype=np.float32)[:, None]
+            told = np.concatenate((told[:, :-1], np.where(np.isfinite(last).all(-1, keepdims=True), last, told[:, -1:])), axis=1)
         if told is None and self._action_limits.counts_from_applied:
             raise ValueError(
                 "limits on rate and jerk count from what was applied last: tell it with reset(applied=...) or act(..., applied=...)"

@@ -13,6 +13,8 @@ from typing import Any, Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tacit.signals import MASK
+
 Action = NDArray[np.float32]
 Observation = Mapping[str, Any]
 
@@ -134,10 +136,11 @@ class PID:
     """Keep one number at its set point with one element of the action; the others are held.
 
     It takes over without a bump: its integral begins so that its first action is the one that was applied last. While the action is at a
-    bound the integral does not grow. The derivative is that of the measurement, so that a set point never kicks.
+    bound, or less was applied than was asked for, as under a limit on rate, the integral does not grow. The derivative is that of the
+    measurement, so that a set point never kicks.
 
     Attributes:
-        signal: Observation whose first number is controlled.
+        signal: Observation whose first number is controlled; while it is missing, the last action is repeated.
         set_point: In its unit.
         proportional: Action per unit of the signal.
         integral: Action per unit of the signal and second.
@@ -161,6 +164,8 @@ class PID:
     element: int = 0
     _sum: float | None = field(default=None, init=False)
     _before: float = field(default=0.0, init=False)
+    _asked: float | None = field(default=None, init=False)  # of the action element, in the step before
+    _silent: int = field(default=0, init=False)  # steps without a number since `_before`
     _held: Action = field(default_factory=lambda: np.zeros(0, np.float32), init=False)
 
     def __post_init__(self) -> None:
@@ -172,22 +177,28 @@ class PID:
         return f"a PID controller keeps {self.signal} at {self.set_point:g}"
 
     def begin(self, past: deque[Action]) -> None:
-        self._sum, self._held = None, past[-1].copy()
+        self._sum, self._held, self._asked, self._silent = None, past[-1].copy(), None, 0
 
     def act(self, observation: Observation, last: Action) -> Action:
-        given = observation.get(self.signal)
+        given, is_there = observation.get(self.signal), observation.get(self.signal + MASK)
         value = np.nan if given is None else float(np.ravel(given)[0])
+        if is_there is not None and not np.ravel(is_there)[0]:
+            value = np.nan
         if not np.isfinite(value):
+            self._asked, self._silent = None, self._silent + 1
             return last
         error = self.set_point - value
         if self._sum is None:
             self._sum, self._before = float(last[self.element]) - self.proportional * error, value
-        rate = (value - self._before) / self.period
+        rate = (value - self._before) / (self.period * (1 + self._silent))
         wanted = self.proportional * error + self._sum - self.derivative * rate
         bounded = min(max(wanted, self.low), self.high)
-        if bounded == wanted or (wanted - bounded) * self.integral * error < 0:
-            self._sum += self.integral * error * self.period
-        self._before = value
+        step = self.integral * error * self.period
+        lacking = 0.0 if self._asked is None else self._asked - float(last[self.element])
+        is_held_back = abs(lacking) > 1e-5 * (self.high - self.low) and lacking * step > 0
+        if not is_held_back and (bounded == wanted or (wanted - bounded) * step < 0):
+            self._sum += step
+        self._before, self._asked, self._silent = value, bounded, 0
         action = self._held.copy()
         action[self.element] = bounded
         return action

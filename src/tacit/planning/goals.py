@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tacit.planning.channels import sensor_of
 from tacit.planning.task_limits import Elements, TaskError, elements, number
 from tacit.signals import Role, Schema, Signal
 
@@ -190,9 +191,10 @@ def check_values(schema: Schema, channel: str, values: NDArray[np.float64], *key
     """
     if not np.isfinite(values).all():
         raise TaskError("must be finite", *key)
-    signal = schema.by_name.get(channel)
-    if signal is None:
+    found = sensor_of(schema, channel)
+    if found is None:
         return
+    signal, _ = found
     low, high = -np.inf if signal.low is None else signal.low, np.inf if signal.high is None else signal.high
     if outside := [value for value in values.ravel().tolist() if not low <= value <= high]:
         unit = "" if signal.unit == "1" else f" {signal.unit}"
@@ -202,11 +204,9 @@ def check_values(schema: Schema, channel: str, values: NDArray[np.float64], *key
 def _check_signal(schema: Schema, name: str, wanted: SignalGoal) -> None:
     key = ("goal", "signals", name)
     signal = schema.by_name.get(name)
-    if signal is None:
-        return
-    if signal.role is not Role.OBSERVATION:
+    if signal is not None and signal.role is not Role.OBSERVATION:
         signal_of(schema, name, Role.OBSERVATION, *key)
-    if wanted.unit is not None and wanted.unit != signal.unit:
+    if signal is not None and wanted.unit is not None and wanted.unit != signal.unit:
         raise TaskError(f"is {wanted.unit!r}, but {name!r} is in {signal.unit!r}", *key, "unit")
     for part in ("value", "low", "high"):
         if (value := getattr(wanted, part)) is not None:

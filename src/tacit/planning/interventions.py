@@ -99,7 +99,7 @@ class Intervention:
         signals = dict(action_channels(schema))
         found, steps, period = actions.copy(), len(actions), schema.period
         taken: dict[str, NDArray[np.bool_]] = {}
-        for change in self.changes:
+        for change in sorted(self.changes, key=lambda change: change.begin):  # a ramp begins where an earlier change ends
             first, column = round(change.begin / period), columns[change.channel]
             if first >= steps:
                 raise self._error(

@@ -37,15 +37,17 @@ class Setpoints:
         """What the task asks for."""
         self._told: dict[str, NDArray[np.float32]] = {}  # (B or 1, T): still to come, the last one for ever
 
-    def change(self, values: Mapping[str, ArrayLike]) -> None:
+    def change(self, values: Mapping[str, ArrayLike], batch: int | None = None) -> None:
         """Other setpoints from the next observation on; nothing changes when one of them is refused.
 
         Args:
             values: By channel that has a setpoint: one number, one per machine (B, 1), or what it is to be at each step to come, (1, T) or
                 (B, T); the last one stays.
+            batch: B where it is known; None before the first observation.
 
         Raises:
-            ValueError: A channel has no setpoint, a shape is wrong, or a number is not finite or outside its signal's range.
+            ValueError: A channel has no setpoint, a shape or the number of machines is wrong, or a number is not finite or outside its
+                signal's range.
         """
         told = {}
         for name, value in values.items():
@@ -55,6 +57,8 @@ class Setpoints:
             steps = np.asarray(value, dtype=np.float64)
             if steps.ndim not in (0, 2) or not steps.size:
                 raise ValueError(f"the setpoint of {name!r} has shape {steps.shape} instead of (), (B, 1) or (B, T)")
+            if batch is not None and steps.ndim and len(steps) not in (1, batch):
+                raise ValueError(f"the setpoint of {name!r} was told for {len(steps)} machines, but there are {batch}")
             try:
                 check_values(self._schema, name, steps, name)
             except TaskError as error:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tacit.located import Source, read_toml, text_of
-from tacit.planning.goals import Goal, Indicator, SignalGoal, check_goal, signal_of
+from tacit.planning.goals import Goal, Indicator, SignalGoal, check_goal, check_values, signal_of
 from tacit.planning.plan_settings import PlanSettings, for_signals
 from tacit.planning.task_fallback import Fallback, FallbackSettings, PIDSettings, RampSettings, SafeSettings, read_fallback
 from tacit.planning.task_limits import ActionLimit, Elements, LinearLimit, RegionLimit, SignalLimit, TaskError
@@ -148,6 +148,8 @@ class Task:
                 signal = signal_of(schema, pid.signal, Role.OBSERVATION, "fallback", "signal")
                 if signal.is_image or not signal.dtype.startswith("float"):
                     raise TaskError(f"{pid.signal!r} is no number that could be kept at a set point", "fallback", "signal")
+                channel = pid.signal if signal.size == 1 else f"{pid.signal}.0"
+                check_values(schema, channel, np.array(pid.set_point), "fallback", "set_point")
                 signal = signal_of(schema, pid.action, Role.ACTION, "fallback", "action")
                 if pid.element >= signal.size:
                     raise TaskError(f"{pid.action!r} has {signal.size} elements, counted from 0", "fallback", "element")
