@@ -248,7 +248,7 @@ class ObservationEncoder(nn.Module):
             camera = encoder.camera if isinstance(encoder, MaskedImageEncoder) else encoder
             if isinstance(camera, ImageEncoder) and camera.peak is not None:
                 peaks = brightest(values, camera.peaks)
-                lit = valid[0][:, None] if valid else torch.ones(len(peaks), 1, dtype=torch.bool)
+                lit = valid[0][:, None] if valid else torch.ones_like(peaks, dtype=torch.bool)
                 camera.peak.set(*moments(peaks, lit.expand_as(peaks)))
 
     def _samples(self, observations: Mapping[str, Tensor], applied: Tensor | None) -> list[tuple[Tensor, ...]]:
