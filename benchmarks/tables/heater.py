@@ -179,7 +179,8 @@ def estimate(values: Floats, low_high: Floats) -> Numbers:
 
 
 def scores(results: Numbers) -> Numbers:
-    """Root mean square errors with 95 % intervals, all training seeds together, and how much of the others' error both take away."""
+    """Root mean square errors with 95 % intervals, all training seeds together, and how far the others are behind both,
+    read by the same probe."""
     errors = {name: np.mean(list(seeds.values()), axis=0) for name, seeds in results["errors"].items()}
     hours = len(next(iter(errors.values())))
     drawn = np.random.default_rng(0).integers(hours, size=(RESAMPLES, hours))
@@ -187,9 +188,10 @@ def scores(results: Numbers) -> Numbers:
     for name, error in errors.items():
         found[name] = {"rmse": estimate(np.sqrt(error.mean(0)), np.sqrt(error[drawn].mean(1)))}
         found[name]["r2"] = (1 - error.mean(0) / np.array(results["variance"])).round(3).tolist()
-        if name != BOTH and BOTH in errors:
-            gap = np.sqrt(error[drawn].mean(1)) - np.sqrt(errors[BOTH][drawn].mean(1))
-            found[name]["behind"] = estimate(np.sqrt(error.mean(0)) - np.sqrt(errors[BOTH].mean(0)), gap)
+        together = BOTH + LINEAR if name.endswith(LINEAR) else BOTH
+        if name != together and together in errors:
+            gap = np.sqrt(error[drawn].mean(1)) - np.sqrt(errors[together][drawn].mean(1))
+            found[name]["behind"] = estimate(np.sqrt(error.mean(0)) - np.sqrt(errors[together].mean(0)), gap)
     return found
 
 
@@ -216,7 +218,7 @@ def table(results: Numbers) -> str:
             single = f" [{each}]" if len(results["errors"][name]) > 1 else ""
             cells.append(f"{rmse['value'][i]:.1f} ({rmse['low'][i]:.1f}–{rmse['high'][i]:.1f}){single}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", f"How much larger the error is than that of {BOTH}, in K, paired by hour:", ""]
+    lines += ["", f"How much larger the error is than that of {BOTH} with the same probe, in K, paired by hour:", ""]
     lines += ["| | " + " | ".join("now" if k == 0 else f"{k} ahead" for k in AHEAD) + " |", "|---" * (1 + len(AHEAD)) + "|"]
     for name in COLOURS:
         if "behind" in found.get(name, {}):
