@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from benchmarks.tables.heater import AHEAD, BOTH, IMAGE, MEAN, scores, table
 
 
