@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tacit.models.encoders import EncoderConfig, ObservationEncoder
+from tacit.models.encoders import EncoderConfig, ObservationEncoder, brightest
 from tacit.signals import Role, Schema, SchemaError, Signal, mask_of
 
 CONFIG = EncoderConfig(channels=(8, 16), features=16)
@@ -184,3 +184,37 @@ def test_numbers_go_straight_into_the_latent_and_what_is_missing_is_held() -> No
     assert torch.equal(encoder(stale, applied), latents), "the last good value stands there"
     never = encoder(stale | {"gauge": torch.full((64,), torch.nan)}, applied)
     torch.testing.assert_close(never[:, 0], latents[:, 0].mean().expand(64), rtol=1e-3, atol=1e-3)
+
+
+def test_the_brightest_patch_is_the_same_number_wherever_it_is() -> None:
+    frames = torch.full((3, 16, 16, 3), 20, dtype=torch.uint8)
+    frames[1, 4:8, 4:8] = 200
+    frames[2, 8:12, 12:16] = 200
+    assert brightest(frames, 2)[:, 0].tolist() == [20.0, 200.0, 200.0]
+    assert brightest(frames, 2)[:, 1:].tolist() == [[20.0] * 4, [200.0, 20.0, 20.0, 20.0], [20.0, 20.0, 20.0, 200.0]]
+
+
+def test_numbers_and_peaks_of_an_image_go_straight_into_the_first_dimensions() -> None:
+    """The camera comes first in the schema, but what its network makes of a picture goes into the dimensions that are left."""
+    config = EncoderConfig(channels=(8, 16), features=16, linear=True, held=True, peaks=2)
+    camera = image(16, 16)
+    encoder = ObservationEncoder(Schema(signals=(camera, mask_of(camera), GAUGE, mask_of(GAUGE), MOVE)), 12, config)
+    seen = {
+        "camera": torch.randint(0, 256, (64, 16, 16, 3), dtype=torch.uint8),
+        "camera.valid": torch.ones(64, dtype=torch.bool),
+        "gauge": 300 + 20 * torch.randn(64),
+        "gauge.valid": torch.ones(64, dtype=torch.bool),
+    }
+    seen["camera.valid"][:8] = False
+    encoder.standardize(seen)
+    latents = encoder(seen)
+    lit = slice(8, None)
+    numbers = torch.cat((brightest(seen["camera"], 2), seen["gauge"][:, None]), 1)[lit]
+    numbers = numbers - numbers.mean(0)
+    straight = (latents[lit, :6] - latents[lit, :6].mean(0)).detach()
+    correlation = (straight * numbers).mean(0) / (straight.std(0) * numbers.std(0))
+    torch.testing.assert_close(correlation, torch.ones(6), atol=0.03, rtol=0)
+    torch.testing.assert_close(straight[:, :5].std(0), torch.ones(5), atol=0.02, rtol=0)
+    assert (latents[:, 6:].std(0) > 0).all(), "the network's features"
+    darker = seen | {"camera": seen["camera"] // 2}
+    assert torch.equal(encoder(darker)[:8], latents[:8]), "a dark camera has no peaks"

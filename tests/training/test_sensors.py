@@ -40,11 +40,26 @@ def test_the_recipe_follows_from_the_schema() -> None:
     parts = (plant.train, plant.dynamics, plant.distance, plant.policy)
     assert sum(part.minutes or 0 for part in parts) == pytest.approx(3.0)
     camera = replace(SCHEMA.signals[0], name="camera", shape=(8, 8, 3), dtype="uint8")
-    seen = replace(SCHEMA, signals=(camera, *SCHEMA.signals))
+    seen = Schema(signals=(camera, *SCHEMA.signals), period=0.1)
     fused = recipes.for_minutes("s", 3.0, schema=seen)
     assert replace(fused, readout=None) == recipes.for_minutes("s", 3.0), "a camera: the model of images, with readouts of the sensors"
     assert fused.readout is not None
-    assert recipes.for_minutes("s", 3.0, schema=Schema(signals=(camera, SCHEMA.signals[3]))) == recipes.for_minutes("s", 3.0)
+    alone = Schema(signals=(camera, SCHEMA.signals[3]), period=0.1)
+    assert recipes.for_minutes("s", 3.0, schema=alone) == recipes.for_minutes("s", 3.0)
+
+
+def test_a_slow_machine_with_a_camera_keeps_every_number_in_a_dimension_of_its_own() -> None:
+    camera = replace(SCHEMA.signals[0], name="camera", shape=(64, 64, 3), dtype="uint8")
+    watched = recipes.for_minutes("s", 3.0, schema=replace(SCHEMA, signals=(camera, *SCHEMA.signals)))
+    usual = recipes.for_minutes("s", 3.0)
+    assert watched.by_time
+    assert watched.readout is not None
+    assert (watched.jepa.context, watched.jepa.sees_action, watched.jepa.encoder.linear) == (0, True, True)
+    assert watched.jepa.state == usual.jepa.state + 17 + 4, "peaks of the picture and of 16 regions; two sensors, an inflow, a pump"
+    assert watched.train == usual.train
+    alone = recipes.for_minutes("s", 3.0, schema=Schema(signals=(camera, SCHEMA.signals[3]), period=5.0))
+    assert alone.jepa.state == usual.jepa.state + 17 + 1
+    assert alone.readout is None
 
 
 def test_sensors_are_observations_that_are_numbers(tmp_path: Path) -> None:

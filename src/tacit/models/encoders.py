@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tacit.nn.blocks import Standardizer, mlp
 from tacit.signals import Role, Schema, SchemaError, Signal
@@ -29,12 +30,15 @@ class EncoderConfig:
         linear: Standardised numbers go into the latent by a linear map, and not through networks: what a sensor shows is in the latent
             with all its digits, and what is not linear is left to the predictor.
         held: A number that is missing counts as what stands in for it, the last good one; otherwise as the mean.
+        peaks: Regions per side of an image of which each gives a number besides, how bright its brightest patch is, and so does the whole
+            image: of a thermal image, how hot the hottest place is, wherever it is. 0 for none.
     """
 
     channels: tuple[int, ...] = (32, 64, 128)
     features: int = 256
     linear: bool = False
     held: bool = False
+    peaks: int = 0
 
 
 class ImageEncoder(nn.Module):
@@ -63,7 +67,9 @@ class ImageEncoder(nn.Module):
             before, height, width, depth = after, (height + 1) // 2, (width + 1) // 2, depth + 1
         layers += [nn.Flatten(), nn.Linear(before * height * width, config.features), nn.ReLU(inplace=True)]
         self.network = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.features = config.features
+        self.peaks, self.numbers = config.peaks, numbers_of_image(config)
+        self.peak = Standardizer((self.numbers,)) if config.peaks else None
+        self.features = config.features + self.numbers
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (N, height, width, channels) uint8 -> features (N, F)."""
@@ -75,7 +81,21 @@ class ImageEncoder(nn.Module):
         # A patch convolution as one product; its output is a channels-last feature map as it stands.
         cells = row.view(count, height // PATCH, PATCH, width // PATCH, PATCH * colours).transpose(2, 3).flatten(3)
         features: Tensor = self.network(self.patches(cells).permute(0, 3, 1, 2))
-        return features
+        return features if self.peak is None else torch.cat((features, self.peak(brightest(frames, self.peaks))), dim=-1)
+
+
+def numbers_of_image(config: EncoderConfig) -> int:
+    """How many numbers an image gives besides what the network makes of it."""
+    return config.peaks**2 + 1 if config.peaks else 0
+
+
+def brightest(frames: Tensor, regions: int) -> Tensor:
+    """How bright the brightest patch is, of the whole frame and of each region: (N, height, width, channels) uint8 -> (N, regions² + 1)
+    float32, in grey levels."""
+    count, height, width, _ = frames.shape
+    patches = frames.flatten(2).view(count, height // PATCH, PATCH, width // PATCH, -1).float().mean((2, 4))
+    of_regions = F.adaptive_max_pool2d(patches[:, None], regions).flatten(1)
+    return torch.cat((of_regions.amax(1, keepdim=True), of_regions), dim=1)
 
 
 def _compute_dtype(x: Tensor) -> torch.dtype:
@@ -96,6 +116,7 @@ class VectorEncoder(nn.Module):
         super().__init__()
         self.standardize = Standardizer((signal.size,))
         self.network, self.features = _over_numbers(signal.size, config)
+        self.numbers = self.features if config.linear else 0
 
     def forward(self, samples: Tensor) -> Tensor:
         """Samples (N, *shape) -> features (N, F)."""
@@ -118,6 +139,7 @@ class MaskedVectorEncoder(nn.Module):
         self.held, self.linear = config.held, config.linear
         self.standardize = Standardizer((signal.size,))
         self.network, self.features = _over_numbers(signal.size if config.linear else 2 * signal.size, config)
+        self.numbers = self.features if config.linear else 0
 
     def forward(self, samples: Tensor, valid: Tensor) -> Tensor:
         """Samples and their mask, each (N, *shape) -> features (N, F)."""
@@ -145,8 +167,8 @@ class MaskedImageEncoder(nn.Module):
     def __init__(self, signal: Signal, config: EncoderConfig) -> None:
         super().__init__()
         self.camera = ImageEncoder(signal, config)
-        self.features = config.features
-        self.absent = nn.Parameter(torch.zeros(config.features))
+        self.features, self.numbers = self.camera.features, self.camera.numbers
+        self.absent = nn.Parameter(torch.zeros(self.features))
 
     @property
     def standardize(self) -> Standardizer:
@@ -199,7 +221,11 @@ class ObservationEncoder(nn.Module):
         each = [encoder for encoder in self.encoders if isinstance(encoder, Encoder)]
         self.fuse = nn.Linear(sum(encoder.features for encoder in each), latent)
         if config.linear:
-            nn.init.eye_(self.fuse.weight)
+            # The first dimensions are the numbers, one each; what images show goes into the others.
+            of_numbers = torch.cat([torch.arange(e.features) >= e.features - e.numbers for e in each])
+            straight = torch.eye(len(of_numbers))[of_numbers][:latent]
+            with torch.no_grad():
+                self.fuse.weight[: len(straight)] = straight
         self.may_miss, self.action_size = may_miss, schema.action_size if sees_action else 0
 
     def forward(self, observations: Mapping[str, Tensor], applied: Tensor | None = None) -> Tensor:
@@ -219,6 +245,11 @@ class ObservationEncoder(nn.Module):
                 each = valid[0].reshape(len(valid[0]), -1).repeat_interleave(len(samples) // len(valid[0]), dim=0)
                 there = each.expand_as(samples)
             encoder.standardize.set(*moments(torch.where(there, samples, 0.0), there))
+            camera = encoder.camera if isinstance(encoder, MaskedImageEncoder) else encoder
+            if isinstance(camera, ImageEncoder) and camera.peak is not None:
+                peaks = brightest(values, camera.peaks)
+                lit = valid[0][:, None] if valid else torch.ones_like(peaks, dtype=torch.bool)
+                camera.peak.set(*moments(peaks, lit.expand_as(peaks)))
 
     def _samples(self, observations: Mapping[str, Tensor], applied: Tensor | None) -> list[tuple[Tensor, ...]]:
         """What each encoder is given: its samples, and their mask where some may be missing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tacit.models.encoders import EncoderConfig
+from tacit.models.encoders import EncoderConfig, numbers_of_image
 from tacit.models.heads import HeadConfig
 from tacit.models.jepa import JEPAConfig
 from tacit.models.predictor import PredictorConfig
@@ -24,6 +24,9 @@ PLANT_HISTORY = 16  # moments
 PLANT_BATCH, PLANT_WINDOW = 64, 8  # windows per step, and their frames
 PLANT_ROLLOUTS, PLANT_DECAY = 64, 1e-2  # rollouts per step of the predictor's networks, and their weight decay: logs of hours are few
 
+SLOW = 1.0  # s: a machine with a camera and a longer control period is a process
+WATCHED_REGIONS = 4  # per side of its pictures
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -38,7 +41,7 @@ class Recipe:
         distance: Fitting of the temporal distance.
         policy: Fitting of the goal policy.
         readout: Size of the readouts of all sensors that training fits; None for none.
-        by_time: Hold the last episodes out rather than some of all; for the logs of one plant.
+        by_time: Hold the last episodes out rather than some of all; for the logs of one process.
     """
 
     size: Size
@@ -95,6 +98,33 @@ def _plant(size: Size, schema: Schema) -> JEPAConfig:
     )
 
 
+def is_watched(schema: Schema | None) -> bool:
+    """Whether a process is seen by a camera: one that is slow."""
+    return schema is not None and schema.period > SLOW and any(s.is_image for s in schema.seen)
+
+
+def _watched(jepa: JEPAConfig, schema: Schema) -> JEPAConfig:
+    """A model of camera and sensors of a process: that of images, with a state more for each number that it sees.
+
+    A context would tell scenes apart, of which a process has one; and actions that change slowly say little of what a picture must keep.
+    The numbers hold most of the latent up by themselves: to make it as white as that of images would blow up the noise they differ in.
+    """
+    encoder = replace(jepa.encoder, linear=True, held=True, peaks=WATCHED_REGIONS)
+    masks = {mask.name for mask in schema.masks.values()}
+    numbers = (numbers_of_image(encoder) if s.is_image else s.size for s in schema.seen if s.name not in masks)
+    return replace(
+        jepa,
+        state=jepa.state + sum(numbers) + schema.action_size,
+        context=0,
+        encoder=encoder,
+        sigreg_weight=0.02,
+        covariance_weight=0.1,
+        inverse_weight=1.0,
+        contrast_weight=0.0,
+        sees_action=True,
+    )
+
+
 def for_steps(size: Size, steps: int, head_steps: int | None = None, *, shapes: bool = False, schema: Schema | None = None) -> Recipe:
     """A recipe that ends after a number of optimizer steps: the same run again on every machine.
 
@@ -142,6 +172,8 @@ def _recipe(
         jepa, readout = _plant(size, schema), HeadConfig(width=1, depth=0)
         train = replace(train, batch=PLANT_BATCH, window=PLANT_WINDOW, bfloat16=False)
         dynamics = replace(dynamics, batch=PLANT_ROLLOUTS, weight_decay=PLANT_DECAY)
+    elif schema is not None and is_watched(schema):
+        jepa = _watched(jepa, schema)
     return Recipe(
         size=size,
         jepa=jepa,
@@ -151,5 +183,5 @@ def _recipe(
         distance=distance,
         policy=policy,
         readout=readout,
-        by_time=is_plant(schema),
+        by_time=is_plant(schema) or is_watched(schema),
     )
