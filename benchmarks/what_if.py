@@ -298,7 +298,7 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
     columns = [log.names.index(channel) for channel in RANKED_BY[name]]
     spreads = {log.names[n]: float((log.seen[steps:, n] - log.seen[:-steps, n]).std()) for n in columns}  # of changes within a horizon
     shown = {log.names[n]: log.seen[:, n].double().quantile(torch.tensor((0.001, 0.999)).double()).numpy() for n in columns}
-    arx = best_arx(log, 50)
+    arx = best_arx(log, steps)
     console.print(f"{name}: sizes {sizes}, ranges {ranges.tolist()}, ARX of order {arx.order}")
 
     later = list(operation(made, run, moments=options.questions, steps=steps))
