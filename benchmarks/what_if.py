@@ -298,7 +298,7 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
     columns = [log.names.index(channel) for channel in RANKED_BY[name]]
     spreads = {log.names[n]: float((log.seen[steps:, n] - log.seen[:-steps, n]).std()) for n in columns}  # of changes within a horizon
     shown = {log.names[n]: log.seen[:, n].double().quantile(torch.tensor((0.001, 0.999)).double()).numpy() for n in columns}
-    arx = best_arx(log, 50)
+    arx = best_arx(log, steps)
     console.print(f"{name}: sizes {sizes}, ranges {ranges.tolist()}, ARX of order {arx.order}")
 
     later = list(operation(made, run, moments=options.questions, steps=steps))
@@ -356,8 +356,8 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
             "interventions_refused": rate(round(refused), options.questions * COUNT),
             "questions_refused": rate(round(questions_refused), options.questions),
             "first_or_a_tie_that_is_said_agrees": rate(tied, tallies["run"].questions),
-            "first_said_to_be_a_tie": ties / options.questions,
-            "said_ties_of_first": tied_with / options.questions,
+            "first_said_to_be_a_tie": ties / max(tallies["run"].questions, 1),
+            "said_ties_of_first": tied_with / max(tallies["run"].questions, 1),
             "kpi_interval_covers": covered / max(differences, 1),
             "difference_interval_covers": inside_difference / max(differences, 1),
             "predicted_effect_per_true_effect": slope(np.array(effects)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from benchmarks.plants.scenes import KINDS, scenes
-from benchmarks.tables.plants import ratio, table
+from benchmarks.tables.plants import TACIT, pooled, ratio, table
 
 from tacit.worlds.plants import SimulatedPlant
 from tacit.worlds.plants.four_tank import FOUR_TANK
@@ -49,3 +49,10 @@ def test_table_says_what_was_not_measured() -> None:
     text = table(results)
     assert "| Tacit | 3 | 0.75 | not measured |" in text  # the second seed has not met u1
     assert "| NMPC, true model | not measured |" in text
+
+
+def test_seeds_that_the_table_does_not_tell_of_are_not_in_its_numbers() -> None:
+    rows = {f"{TACIT} {seed}": {"s1": {"ms_p99": value}} for seed, value in ((0, 1.0), (1, 2.0), (2, 90.0))}
+    results = {"seeds": [0, 1], "scenes": {"s1": KINDS[0]}, "policies": rows}
+    assert pooled(results, TACIT, None, "ms_p99") == {"s1": 1.5}
+    assert pooled(results, TACIT, KINDS[0], "ms_p99", max) == {"s1": 2.0}, "of times the worst"

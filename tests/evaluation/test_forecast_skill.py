@@ -76,6 +76,10 @@ def test_the_linear_model_finds_a_linear_plant_and_its_order() -> None:
     assert short.mean() > 20 * error.mean(), "the first order is too short"
 
 
+def test_the_linear_model_of_a_single_episode_is_judged_by_the_same_one() -> None:
+    assert best_arx(oscillator(1, 0), 10).order >= 2
+
+
 def test_no_change_and_what_was_not_measured(store: EpisodeStore) -> None:
     log = process_log(store, [0, 3], SCHEMA)
     assert (log.names, log.units, log.sensors) == (("level", "lab.value"), ("cm", "%"), 2)
@@ -122,6 +126,11 @@ def test_another_store_is_judged_with_the_intervals_of_the_run(run: Run, store: 
     np.testing.assert_array_equal(validate(wide, fresh, store, minutes=0.01).mean_coverage.value, 1.0)
     with pytest.raises(ValueError, match="no readouts to forecast with"):
         validate(replace(run, readouts={}), fresh, store)
+
+
+def test_no_step_ahead_is_judged_that_the_others_could_not_be_fitted_for(run: Run, store: EpisodeStore, tmp_path: Path) -> None:
+    short = record(tmp_path / "short", episodes=10, steps=30)
+    assert validate(run, store, short, minutes=0.01).ahead == (1, 2, 5, 10, 20)
 
 
 def test_the_page_is_self_contained_and_says_where_another_one_is_better(found: Validation, tmp_path: Path) -> None:

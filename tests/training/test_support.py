@@ -15,7 +15,7 @@ from tacit.run import Run
 from tacit.training import recipes
 from tacit.training.fit import fit
 from tacit.training.folder import RunError
-from tacit.training.support import SUPPORT, Support, gain_errors, looked_at, moves, read_support, write_support
+from tacit.training.support import SUPPORT, gain_errors, looked_at, moves, read_support, write_support
 from tank_world import record
 
 
@@ -100,7 +100,3 @@ def test_how_wrong_effects_are_is_found_from_residuals() -> None:
 def test_a_run_without_it_cannot_be_asked(run: Run, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no such file"):
         replace(run, path=tmp_path).support()
-
-
-def test_its_fields_are_named(run: Run) -> None:
-    assert isinstance(run.support(), Support)

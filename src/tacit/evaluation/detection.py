@@ -20,14 +20,15 @@ def alarm(scores: Floats, limit: float, *, onset: int, in_a_row: int = IN_A_ROW)
     """Steps from the onset until the last of `in_a_row` scores above the limit, or None where there is no such row.
 
     Args:
-        scores: Of one run, (T,); larger is stranger.
+        scores: Of one run after each of its steps, (T,); larger is stranger.
         limit: Of the scores.
-        onset: Step at which the disturbance sets in; what was above the limit before does not count.
+        onset: Step at whose beginning the disturbance sets in, so that its score is the first that can tell, one step after the onset;
+            what was above the limit before does not count.
         in_a_row: Scores that have to be above it.
     """
     above = scores[onset:] > limit
     rows = np.convolve(above, np.ones(in_a_row), mode="valid") == in_a_row
-    return int(np.argmax(rows)) + in_a_row - 1 if rows.any() else None
+    return int(np.argmax(rows)) + in_a_row if rows.any() else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -192,7 +192,8 @@ def validate(
     own = store.path.resolve() == logs.path.resolve()
     chosen = held_out if own else store.healthy().tolist()
     log, known = process_log(store, chosen, run.schema), process_log(logs, training, run.schema)
-    longest = min(int(log.steps.max()), max(STEPS_AHEAD), min(len(fitted.half_widths) for fitted in run.readouts.values()))
+    widths_to = min(len(fitted.half_widths) for fitted in run.readouts.values())
+    longest = min(int(log.steps.max()), int(known.steps.max()), max(STEPS_AHEAD), widths_to)
     ahead = tuple(step for step in STEPS_AHEAD if step <= longest)
     horizon = ahead[-1]
     past = WARM_UP if int(log.steps.max()) >= horizon + WARM_UP else 0

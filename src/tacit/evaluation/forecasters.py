@@ -71,7 +71,9 @@ class ProcessLog:
         return self.first[episode][:, None] + (t[:, None] + offsets).clamp(min=0)
 
     def parts(self, share: float) -> tuple[ProcessLog, ProcessLog]:
-        """The first episodes and the last ones, of which there is at least one."""
+        """The first episodes and the last ones, at least one each; of a single episode both are all there is."""
+        if len(self) == 1:
+            return self, self
         cut = len(self) - max(1, round(share * len(self)))
         return replace(self, first=self.first[:cut], steps=self.steps[:cut]), replace(self, first=self.first[cut:], steps=self.steps[cut:])
 

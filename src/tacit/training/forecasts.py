@@ -1,4 +1,4 @@
-"""Forecasts: what sensors will show under actions that may be taken, with the interval that held-out logs give to every step.
+"""Forecasts: what sensors will show under actions that may be taken, with the interval that left-out logs give to every step.
 
 Dimensions: T moments, K candidates, H horizon, A action, N channels.
 """
@@ -32,7 +32,7 @@ class Forecast:
         median: (K, H, N) float32, in the channels' units; row k is after action k.
         low: Lower end of the interval, (K, H, N).
         high: Upper end of the interval, (K, H, N).
-        confidence: Share of the measurements on held-out logs that lay inside the interval.
+        confidence: Share of the measurements that lay inside such an interval, on the logs that its width is made of.
     """
 
     names: tuple[str, ...]
