@@ -245,7 +245,8 @@ def usual_frames(shown: Tensor) -> Tensor:
     low, high = torch.from_numpy(np.quantile(shown.numpy(), BULK, axis=0)).float()
     half = ((high - low) / 2).maximum(shown.std(0)).clamp(min=1e-12)
     distance = ((shown - (high + low) / 2).abs() / half).amax(1)
-    return distance <= max(FAR, float(np.quantile(distance.numpy(), 1 - FEW)))
+    usual: Tensor = distance <= max(FAR, float(np.quantile(distance.numpy(), 1 - FEW)))
+    return usual
 
 
 def _among(log: LatentLog, found: tuple[Tensor, Tensor], usual: Tensor, history: int, horizon: int) -> tuple[Tensor, Tensor]:
