@@ -70,7 +70,7 @@ class FittedReadout:
     def reaches(self) -> dict[str, int]:
         """How many steps ahead forecasts say something, at least 1, by name of channel: until their interval reaches further than
         `MEANINGLESS` standard deviations of the channel to each side. A channel whose intervals stay below that is not there."""
-        wide = np.array(self.half_widths) > MEANINGLESS * self.readout.values.std.numpy()
+        wide = np.array(self.half_widths).reshape(-1, len(self.readout.names)) > MEANINGLESS * self.readout.values.std.numpy()
         return {name: max(1, int(steps.argmax())) for name, steps in zip(self.readout.names, wide.T, strict=True) if steps.any()}
 
 

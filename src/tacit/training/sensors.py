@@ -188,7 +188,7 @@ def _member(
     worst = _worst(log, readouts, target, *judges, long)
     with torch.no_grad():
         error, latent_error = errors(*spread_evenly((episodes, times), WINDOWS), short)
-        typical, usual = error.nanmean(0).nan_to_num(1.0) + 1e-4, latent_error.mean(0) + 1e-8
+        typical, common = error.nanmean(0).nan_to_num(1.0) + 1e-4, latent_error.mean(0) + 1e-8
         floor = errors(*judges, long)[0].minimum(worst).nanmean(0)
     best, kept = 1.0, copy.deepcopy(predictor.network.state_dict())
 
@@ -201,7 +201,7 @@ def _member(
                 best, kept = now, copy.deepcopy(predictor.network.state_dict())
         drawn = torch.randint(0, len(times), (config.batch,), generator=generator(seed, f"sensors {number}", step))
         error, latent_error = errors(episodes[drawn], times[drawn], short)
-        return (error / typical).nanmean() + LATENT_WEIGHT * (latent_error / usual).mean()
+        return (error / typical).nanmean() + LATENT_WEIGHT * (latent_error / common).mean()
 
     optimized(predictor.network, config, loss, progress)
     predictor.network.load_state_dict(kept)
@@ -385,14 +385,14 @@ def _solve_straight(model: JEPA, log: LatentLog, usual: Tensor, chosen: Tensor, 
     rest = change - straight.spread * predictor.network(seen[:, : predictor.leading])
     basis = _differences(model, log, levels)
     features = inputs @ basis.T
-    mean, usual = (features.mean(0), rest.mean(0)) if levels else (torch.zeros_like(features[0]), torch.zeros_like(rest[0]))
-    weights = ridge(features - mean, rest - usual).double()
+    mean, drift = (features.mean(0), rest.mean(0)) if levels else (torch.zeros_like(features[0]), torch.zeros_like(rest[0]))
+    weights = ridge(features - mean, rest - drift).double()
     if not _two_layers(predictor.network)[1].weight.any():
-        straight.spread.copy_((rest - usual - (features - mean) @ weights.T).std(0) + 1e-6)
+        straight.spread.copy_((rest - drift - (features - mean) @ weights.T).std(0) + 1e-6)
     # The same map of what is seen through the lens, which is inverted by least squares: it is not square where inputs never vary.
     through = weights @ basis @ torch.linalg.pinv(straight.lens.weight.double())
     straight.map.weight.copy_(through / straight.spread[:, None])
-    straight.map.bias.copy_((usual - weights @ mean - through @ straight.lens.bias.double()) / straight.spread)
+    straight.map.bias.copy_((drift - weights @ mean - through @ straight.lens.bias.double()) / straight.spread)
 
 
 def _differences(model: JEPA, log: LatentLog, levels: float) -> Tensor:
