@@ -286,6 +286,7 @@ class Run:
     ) -> Controller:
         channels = {name: fitted.readout for name, fitted in self.readouts.items()}
         spreads = {name: spread for fitted in self.readouts.values() for name, spread in fitted.spreads.items()}
+        reaches = {name: steps for fitted in self.readouts.values() for name, steps in fitted.reaches.items()}
         return Controller(
             model=self.model,
             planner=around(planner_for(self.model, task.plan, seed=seed)),
@@ -293,7 +294,7 @@ class Run:
             task=task,
             proposals_for=self.proposals,
             limits=limits,
-            objective=signal_objective(task, self.schema, channels, spreads),
+            objective=signal_objective(task, self.schema, channels, spreads, reaches),
             disturbance=output_disturbance(task, self.model, channels),
             calibration=self.calibration.one_step,
             seed=seed,

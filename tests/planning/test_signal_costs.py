@@ -60,6 +60,16 @@ def test_indicators_are_sums_of_channels_and_actions() -> None:
     assert scored(Goal(indicators=(yields,), moves=STILL)) == pytest.approx([-60 / 4, 0.0]), "its scale is the spread"
 
 
+def test_what_cannot_be_foreseen_is_not_tracked() -> None:
+    task = Task(goal=Goal(signals={"level_1": SignalGoal(value=2.0, scale=1.0)}, moves=STILL), plan=for_signals(horizon=HORIZON))
+    objective = signal_objective(task, SCHEMA, READOUTS, SPREADS, {"level_1": 1})
+    assert objective is not None
+    low, high = (part.expand(1, HORIZON, -1) for part in (objective.low, objective.high))
+    made = objective.cost(low=low, high=high, offset=torch.zeros_like(low), previous=PREVIOUS)
+    assert made(TRAJECTORY, ACTIONS)[0].tolist() == [1.0, 4.0], "of three steps, the first"
+    torch.testing.assert_close(made.residuals(TRAJECTORY, ACTIONS).square().sum(-1), made(TRAJECTORY, ACTIONS))
+
+
 def test_what_is_not_in_the_residuals_is_linear() -> None:
     """A Newton step believes so."""
     goal = Goal(signals={"level_1": SignalGoal(value=2.0)}, indicators=(Indicator(name="energy", terms={"pump_1": 1.0, "level_2": 0.1}),))

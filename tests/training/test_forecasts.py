@@ -12,6 +12,7 @@ import tacit
 from tacit.run import Run
 from tacit.training import recipes
 from tacit.training.fit import fit
+from tacit.training.forecasts import foreseen, imagined
 from tank_world import SCHEMA, record, shift
 
 H, K = 12, 3
@@ -100,3 +101,21 @@ def test_questions_that_do_not_fit_are_refused(run: Run) -> None:
         run.forecast(seen, applied, ahead * np.nan)
     with pytest.raises(ValueError, match="no readout to forecast with"):
         replace(run, readouts={}).forecast(seen, applied, ahead)
+
+
+def test_a_forecast_never_leaves_what_a_sensor_can_show(run: Run) -> None:
+    seen, applied, ahead, _ = asked()
+    plain = run.forecast(seen, applied, ahead)
+    top = float(plain.of("level")[0].mean())
+    signals = tuple(replace(s, high=top) if s.name == "level" else s for s in SCHEMA.signals)
+    found = foreseen(replace(SCHEMA, signals=signals), tuple(run.readouts.values()), imagined(run.model, seen, applied, ahead)[:, 1:])
+    np.testing.assert_allclose(found[..., 0], plain.of("level")[0].clip(max=top), rtol=1e-6)
+    np.testing.assert_array_equal(found[..., 1], plain.of("lab.value")[0])
+
+
+def test_intervals_that_say_nothing_end_what_is_foreseen(run: Run) -> None:
+    fitted = run.readouts["level"]
+    assert fitted.reaches == {}
+    std = fitted.spreads["level"]
+    assert replace(fitted, half_widths=((std,), (2 * std,), (4 * std,), (2 * std,))).reaches == {"level": 2}
+    assert replace(fitted, half_widths=((4 * std,),)).reaches == {"level": 1}, "the next step always counts"

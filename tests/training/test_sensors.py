@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from tacit.data import EpisodeStore
+from tacit.data import Episode, EpisodeStore, EpisodeWriter
 from tacit.models.jepa import JEPA
-from tacit.signals import Schema
+from tacit.signals import Role, Schema, Signal
 from tacit.training import recipes, sensors
 from tacit.training.heads import HeadTraining
 from tacit.training.latents import LatentLog, encode_log
 from tacit.training.recipes import sensors_of
-from tacit.training.sensors import ridge, sensor_log
+from tacit.training.sensors import ridge, sensor_log, usual_frames
+from tacit.worlds.plants.stiction import Stems
 from tank_world import SCHEMA, record
 
 CPU = torch.device("cpu")
@@ -27,7 +28,8 @@ def plant_model(store: EpisodeStore) -> JEPA:
     torch.manual_seed(0)
     model = JEPA(store.schema, recipes.for_steps("xs", 1, schema=store.schema).jepa)
     seen = {s.name: torch.from_numpy(np.concatenate([e.signals[s.name] for e in store])) for s in model.schema.seen}
-    model.standardize(seen, torch.from_numpy(np.concatenate([e.signals["pump"] for e in store]))[:, None])
+    (action,) = model.schema.actions
+    model.standardize(seen, torch.from_numpy(np.concatenate([e.signals[action.name] for e in store]))[:, None])
     return model
 
 
@@ -126,3 +128,64 @@ def skill_parts(
     found = torch.cat([r(latents) for r in readouts], -1)
     truth = values[rows]
     return (found - truth).square().mean(0), (values[row, None] - truth).square().mean(0)
+
+
+HOT = Schema(
+    signals=(
+        Signal(name="temperature", role=Role.OBSERVATION, unit="K"),
+        Signal(name="coolant", role=Role.ACTION, unit="K", low=-20.0, high=20.0),
+    ),
+    period=5.0,
+)
+GROWTH, GAIN = 1.05, 0.2  # per step: what becomes of a temperature that nobody holds, and what 1 K of coolant does
+
+
+def record_hot(folder: Path, *, episodes: int = 6, steps: int = 240) -> EpisodeStore:
+    """An unstable reactor under feedback, around 0 K. Its actuator sticks, half of the episodes have test signals, and in one it once runs
+    away for a few steps, and is then cold by itself."""
+    rng = np.random.default_rng(0)
+    with EpisodeWriter.create(folder, HOT, source={"world": "hot"}) as writer:
+        for number in range(episodes):
+            stems = Stems(np.zeros(1), np.full(1, 0.1), np.full(1, 0.05))
+            temperature, wanted, test = 0.0, 0.0, 0.0
+            shown, coolant = [0.0], []
+            for t in range(steps):
+                wanted = rng.uniform(-5, 5) if rng.random() < 0.01 else wanted
+                test = rng.choice((-1.5, 1.5)) if number % 2 and rng.random() < 0.05 else test
+                coolant.append(float(np.clip(3.0 * (wanted - shown[-1]) + test, -20, 20)))
+                reaction = {100: 25.0, 101: 25.0, 102: 10.0, 108: -40.0}.get(t, 0.0) if number == 4 else 0.0
+                temperature = GROWTH * temperature + GAIN * float(stems.move(np.array(coolant[-1:]))[0]) + reaction + 0.05 * rng.normal()
+                shown.append(temperature + 0.08 * rng.normal())
+            signals = {"temperature": np.array(shown, np.float32), "coolant": np.array(coolant, np.float32)}
+            writer.add(Episode(signals=signals, time=HOT.period * np.arange(steps + 1.0)))
+    return EpisodeStore(folder)
+
+
+def test_what_an_action_does_is_found_under_feedback_although_the_plant_once_ran_away(tmp_path: Path) -> None:
+    store = record_hot(tmp_path / "store")
+    model = plant_model(store)
+    log, shown = encode_log(store, range(6), model, device=CPU), sensor_log(store, range(6), HOT)
+    assert 5 <= int((~usual_frames(shown.values)).sum()) <= 30, "the runaway"
+    recipe = recipes.for_steps("xs", 1, schema=HOT)
+    assert recipe.readout is not None
+    fitted = sensors.fit_sensors(model, log, shown, recipe.readout, HeadTraining(steps=100, batch=32, learning_rate=2e-3), seed=0)
+    episode = torch.zeros(20, dtype=torch.int64)
+    t = torch.arange(40, 240, 10)
+    actions = log.actions[(log.first[episode] + t)[:, None] + torch.arange(5)][:, None]
+    with torch.no_grad():
+        found = fitted.readouts[0](model.rollout(log.history(episode, t, model.history), torch.cat((actions, actions + 1.0), 1)))[..., 0]
+    truth = GAIN * torch.tensor([sum(GROWTH**n for n in range(k + 1)) for k in range(5)])
+    torch.testing.assert_close((found[:, 1] - found[:, 0]).mean(0), truth, rtol=0.15, atol=0)
+
+
+def test_at_most_a_few_frames_are_unusual() -> None:
+    rng = torch.Generator().manual_seed(0)
+    calm = torch.randn(1000, 2, generator=rng)
+    assert usual_frames(calm).float().mean() > 0.99
+    assert usual_frames(torch.zeros(1000, 1)).all()
+    tripped = calm.clone()
+    tripped[500:510, 1] = 60.0
+    assert (~usual_frames(tripped)).nonzero()[:, 0].tolist() == list(range(500, 510))
+    batches = torch.zeros(1000, 1)
+    batches[::20] = 1.0
+    assert usual_frames(batches).all(), "what comes back every twenty frames is how the plant is run"

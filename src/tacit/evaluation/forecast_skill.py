@@ -22,6 +22,7 @@ from tacit.evaluation.forecasters import WARM_UP, Forecaster, Lstm, Persistence,
 from tacit.run import Run
 from tacit.training.fit import Display, Silent
 from tacit.training.folder import read_results
+from tacit.training.forecasts import foreseen
 from tacit.training.latents import LatentLog, encode_log
 from tacit.training.readouts import CONFIDENCE
 
@@ -53,7 +54,7 @@ class OfRun:
         model, own = self._run.model, self._log
         rows = (own.first[episode] + t)[:, None] + torch.arange(horizon)
         latents = model.rollout(own.history(episode, t, model.history), own.actions[rows][:, None])[:, 0]
-        return torch.cat([fitted.readout(latents) for fitted in self._run.readouts.values()], -1)
+        return foreseen(model.schema, tuple(self._run.readouts.values()), latents)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -87,6 +87,7 @@ class SignalObjective:
         slope: (N,).
         price: (A,).
         calm: (A,).
+        reach: Steps ahead from which on a channel is not tracked, (N,): forecasts of what is unstable mean nothing there.
     """
 
     read: Selection
@@ -96,6 +97,7 @@ class SignalObjective:
     slope: Tensor
     price: Tensor
     calm: Tensor
+    reach: Tensor
 
     @property
     def is_setpoint(self) -> tuple[bool, ...]:
@@ -105,11 +107,12 @@ class SignalObjective:
     def cost(self, *, low: Tensor, high: Tensor, offset: Tensor, previous: Tensor) -> SignalCost:
         """The cost of this moment: bounds and what is added to predictions, (B, H, N) each, and the action applied last, (B, A)."""
         at = previous.device
+        beyond = torch.arange(low.shape[1], device=low.device)[:, None] >= self.reach.to(low.device)
         return SignalCost(
             read=self.read,
             offset=offset,
-            low=low,
-            high=high,
+            low=low.masked_fill(beyond, -torch.inf),
+            high=high.masked_fill(beyond, torch.inf),
             weight=self.weight.to(at),
             slope=self.slope.to(at),
             price=self.price.to(at),
@@ -119,7 +122,11 @@ class SignalObjective:
 
 
 def signal_objective(
-    task: Task, schema: Schema, readouts: Mapping[str, Channels], spreads: Mapping[str, float] | None = None
+    task: Task,
+    schema: Schema,
+    readouts: Mapping[str, Channels],
+    spreads: Mapping[str, float] | None = None,
+    reaches: Mapping[str, int] | None = None,
 ) -> SignalObjective | None:
     """The goals of a task on signals; None when it has none.
 
@@ -129,6 +136,7 @@ def signal_objective(
         readouts: By name.
         spreads: Standard deviation in the logs, by channel: what an error is measured in where the task gives no scale. Without one it is
             the range of the signal.
+        reaches: Steps ahead up to which forecasts mean something, by channel; all of them where it is not there.
 
     Raises:
         TaskError: There is no such channel, it is in another unit, or nothing says how large an error is; with its line where the task
@@ -170,7 +178,8 @@ def signal_objective(
     except TaskError as error:
         raise task.located(error) from None
     parts = (torch.tensor(part, dtype=torch.float32) for part in (low, high, weight, slope, price, calm))
-    return SignalObjective(read=read, **dict(zip(("low", "high", "weight", "slope", "price", "calm"), parts, strict=True)))
+    reach = torch.tensor([(reaches or {}).get(name, task.plan.horizon) for name in read.names])
+    return SignalObjective(read=read, reach=reach, **dict(zip(("low", "high", "weight", "slope", "price", "calm"), parts, strict=True)))
 
 
 @final

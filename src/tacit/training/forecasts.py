@@ -5,7 +5,7 @@ Dimensions: T moments, K candidates, H horizon, A action, N channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -80,15 +80,29 @@ def forecast(
         raise ValueError(f"actions have shape {ahead.shape} instead of (K, H, {model.schema.action_size}) with 1 to {longest} steps")
     trajectory = imagined(model, seen, applied, ahead)[:, 1:]
     fitted = tuple(readouts.values())
-    median = torch.cat([each.readout(trajectory) for each in fitted], -1).numpy()
+    median = foreseen(model.schema, fitted, trajectory).numpy()
+    least, most = (bounds.numpy() for bounds in bounds_of(model.schema, fitted))
     widths = np.concatenate([np.asarray(each.half_widths, np.float32)[: ahead.shape[1]] for each in fitted], axis=1)
     return Forecast(
         names=tuple(name for each in fitted for name in each.readout.names),
         units=tuple(each.readout.unit for each in fitted for _ in each.readout.names),
         median=median,
-        low=median - widths,
-        high=median + widths,
+        low=(median - widths).clip(least, most),
+        high=(median + widths).clip(least, most),
     )
+
+
+def foreseen(schema: Schema, readouts: Sequence[FittedReadout], latents: Tensor) -> Tensor:
+    """What readouts show of predicted latents (..., D), (..., N): of what a sensor measures, never more than the sensor can show."""
+    return torch.cat([each.readout(latents) for each in readouts], -1).clamp(*bounds_of(schema, readouts))
+
+
+def bounds_of(schema: Schema, readouts: Sequence[FittedReadout]) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest value that each channel can show, (N,) each; infinite where no signal says so."""
+    signals = [schema.by_name.get(each.readout.config.name) for each in readouts for _ in each.readout.names]
+    low = [-torch.inf if signal is None or signal.low is None else signal.low for signal in signals]
+    high = [torch.inf if signal is None or signal.high is None else signal.high for signal in signals]
+    return torch.tensor(low), torch.tensor(high)
 
 
 @torch.no_grad()

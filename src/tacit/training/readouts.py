@@ -31,6 +31,7 @@ from tacit.training.seed import generator
 
 VERSION = 2
 CONFIDENCE = 0.9  # of the intervals of forecasts
+MEANINGLESS = 3.0  # standard deviations of a channel, to each side, that an interval tells nothing beyond: "no change" has about 2.3
 _converter = cattrs.Converter(forbid_extra_keys=True)
 FITTING = HeadTraining(steps=6000, learning_rate=2e-3)
 
@@ -64,6 +65,13 @@ class FittedReadout:
     def spreads(self) -> dict[str, float]:
         """Standard deviation of each channel in the logs that it was fitted on, in its unit, by name."""
         return dict(zip(self.readout.names, self.readout.values.std.tolist(), strict=True))
+
+    @property
+    def reaches(self) -> dict[str, int]:
+        """How many steps ahead forecasts say something, at least 1, by name of channel: until their interval reaches further than
+        `MEANINGLESS` standard deviations of the channel to each side. A channel whose intervals stay below that is not there."""
+        wide = np.array(self.half_widths).reshape(-1, len(self.readout.names)) > MEANINGLESS * self.readout.values.std.numpy()
+        return {name: max(1, int(steps.argmax())) for name, steps in zip(self.readout.names, wide.T, strict=True) if steps.any()}
 
 
 def readings(store: EpisodeStore, episodes: Iterable[int], sensor: Sensor, channels: int) -> Tensor:

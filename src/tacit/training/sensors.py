@@ -44,6 +44,8 @@ MOST_ROWS = 20_000  # that least squares look at
 WINDOWS = 400  # rollouts that judge
 QUICK = HeadTraining(steps=1000, learning_rate=2e-3)  # of a readout with a hidden layer
 MOST_ERRORS = 2_000  # rollouts of each left-out stretch whose errors are kept
+BULK, FAR, FEW = (0.05, 0.95), 3.0, 0.02  # quantiles of a sensor; how far beyond is far, in half-widths of them; frames that may be
+WORST = 4.0  # squared error of a rollout that judges, in mean squares of what no change gets wrong: worse is no worse
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,18 +124,19 @@ def fit_sensors(
     """
     readouts = read_sensors(model.schema, log, shown, head, seed=seed)
     target = torch.cat([readout.values(values) for readout, values in zip(readouts, shown.by_sensor(), strict=True)], -1)
-    _focus(model, log)
+    usual = usual_frames(shown.values)
+    _focus(model, log, usual)
     members = min(MEMBERS, len(log))
-    levels = _best_levels(model, log, readouts, target, members)
+    levels = _best_levels(model, log, readouts, target, usual, members)
     share = replace(config, **({"steps": config.steps // members} if config.steps else {"minutes": (config.minutes or 0) / members}))
     networks, errors = [], []
     for number in range(members):
         told = None if progress is None else lambda done, loss, before=number: progress((before + done) / members, loss)
-        network, wrong = _member(model, log, readouts, target, share, levels, number, members, seed, told)
+        network, wrong = _member(model, log, readouts, target, usual, share, levels, number, members, seed, told)
         networks.append(network)
         errors.append(wrong)
     _merge(model.predictor, networks)
-    _solve_straight(model, log, torch.arange(len(log)), levels)
+    _solve_straight(model, log, usual, torch.arange(len(log)), levels)
     wrong = torch.cat(errors) * torch.cat([readout.values.std for readout in readouts])
     return FittedSensors(readouts=readouts, errors=columns(wrong, shown.sizes))
 
@@ -143,6 +146,7 @@ def _member(
     log: LatentLog,
     readouts: Sequence[Readout],
     target: Tensor,
+    usual: Tensor,
     config: HeadTraining,
     levels: float,
     number: int,
@@ -159,6 +163,7 @@ def _member(
         log: Latents of all training episodes.
         readouts: What they are read with.
         target: Standardised values of the sensors, (F, N), not finite where nothing was measured.
+        usual: See `usual_frames`.
         config: Settings of this member.
         levels: See `_solve_straight`.
         number: Which it is.
@@ -171,31 +176,32 @@ def _member(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + number)
         predictor.network = predictor.fresh(predictor.width // members)
-    _solve_straight(model, log, learned, levels)
+    _solve_straight(model, log, usual, learned, levels)
 
     def errors(episode: Tensor, t: Tensor, horizon: int) -> tuple[Tensor, Tensor]:
         return rolled(model, log, readouts, target, episode, t, horizon)
 
     longest = int(log.steps.max())
     short, long = min(LEARNED, longest), min(JUDGED, longest)
-    episodes, times = moments(log, short, learned)
+    episodes, times = _among(log, moments(log, short, learned), usual, model.history, short)
     judges = spread_evenly(moments(log, long, left_out), WINDOWS)
+    worst = _worst(log, readouts, target, *judges, long)
     with torch.no_grad():
         error, latent_error = errors(*spread_evenly((episodes, times), WINDOWS), short)
-        typical, usual = error.nanmean(0).nan_to_num(1.0) + 1e-4, latent_error.mean(0) + 1e-8
-        floor = errors(*judges, long)[0].nanmean(0)
+        typical, common = error.nanmean(0).nan_to_num(1.0) + 1e-4, latent_error.mean(0) + 1e-8
+        floor = errors(*judges, long)[0].minimum(worst).nanmean(0)
     best, kept = 1.0, copy.deepcopy(predictor.network.state_dict())
 
     def loss(step: int) -> Tensor:
         nonlocal best, kept
         if step % LOOK_EVERY == 0:
             with torch.no_grad():
-                now = float((errors(*judges, long)[0].nanmean(0) / floor).nanmean())
+                now = float((errors(*judges, long)[0].minimum(worst).nanmean(0) / floor).nanmean())
             if now < best:
                 best, kept = now, copy.deepcopy(predictor.network.state_dict())
         drawn = torch.randint(0, len(times), (config.batch,), generator=generator(seed, f"sensors {number}", step))
         error, latent_error = errors(episodes[drawn], times[drawn], short)
-        return (error / typical).nanmean() + LATENT_WEIGHT * (latent_error / usual).mean()
+        return (error / typical).nanmean() + LATENT_WEIGHT * (latent_error / common).mean()
 
     optimized(predictor.network, config, loss, progress)
     predictor.network.load_state_dict(kept)
@@ -218,6 +224,40 @@ def rolled(
     return error, (predicted - log.latents[rows])[..., : model.config.state].square().mean(-1)
 
 
+def _worst(log: LatentLog, readouts: Sequence[Readout], target: Tensor, episode: Tensor, t: Tensor, horizon: int) -> Tensor:
+    """The most that a squared error of standardised sensors counts when rollouts are judged, (H, N).
+
+    Of a plant that is unstable without its controller, errors grow without end under logged actions, whatever the model: without a limit
+    it would be chosen by the far end of the horizon, where the model that answers least to actions errs least.
+    """
+    row = log.first[episode] + t
+    shown = torch.cat([readout.standardized(log.latents[row]) for readout in readouts], -1)[:, None]
+    rows = row[:, None] + torch.arange(1, horizon + 1)
+    return WORST * (target[rows] - shown).square().nanmean(0).nan_to_num(0.0) + 1e-12
+
+
+def usual_frames(shown: Tensor) -> Tensor:
+    """Frames in which every sensor was about where it usually is, (F,) bool, of what sensors showed, (F, N).
+
+    A linear map holds where a plant is run. Least squares count the largest changes most: a runaway of a few minutes among hours of logs
+    would decide what the map says of all of them. What is not rare is usual, too: at most `FEW` of the frames are told apart.
+    """
+    low, high = torch.from_numpy(np.quantile(shown.numpy(), BULK, axis=0)).float()
+    half = ((high - low) / 2).maximum(shown.std(0)).clamp(min=1e-12)
+    distance = ((shown - (high + low) / 2).abs() / half).amax(1)
+    usual: Tensor = distance <= max(FAR, float(np.quantile(distance.numpy(), 1 - FEW)))
+    return usual
+
+
+def _among(log: LatentLog, found: tuple[Tensor, Tensor], usual: Tensor, history: int, horizon: int) -> tuple[Tensor, Tensor]:
+    """Those of some moments whose history and horizon lie in usual frames; all of them where there are none."""
+    episode, t = found
+    row = log.first[episode] + t
+    before = torch.nn.functional.pad((~usual).long().cumsum(0), (1, 0))
+    inside = before[row + horizon + 1] == before[row - t.clamp(max=history - 1)]
+    return (episode[inside], t[inside]) if inside.any() else found
+
+
 def _fold(episodes: int, number: int, members: int) -> tuple[Tensor, Tensor]:
     """Episodes that a member learns from, and its own stretch that it leaves out; the same one where there is only one."""
     every = torch.arange(episodes)
@@ -226,7 +266,7 @@ def _fold(episodes: int, number: int, members: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _best_levels(model: JEPA, log: LatentLog, readouts: Sequence[Readout], target: Tensor, members: int) -> float:
+def _best_levels(model: JEPA, log: LatentLog, readouts: Sequence[Readout], target: Tensor, usual: Tensor, members: int) -> float:
     """The weight of levels in the linear map that forecasts left-out stretches best, all sensors and steps ahead alike."""
     horizon = min(JUDGED, int(log.steps.max()))
     zero_last(model.predictor.network)
@@ -235,9 +275,11 @@ def _best_levels(model: JEPA, log: LatentLog, readouts: Sequence[Readout], targe
         errors = []
         for number in range(members):
             learned, left_out = _fold(len(log), number, members)
-            _solve_straight(model, log, learned, levels)
-            errors.append(rolled(model, log, readouts, target, *spread_evenly(moments(log, horizon, left_out), WINDOWS), horizon)[0])
-        found.append(torch.cat(errors).nanmean(0).nan_to_num(0.0).clamp(max=1e6))
+            _solve_straight(model, log, usual, learned, levels)
+            judges = spread_evenly(moments(log, horizon, left_out), WINDOWS)
+            error, _ = rolled(model, log, readouts, target, *judges, horizon)
+            errors.append(error.minimum(_worst(log, readouts, target, *judges, horizon)))
+        found.append(torch.cat(errors).nanmean(0).nan_to_num(0.0))
     worst = torch.stack(found)
     relative = (worst / worst.amin(0).clamp(min=1e-12)).mean((1, 2))
     return LEVELS[int(relative.argmin())]
@@ -307,9 +349,9 @@ def _fitted(log: LatentLog, values: Tensor, config: ReadoutConfig, seed: int) ->
     return readout.requires_grad_(False).eval()
 
 
-def _one_step(model: JEPA, log: LatentLog, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs of the predictor and changes of the state in the chosen episodes, (R, M) and (R, S)."""
-    episode, t = spread_evenly(moments(log, 1, chosen), MOST_ROWS)
+def _one_step(model: JEPA, log: LatentLog, usual: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs of the predictor and changes of the state in usual frames of the chosen episodes, (R, M) and (R, S)."""
+    episode, t = spread_evenly(_among(log, moments(log, 1, chosen), usual, model.history, 1), MOST_ROWS)
     row, state = log.first[episode] + t, model.config.state
     history = log.history(episode, t, model.history)
     inputs = torch.cat((history[..., :state].flatten(-2), history[:, -1, state:], model.actions(log.actions[row])), dim=-1)
@@ -317,11 +359,11 @@ def _one_step(model: JEPA, log: LatentLog, chosen: Tensor) -> tuple[Tensor, Tens
 
 
 @torch.no_grad()
-def _focus(model: JEPA, log: LatentLog) -> None:
+def _focus(model: JEPA, log: LatentLog, usual: Tensor) -> None:
     """Set the lens of the predictor: the principal components of its inputs, each with a variance of one."""
     straight = model.predictor.straight
     assert straight is not None, "the recipe gives the predictor a linear map"
-    inputs, _ = _one_step(model, log, torch.arange(len(log)))
+    inputs, _ = _one_step(model, log, usual, torch.arange(len(log)))
     mean = inputs.mean(0)
     values, axes = torch.linalg.eigh((inputs - mean).T.double().cov())
     lens = (axes * (values.clamp(min=0) + FAINT * values.max()).rsqrt()).flip(1).T.float()
@@ -329,7 +371,7 @@ def _focus(model: JEPA, log: LatentLog) -> None:
 
 
 @torch.no_grad()
-def _solve_straight(model: JEPA, log: LatentLog, chosen: Tensor, levels: float) -> None:
+def _solve_straight(model: JEPA, log: LatentLog, usual: Tensor, chosen: Tensor, levels: float) -> None:
     """Let the linear map say what the network does not, by least squares of one step in the chosen episodes.
 
     It reads the differences between the moments of the history, the step of the action, and the newest levels, these multiplied by
@@ -338,19 +380,19 @@ def _solve_straight(model: JEPA, log: LatentLog, chosen: Tensor, levels: float) 
     """
     predictor, straight = model.predictor, model.predictor.straight
     assert straight is not None
-    inputs, change = (part.double() for part in _one_step(model, log, chosen))
+    inputs, change = (part.double() for part in _one_step(model, log, usual, chosen))
     seen = straight.through(inputs.float())
     rest = change - straight.spread * predictor.network(seen[:, : predictor.leading])
     basis = _differences(model, log, levels)
     features = inputs @ basis.T
-    mean, usual = (features.mean(0), rest.mean(0)) if levels else (torch.zeros_like(features[0]), torch.zeros_like(rest[0]))
-    weights = ridge(features - mean, rest - usual).double()
+    mean, drift = (features.mean(0), rest.mean(0)) if levels else (torch.zeros_like(features[0]), torch.zeros_like(rest[0]))
+    weights = ridge(features - mean, rest - drift).double()
     if not _two_layers(predictor.network)[1].weight.any():
-        straight.spread.copy_((rest - usual - (features - mean) @ weights.T).std(0) + 1e-6)
+        straight.spread.copy_((rest - drift - (features - mean) @ weights.T).std(0) + 1e-6)
     # The same map of what is seen through the lens, which is inverted by least squares: it is not square where inputs never vary.
     through = weights @ basis @ torch.linalg.pinv(straight.lens.weight.double())
     straight.map.weight.copy_(through / straight.spread[:, None])
-    straight.map.bias.copy_((usual - weights @ mean - through @ straight.lens.bias.double()) / straight.spread)
+    straight.map.bias.copy_((drift - weights @ mean - through @ straight.lens.bias.double()) / straight.spread)
 
 
 def _differences(model: JEPA, log: LatentLog, levels: float) -> Tensor:
