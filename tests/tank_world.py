@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+import tacit
 from tacit.data import Episode, EpisodeStore, EpisodeWriter
+from tacit.run import Run
 from tacit.signals import Role, Schema, Signal, mask_of
+from tacit.training import recipes
+from tacit.training.fit import fit
 
 LEVEL = Signal(name="level", role=Role.OBSERVATION, unit="cm")
 SLOW = Signal(name="lab.value", role=Role.OBSERVATION, unit="%")
@@ -60,3 +65,11 @@ def record(folder: Path, *, episodes: int = 8, steps: int = 90, seed: int = 0, o
         for _ in range(episodes):
             writer.add(shift(rng, steps, offset))
     return EpisodeStore(folder)
+
+
+def trained(store: EpisodeStore) -> Run:
+    """A run of a store after a short training, beside it."""
+    out = store.path.parent / "run"
+    recipe = recipes.for_steps("xs", 20, 60, schema=store.schema)
+    fit(store, out, replace(recipe, dynamics=replace(recipe.dynamics, steps=150, batch=32)), seed=0)
+    return tacit.load(out)

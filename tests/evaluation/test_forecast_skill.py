@@ -11,16 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-import tacit
 from tacit.cli import main
 from tacit.data import EpisodeStore
 from tacit.evaluation.forecast_page import render_validation, worse
 from tacit.evaluation.forecast_skill import ARX, LSTM, NO_CHANGE, RUN, Validation, lstm_width, validate
 from tacit.evaluation.forecasters import Arx, Lstm, Persistence, ProcessLog, best_arx, process_log, squared_errors
 from tacit.run import Run
-from tacit.training import recipes
-from tacit.training.fit import fit
-from tank_world import SCHEMA, record
+from tank_world import SCHEMA, record, trained
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +27,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EpisodeStore:
 
 @pytest.fixture(scope="module")
 def run(store: EpisodeStore) -> Run:
-    out = store.path.parent / "run"
-    recipe = recipes.for_steps("xs", 20, 60, schema=store.schema)
-    fit(store, out, replace(recipe, dynamics=replace(recipe.dynamics, steps=150, batch=32)), seed=0)
-    return tacit.load(out)
+    return trained(store)
 
 
 @pytest.fixture(scope="module")

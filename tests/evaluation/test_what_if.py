@@ -9,15 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import tacit
 from tacit.cli import main
 from tacit.data import EpisodeStore
 from tacit.evaluation.what_if import Kpi, Moment, Situation, Wish, ask, situation
 from tacit.evaluation.what_if_page import headline, render_what_if
 from tacit.run import Run
-from tacit.training import recipes
-from tacit.training.fit import fit
-from tank_world import SCHEMA, record
+from tank_world import SCHEMA, record, trained
 
 LOW = Kpi(channel="level", wish=Wish.SMALL)
 WHEN = Moment(episode=11, step=30)  # neither pump nor level is at an end of what they were
@@ -30,10 +27,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EpisodeStore:
 
 @pytest.fixture(scope="module")
 def run(store: EpisodeStore) -> Run:
-    out = store.path.parent / "run"
-    recipe = recipes.for_steps("xs", 20, 60, schema=store.schema)
-    fit(store, out, replace(recipe, dynamics=replace(recipe.dynamics, steps=150, batch=32)), seed=0)
-    return tacit.load(out)
+    return trained(store)
 
 
 @pytest.fixture(scope="module")

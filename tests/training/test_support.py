@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-import tacit
 from tacit.data import EpisodeStore
 from tacit.run import Run
-from tacit.training import recipes
-from tacit.training.fit import fit
 from tacit.training.folder import RunError
 from tacit.training.support import SUPPORT, gain_errors, looked_at, moves, read_support, write_support
-from tank_world import record
+from tank_world import record, trained
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +23,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EpisodeStore:
 
 @pytest.fixture(scope="module")
 def run(store: EpisodeStore) -> Run:
-    out = store.path.parent / "run"
-    recipe = recipes.for_steps("xs", 20, 60, schema=store.schema)
-    fit(store, out, replace(recipe, dynamics=replace(recipe.dynamics, steps=150, batch=32)), seed=0)
-    return tacit.load(out)
+    return trained(store)
 
 
 def test_moves_are_levels_and_differences_that_stop_at_the_beginning() -> None:

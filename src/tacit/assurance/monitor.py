@@ -47,6 +47,7 @@ from tacit.assurance.scores import (
 from tacit.atomic import atomic_write
 from tacit.planning.decision import Decision, DecisionBatch
 from tacit.planning.history import one_step_error
+from tacit.planning.samples import LastGood
 from tacit.signals import Schema
 
 FORMAT, VERSION = "tacit-monitor", 2
@@ -345,7 +346,7 @@ class Watch:
         self._before: dict[str, NDArray[Any]] | None = None
         self._steps_to_go: Callable[[Tensor], Tensor] | None = None  # those of this episode
         self._goal_senses: Floats | None = None
-        self._good: dict[str, NDArray[Any]] = {}  # last good samples of signals that may be missing, (B, *shape)
+        self._good = LastGood()
 
     def moment(
         self,
@@ -408,7 +409,7 @@ class Watch:
                 there &= full[mask.name]
             full[mask.name] = there
             if not is_image:
-                full[name] = self._good[name] = np.where(there, value, self._good.get(name, value))
+                full[name] = self._good.held(name, value, there)
 
 
 def _sample(value: Any, shape: tuple[int, ...], dtype: str, machines: int, one: bool) -> NDArray[Any]:

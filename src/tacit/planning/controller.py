@@ -25,13 +25,14 @@ from tacit.planning.fallen_back import FallenBack, fallback_of
 from tacit.planning.history import LatentHistory
 from tacit.planning.limits import BoxLimits
 from tacit.planning.path_limits import PathLimits
+from tacit.planning.samples import LastGood, finite, samples_of, unknown
 from tacit.planning.search import Noise
 from tacit.planning.setpoints import Setpoints
 from tacit.planning.signal_costs import SignalObjective
 from tacit.planning.state_limits import StateLimit
 from tacit.planning.task import Task
 from tacit.planning.task_limits import TaskError
-from tacit.signals import Role, Schema, Signal
+from tacit.signals import Role
 
 
 @final
@@ -133,7 +134,7 @@ class Controller:
         self._goal = self._task_goal if goal is None else self._encoded_goal(goal)
         self._goal_samples = self._task_goal_samples if goal is None else {name: np.asarray(value) for name, value in goal.items()}
         self._history: LatentHistory | None = None
-        self._good: dict[str, NDArray[Any]] = {}  # last good samples of signals that may be missing, (B, *shape)
+        self._good = LastGood()
         self._plan: Plan | None = None
         self._used = 0  # actions of the plan that were applied
         self._is_followed = False  # by every machine
@@ -219,7 +220,7 @@ class Controller:
                 applied before the first observation.
         """
         started = time.perf_counter()
-        samples = _samples(self._model.schema, observations)
+        samples = samples_of(self._model.schema, observations)
         with torch.no_grad():
             machines = len(next(iter(samples.values())))
             samples = self._held(samples)
@@ -236,7 +237,7 @@ class Controller:
             history = self._history
             assert history is not None
             self._fallen_back.applied(self._previous)
-            errors = history.advance(self._previous, latent, _finite(self._model.schema, samples).to(latent.device)).tolist()
+            errors = history.advance(self._previous, latent, finite(self._model.schema, samples).to(latent.device)).tolist()
             if self._disturbance is not None:
                 self._disturbance.advance(self._previous, samples, history.latents)
             encoded = time.perf_counter()
@@ -293,9 +294,7 @@ class Controller:
         held = dict(samples)
         for name, mask in self._model.schema.masks.items():
             if not self._model.schema.by_name[name].is_image and name in samples:
-                last = self._good.get(name, samples[name])
-                there = samples[mask.name] if last.shape == samples[name].shape else np.ones_like(samples[mask.name])
-                held[name] = self._good[name] = np.where(there, samples[name], last)
+                held[name] = self._good.held(name, samples[name], samples[mask.name])
         return held
 
     def _told_first(self, batch: int, applied: ArrayLike | None) -> NDArray[np.float32] | None:
@@ -460,87 +459,10 @@ class Controller:
 
     def _encoded_goal(self, goal: Mapping[str, ArrayLike]) -> Tensor:
         """Latents of goals (B, D), under disturbances and after actions that nobody knows yet."""
-        samples = _samples(self._model.schema, goal, Role.OBSERVATION)
-        if not _finite(self._model.schema, samples).all():
+        samples = samples_of(self._model.schema, goal, Role.OBSERVATION)
+        if not finite(self._model.schema, samples).all():
             raise ValueError("the goal has a number that is not finite")
         goals = len(next(iter(samples.values())))
-        unknown = {s.name: _unknown(s, goals) for s in self._model.schema.having(Role.DISTURBANCE)}
+        nobody_knows = {s.name: unknown(s, goals) for s in self._model.schema.having(Role.DISTURBANCE)}
         with torch.no_grad():
-            return self._encoded(samples | unknown, None)
-
-
-def _unknown(signal: Signal, count: int) -> NDArray[Any]:
-    """Samples (count, *shape) of which nothing is known: not finite, or False in a mask."""
-    return np.zeros((count, *signal.shape), np.bool_) if signal.dtype == "bool" else np.full((count, *signal.shape), np.nan, np.float32)
-
-
-def _finite(schema: Schema, samples: Mapping[str, NDArray[Any]]) -> Tensor:
-    """Whether all numbers of a machine are finite, but those that its masks say are missing, (B,) bool."""
-    found = []
-    for name, value in samples.items():
-        is_fine = np.isfinite(value)
-        if (mask := schema.masks.get(name)) is not None and is_fine.shape == samples[mask.name].shape:
-            is_fine = is_fine | ~samples[mask.name]
-        found.append(is_fine.reshape(len(value), -1).all(1))
-    return torch.from_numpy(np.logical_and.reduce(found))
-
-
-def _samples(schema: Schema, given: Mapping[str, ArrayLike | None], *roles: Role) -> dict[str, NDArray[Any]]:
-    """What is seen (B, *shape), by signal name, checked and in the signals' dtypes.
-
-    Args:
-        schema: Of the machine.
-        given: By signal name.
-        roles: Of the signals that are taken; those that a model sees where none is given.
-
-    Raises:
-        ValueError: A name, shape or dtype is wrong; the message names it.
-    """
-    taken = schema.having(*roles) if roles else schema.seen
-    known = [s.name for s in taken]
-    for name in given:
-        role = schema.by_name[name].role if name in schema.by_name else None
-        if role is Role.LABEL:
-            raise ValueError(f"label {name!r} is never given to a model")
-        if name not in known:
-            raise ValueError(f"{name!r} is not an observation of this model, which takes {', '.join(known)} and never a label")
-    given = _with_masks(schema, given)
-    if missing := [name for name in known if name not in given]:
-        raise ValueError(f"observations are missing: {', '.join(missing)}")
-    samples = {}
-    for signal in taken:
-        value = np.asarray(given[signal.name])
-        if value.ndim != 1 + len(signal.shape) or value.shape[1:] != signal.shape or not len(value):
-            raise ValueError(f"{signal.name!r} has shape {value.shape[1:]} per machine (of {value.shape}) instead of {signal.shape}")
-        if not np.can_cast(value.dtype, signal.dtype, "same_kind" if signal.dtype.startswith("float") else "safe"):
-            raise ValueError(f"{signal.name!r} has dtype {value.dtype} instead of {signal.dtype}")
-        with np.errstate(over="ignore"):
-            samples[signal.name] = value.astype(signal.dtype, copy=False)
-    if len({len(value) for value in samples.values()}) != 1:
-        raise ValueError("observations are of different numbers of machines: " + str({name: len(v) for name, v in samples.items()}))
-    return samples
-
-
-def _with_masks(schema: Schema, given: Mapping[str, ArrayLike | None]) -> dict[str, ArrayLike | None]:
-    """The same samples with the masks that were left out: a number that is not finite is missing, as is a signal given as None."""
-    full = dict(given)
-    batch = next((len(np.atleast_1d(np.asarray(v))) for v in given.values() if v is not None), 0)
-    for name, mask in schema.masks.items():
-        if name not in full:
-            continue
-        signal, value = schema.by_name[name], full[name]
-        if value is None:
-            unknown = np.nan if signal.dtype.startswith("float") else 0
-            value, there = np.full((batch, *signal.shape), unknown, signal.dtype), np.zeros((batch, *mask.shape), np.bool_)
-        else:
-            value = np.asarray(value)
-            if value.dtype.kind not in "buif":
-                raise ValueError(f"{name!r} has dtype {value.dtype} instead of {signal.dtype}; give nan where it is missing")
-            finite = np.isfinite(value)
-            there = np.ones((len(value), *mask.shape), np.bool_) if signal.is_image else finite
-            if not signal.dtype.startswith("float"):
-                value = np.where(finite, value, 0).astype(value.dtype)
-        told = full.get(mask.name)
-        full[name] = value
-        full[mask.name] = there if told is None else np.asarray(told) & there if np.shape(told) == there.shape else told
-    return full
+            return self._encoded(samples | nobody_knows, None)
