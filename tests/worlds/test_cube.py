@@ -156,6 +156,15 @@ def test_the_picture_shows_one_cube_where_it_is_and_the_hand(table: Cube) -> Non
     assert (np.abs(first - second).max(-1) > 20).sum() > 10, "the hand is somewhere else"
 
 
+def test_mount_and_base_of_the_hand_are_drawn_once_as_what_collides(table: Cube) -> None:
+    model = table.simulator.model
+    for part in ("ur5e/robotiq/base_mount", "ur5e/robotiq/base"):
+        own = [geom for geom in range(model.ngeom) if model.body(model.geom_bodyid[geom]).name == part]
+        (drawn,) = [geom for geom in own if model.geom_group[geom] < 3]
+        assert model.geom_contype[drawn] | model.geom_conaffinity[drawn]  # MuJoCo draws the hulls of such geoms only
+        assert model.geom_matid[drawn] >= 0  # in the colours of the data with pixels
+
+
 def test_a_table_without_a_camera_goes_the_same_way_in_the_dark(table: Cube) -> None:
     dark = Cube(camera=False)
     for env in (table, dark):

@@ -109,11 +109,13 @@ class Camera:
         size: Side of the square image, pixels.
         fineness: Each pixel is the mean of `fineness` squared ones of a finer drawing; 1 draws the image directly. What moves by less than
             a pixel shows only in a finer drawing, and it costs less than multisampling.
+        hulls: Meshes that collide are drawn as their convex hulls, which have far fewer faces.
     """
 
-    def __init__(self, model: Any, view: Any, *, size: int = 64, fineness: int = 1) -> None:
+    def __init__(self, model: Any, view: Any, *, size: int = 64, fineness: int = 1, hulls: bool = False) -> None:
         switch_effects_off(model)
-        self._model, self._view, self._size, self._fineness = model, view, size, fineness
+        self._model, self._view, self._size, self._fineness, self._hulls = model, view, size, fineness, hulls
+        self._option: Any = None  # a mujoco.MjvOption
         self._renderer: Any = None
         self._closing: weakref.finalize[[Any], Camera] | None = None
 
@@ -127,7 +129,9 @@ class Camera:
             OPEN.append(self._renderer)
             self._closing = weakref.finalize(self, close, self._renderer)
             close_first()
-        self._renderer.update_scene(data, self._view)
+            self._option = mujoco.MjvOption()
+            self._option.flags[mujoco.mjtVisFlag.mjVIS_CONVEXHULL] = self._hulls
+        self._renderer.update_scene(data, self._view, scene_option=self._option)
         drawing: Frame = self._renderer.render()
         if self._fineness == 1:
             return drawing
