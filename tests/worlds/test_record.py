@@ -48,6 +48,22 @@ def test_episode_i_does_not_depend_on_how_many_there_are(tmp_path: Path) -> None
     assert len(starts) == 8, "every episode starts somewhere else, and so does every seed"
 
 
+def test_processes_side_by_side_record_the_same_store(tmp_path: Path) -> None:
+    whole = record(world("two_room"), tmp_path / "whole", episodes=7, steps=8, seed=1)
+    stopped = []
+
+    def stop(done: int, total: int) -> None:
+        stopped.append(done)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record(world("two_room"), tmp_path / "parts", episodes=7, steps=8, seed=1, jobs=2, progress=stop)
+    assert stopped == [1, 2]
+    assert len(EpisodeStore(tmp_path / "parts")) == 2, "what was simulated ahead is not in it"
+    assert_same(record(world("two_room"), tmp_path / "parts", episodes=7, steps=8, seed=1, jobs=2), whole)
+
+
 def test_a_recording_goes_on_after_an_interrupt(tmp_path: Path) -> None:
     calls = []
 
@@ -85,7 +101,7 @@ def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
         record(world("two_room"), tmp_path, episodes=1)
 
 
-@pytest.mark.parametrize("bad", [{"episodes": 0}, {"steps": 0}, {"seed": -1}])
+@pytest.mark.parametrize("bad", [{"episodes": 0}, {"steps": 0}, {"seed": -1}, {"jobs": 0}])
 def test_bad_numbers_are_refused_before_anything_is_made(tmp_path: Path, bad: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least"):
         record(world("two_room"), tmp_path / "store", **{"episodes": 1, **bad})

@@ -37,6 +37,8 @@ class Record:
     """Actions per episode: 100, or an hour of a plant."""
     seed: int = 0
     """Seed of the recording."""
+    jobs: int = 1
+    """Processes that simulate at the same time; the store is the same. Plants are logged by one."""
 
 
 def run(options: Record, terminal: Terminal) -> int:
@@ -45,11 +47,13 @@ def run(options: Record, terminal: Terminal) -> int:
     from tacit.worlds.plants import PLANTS, plant, record_plant
 
     if options.world in PLANTS:
+        if options.jobs != 1:
+            raise ValueError(f"--jobs {options.jobs}: {options.world} is a plant, which one process logs; leave the option out")
         process = plant(options.world)
         recording = partial(record_plant, process)
         episodes, steps = PLANT_EPISODES, round(PLANT_SECONDS / process.step_seconds)
     elif options.world in WORLDS:
-        recording = partial(record, world(options.world))
+        recording = partial(record, world(options.world), jobs=options.jobs)
         episodes, steps = EPISODES, STEPS
     else:
         raise ValueError(f"there is no world {options.world!r}; there are: {', '.join((*WORLDS, *PLANTS))}")
