@@ -42,6 +42,7 @@ matplotlib.use("Agg")
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 PROTOCOLS = NAMED
 PLANNER, INVERSE, LATENT, RANDOM, NOTHING = "planner", "inverse model alone", "CEM on latent distance", "random", "no action"
+BLIND = (RANDOM, NOTHING)
 COLOURS = {PLANNER: "#1f4e79", INVERSE: "#6b9ac4", LATENT: "#97a97c", RANDOM: "#c9ada7", NOTHING: "#d9d9d9"}
 CEM = PlanSettings(horizon=25, candidates=128, iterations=3, initial_std=1.0, noise_correlation=0.8, replan_every=2)
 
@@ -132,7 +133,7 @@ def tried(manifest: Manifest, made: Mapping[str, Callable[[], Policy]], found: N
         if name != PLANNER and PLANNER not in outcomes and PLANNER in found:
             outcomes[PLANNER] = outcome_of(manifest, found[PLANNER]["solved"])
         began = time.perf_counter()
-        outcomes[name] = run(manifest, policy())
+        outcomes[name] = run(manifest, policy(), camera=name not in BLIND)
         numbers: Numbers = rates(outcomes[name]).overall.numbers() | {"seconds": round(time.perf_counter() - began, 1)}
         numbers["seconds_per_action"] = round(outcomes[name].seconds_per_action, 6)
         if name == PLANNER:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from two_room_policies import Oracle, seen_position
 
-from tacit.evaluation.baselines import NoOpPolicy
+from tacit.evaluation.baselines import NoOpPolicy, RandomPolicy
 from tacit.evaluation.outcome import rates
 from tacit.evaluation.protocol import Manifest, ManifestError, Protocol, draw_manifest, run
 from tacit.signals import Schema
@@ -91,8 +91,8 @@ def test_a_policy_sees_observations_and_nothing_else(monkeypatch: pytest.MonkeyP
         name, tolerance, unit, schema = "leaky", 4.5, "px", SCHEMA
         scene, start, goal, distance, wander = inner.scene, inner.start, inner.goal, inner.distance, inner.wander
 
-        def make(self) -> Env:
-            return Leaky(self.inner.make())
+        def make(self, *, camera: bool = True) -> Env:
+            return Leaky(self.inner.make(camera=camera))
 
     monkeypatch.setitem(WORLDS, "leaky", LeakyWorld())  # type: ignore[arg-type]
     policy = Still()
@@ -124,6 +124,20 @@ def test_batches_change_nothing() -> None:
         assert one.episode == two.episode
         assert np.array_equal(one.observations["image"], two.observations["image"])
         assert np.array_equal(one.actions, two.actions)
+
+
+def test_who_looks_at_nothing_is_drawn_no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    make, asked = TwoRoomWorld.make, []
+
+    def counting(arena: TwoRoomWorld, *, camera: bool = True) -> Any:
+        asked.append(camera)
+        return make(arena, camera=camera)
+
+    monkeypatch.setattr(TwoRoomWorld, "make", counting)
+    manifest = draw_manifest(Protocol(world="two_room", episodes=3, budget=6, seed=2))
+    blind, seeing = (run(manifest, RandomPolicy(world("two_room")), camera=camera) for camera in (False, True))
+    assert asked[-6:] == [False] * 3 + [True] * 3
+    assert np.array_equal(blind.distance, seeing.distance)
 
 
 def test_kept_episodes_are_whole_and_aligned() -> None:
@@ -186,8 +200,8 @@ def test_a_world_that_ends_an_episode_is_refused(monkeypatch: pytest.MonkeyPatch
     class Short(TwoRoomWorld):  # type: ignore[misc]
         schema: Schema = SCHEMA
 
-        def make(self) -> Env:
-            return gymnasium.wrappers.TimeLimit(super().make(), 3)
+        def make(self, *, camera: bool = True) -> Env:
+            return gymnasium.wrappers.TimeLimit(super().make(camera=camera), 3)
 
         def start(self, env: Env, scene: Scene) -> tuple[Samples, Samples]:
             return super().start(env, scene)

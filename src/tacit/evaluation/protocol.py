@@ -218,6 +218,7 @@ def run(
     keep: Collection[int] = (),
     batch: int = 100,
     arena: World | None = None,
+    camera: bool = True,
 ) -> Outcome:
     """Let a policy try every scene.
 
@@ -228,6 +229,7 @@ def run(
         keep: Numbers of the episodes whose observations, labels and actions are kept.
         batch: B, episodes side by side; the last batch may be smaller.
         arena: Where the scenes are played; None for the world of the protocol. One that was changed on purpose is given here.
+        camera: False for a policy that looks at nothing: images may then be black, where drawing them takes most of the time.
 
     Returns:
         How it went.
@@ -246,7 +248,7 @@ def run(
     traces: dict[int, Trace] = {}
     seconds = 0.0
     for first in range(0, len(scenes), batch):
-        lanes = _Lanes(arena, scenes[first : first + batch], first, keep)
+        lanes = _Lanes(arena, scenes[first : first + batch], first, keep, camera)
         try:
             policy.reset(lanes.goals, int(stream(Purpose.POLICY, protocol.seed, first).integers(2**32)))
             distance[lanes.numbers, 0] = lanes.distances()
@@ -278,10 +280,10 @@ def run(
 class _Lanes:
     """Some episodes of one manifest, side by side and in step."""
 
-    def __init__(self, arena: World, scenes: Sequence[Scene], first: int, keep: Collection[int]) -> None:
+    def __init__(self, arena: World, scenes: Sequence[Scene], first: int, keep: Collection[int], camera: bool) -> None:
         self._arena, self._scenes = arena, scenes
         self._schema: Schema = arena.schema
-        self._envs = [arena.make() for _ in scenes]
+        self._envs = [arena.make(camera=camera) for _ in scenes]
         self.numbers = list(range(first, first + len(scenes)))
         pairs = list(zip(self._envs, scenes, strict=True))
         self.goals = self._stacked([arena.goal(env, scene) for env, scene in pairs])

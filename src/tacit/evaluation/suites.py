@@ -104,8 +104,8 @@ def evaluate(
     planned = _tried(manifest, _planner(trained, cost_for(trained, protocol), settings, protocol.seed), "plan", display)
     flat = _tried(first, _planner(trained, trained.latent_cost, settings, protocol.seed), "plan on latent distance", display)
     floors = {
-        "random": _tried(manifest, RandomPolicy(arena), "random actions", display),
-        "noop": _tried(manifest, NoOpPolicy(arena.schema), "no action", display),
+        "random": _tried(manifest, RandomPolicy(arena), "random actions", display, camera=False),
+        "noop": _tried(manifest, NoOpPolicy(arena.schema), "no action", display, camera=False),
         "cloning": _tried(manifest, CloningPolicy(trained.model, trained.policy), "behaviour cloning", display),
     }
     probes: tuple[LabelProbe, ...] = ()
@@ -234,7 +234,7 @@ def _planner(trained: Run, cost: CostFor, settings: PlanSettings, seed: int) -> 
     return PlannedPolicy(trained.controller(Task(plan=settings), cost_for=cost, seed=seed))
 
 
-def _tried(manifest: Manifest, policy: Policy, name: str, display: Display) -> _Trial:
+def _tried(manifest: Manifest, policy: Policy, name: str, display: Display, *, camera: bool = True) -> _Trial:
     shown = display.phase(name)
     began = time.perf_counter()
 
@@ -242,7 +242,7 @@ def _tried(manifest: Manifest, policy: Policy, name: str, display: Display) -> _
         shown(done / total, f"{done:,} of {total:,} actions, {done / max(time.perf_counter() - began, 1e-9):,.0f} per second")
 
     taped = Taped(policy)
-    outcome = run(manifest, taped, progress=progress)
+    outcome = run(manifest, taped, progress=progress, camera=camera)
     verdicts = {str(v): n for v, n in policy.verdicts.items()} if isinstance(policy, PlannedPolicy) else {}
     return _Trial(outcome=outcome, actions=taped.actions(), verdicts=verdicts)
 
