@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ import pytest
 from PIL import Image
 
 import tacit
-from tacit.assurance import Ledger, Recorded, check
+from tacit.assurance import Hold, Ledger, Recorded, Supervision, Supervisor, check
 from tacit.cli import main
-from tacit.planning import PlanSettings, Task
+from tacit.data import EpisodeStore
+from tacit.planning import Goal, PlanSettings, Task
+from tacit.planning.task_fallback import Fallback
+from tacit.worlds import TwoRoomWorld
 
 PLAN = PlanSettings(planner="propose-verify", horizon=3, candidates=12, iterations=2, proposals=4)
 TASK = """
@@ -101,6 +105,34 @@ def test_replay_names_the_first_difference(decide: Callable[..., str], capsys: p
     said = capsys.readouterr().out
     assert "6 decisions came out the same" in said
     assert "step 6 did not: the plan's" in said
+
+
+def test_supervised_decisions_are_replayed_with_the_monitor_of_that_time(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TwoRoomWorld, "tolerance", 40.0)  # the run has hardly been trained
+    words = ["--episodes", "24", "--budget", "16", "--false-alarms", "0.5", "--threads", "1"]
+    assert main(["calibrate", "run", "--world", "two_room", *words]) == 0
+    run, rng = tacit.load("run"), np.random.default_rng(0)
+    goal = rng.integers(0, 255, (64, 64, 3), np.uint8)
+    session = run.session(Task(goal=Goal(observations={"image": goal}), plan=PLAN, fallback=Fallback.ZERO))
+    frames = EpisodeStore("data")[0].signals["image"][:5]
+    with Ledger("line.ledger", session) as ledger:
+        supervisor = run.supervisor(session, supervision=Supervision(dwell=2, deadline=30.0), ledger=ledger)
+        supervisor.reset()
+        verdicts = {str(supervisor.act({"image": frame}, taken=float(n)).verdict) for n, frame in enumerate([*frames, goal, goal])}
+    assert "abstain" in verdicts
+    assert main(["ledger", "replay", "line.ledger", "run"]) == 0
+    assert "7 decisions came out the same, bit for bit" in capsys.readouterr().out
+    shutil.copy("run/monitor.safetensors", "kept.safetensors")
+    replace(run.monitor(), false_alarms=0.6).save("run/monitor.safetensors")
+    assert main(["ledger", "replay", "line.ledger", "run"]) == 1
+    assert "calibrating again replaced it, so give the file of that time" in " ".join(capsys.readouterr().err.split())
+    assert main(["ledger", "replay", "line.ledger", "run", "--monitor", "kept.safetensors"]) == 0
+    with Ledger("own.ledger", session) as ledger:
+        Supervisor(run.controller_of(session), fallback=Hold(), ledger=ledger).act({"image": goal})
+    assert main(["ledger", "replay", "own.ledger", "run"]) == 1
+    assert "a fallback of its own (holding the last action)" in " ".join(capsys.readouterr().err.split())
 
 
 def test_why_explains_a_step(decide: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,14 @@ from tacit.assurance.conformal import (
     least_episodes,
     settle,
 )
-from tacit.assurance.entries import Began, Closed, Entry, Gap, Made, Opened, Reading, Retargeted
+from tacit.assurance.entries import Began, Closed, Entry, Gap, Made, Opened, Reading, Retargeted, Supervising, Timing
 from tacit.assurance.ledger import Ledger
 from tacit.assurance.monitor import Calibration, Judgement, Monitor, MonitorError, Watch, calibrate
 from tacit.assurance.recorded import Actor, Recorded
 from tacit.assurance.scores import Moment, Moments
 from tacit.assurance.session import Session
-from tacit.assurance.supervisor import Supervision, Supervisor
+from tacit.assurance.supervision import Supervision
+from tacit.assurance.supervisor import Supervisor
 from tacit.planning.fallbacks import PID, Hold, Ramp, RetreatByMoves, RetreatBySetPoints, Safe, WithoutPlan
 
 __all__ = [
@@ -53,8 +54,10 @@ __all__ = [
     "RetreatBySetPoints",
     "Safe",
     "Session",
+    "Supervising",
     "Supervision",
     "Supervisor",
+    "Timing",
     "Watch",
     "WithoutPlan",
     "calibrate",

@@ -22,7 +22,6 @@ from typing import Any, Self
 
 from tacit.assurance.canonical import canonical
 
-FORMAT = 1
 START = "0" * 64  # what the first record names as the one before
 _HEX = 64  # letters of a SHA-256
 _FIELDS = {"n": int, "ledger": str, "previous": str, "kind": str}

@@ -15,8 +15,14 @@ from torch import Tensor
 
 from tacit.assurance.canonical import Array, ArrayDigest, array_of, digest_of_array, plain
 from tacit.assurance.session import Session
+from tacit.assurance.supervision import Supervision
 from tacit.contracts import Plan, Spent
 from tacit.planning.decision import Decision, Evidence, Verdict
+
+FORMAT = 2
+"""Of what is written now."""
+READABLE = (1, 2)
+"""Formats that can be read; 1 does not say who supervised, nor when decisions were made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +45,21 @@ class Reading:
     def is_alarm(self) -> bool:
         """Whether the value is beyond a threshold; one that is no number is, if there is a threshold."""
         return (self.low is not None and not self.value >= self.low) or (self.high is not None and not self.value <= self.high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """When a decision was made, in seconds by the supervisor's clock: what makes an observation too old, or a decision too late.
+
+    Attributes:
+        began: When the supervisor was asked for it.
+        taken: When the observation was taken; None when nobody said.
+        decided: When the plan was there, and it was judged whether that is in time.
+    """
+
+    began: float
+    taken: float | None
+    decided: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +95,23 @@ class Opened:
     inputs: str
     was_closed: bool | None = None
     cut: Cut | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Supervising:
+    """From here on a supervisor decides, around a new controller of the session.
+
+    Attributes:
+        supervision: When it takes over, and when it gives back.
+        monitor: SHA-256 of what the monitor takes for usual, in hex; None without a monitor.
+        fallback: What it does instead, in words, where that is not what the task says; else None.
+    """
+
+    kind: ClassVar[str] = "supervisor"
+    time: float
+    supervision: Supervision
+    monitor: str | None
+    fallback: str | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,6 +180,7 @@ class Made:
         verdict: What was decided.
         reason: Why.
         action: What was emitted, (A,) float32, bit for bit.
+        timing: When a supervisor made it; None where none did.
     """
 
     kind: ClassVar[str] = "decision"
@@ -157,6 +196,7 @@ class Made:
     verdict: Verdict
     reason: str
     action: Array
+    timing: Timing | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,14 +223,14 @@ class Closed:
     time: float
 
 
-Entry = Opened | Began | Retargeted | Made | Gap | Closed
+Entry = Opened | Supervising | Began | Retargeted | Made | Gap | Closed
 
 
 def to_json(entry: Entry) -> dict[str, Any]:
     """An entry as JSON values."""
     values = {f.name: plain(getattr(entry, f.name)) for f in fields(entry) if f.name != "session"}
     if isinstance(entry, Opened):
-        values["session"] = entry.session.to_json()
+        values |= {"session": entry.session.to_json(), "format": FORMAT}
     return {"kind": entry.kind, **values}
 
 
@@ -203,8 +243,12 @@ def entry_of(values: Mapping[str, Any]) -> Entry:
     try:
         match values["kind"]:
             case Opened.kind:
+                if values["format"] not in READABLE:
+                    raise ValueError(f"its format is {values['format']}, and this Tacit reads {' and '.join(map(str, READABLE))}")
                 cut = None if values["cut"] is None else Cut(**values["cut"])
                 return Opened(**_of(values, "time", "inputs", "was_closed"), session=Session.from_json(values["session"]), cut=cut)
+            case Supervising.kind:
+                return Supervising(**_of(values, "time", "monitor", "fallback"), supervision=Supervision(**values["supervision"]))
             case Began.kind:
                 goal = None if values["goal"] is None else {name: array_of(value) for name, value in values["goal"].items()}
                 applied = None if values["applied"] is None else _array(values["applied"])
@@ -241,6 +285,7 @@ def _made(values: Mapping[str, Any]) -> Made:
         readings=readings,
         verdict=Verdict(values["verdict"]),
         action=_array(values["action"]),
+        timing=None if values.get("timing") is None else _timing(values["timing"]),
     )
 
 
@@ -256,6 +301,11 @@ def _planned(values: Mapping[str, Any]) -> Planned:
 def _reading(values: Mapping[str, Any]) -> Reading:
     low, high = (None if values[side] is None else float(values[side]) for side in ("low", "high"))
     return Reading(value=float(values["value"]), low=low, high=high, unit=values["unit"])
+
+
+def _timing(values: Mapping[str, Any]) -> Timing:
+    taken = None if values["taken"] is None else float(values["taken"])
+    return Timing(began=float(values["began"]), taken=taken, decided=float(values["decided"]))
 
 
 def _array(values: Mapping[str, Any]) -> Array:
@@ -287,7 +337,7 @@ def made_of(decision: Decision, **fields: Any) -> Made:
 
     Args:
         decision: Of one machine.
-        fields: `time`, `step`, `episode`, `inputs`, `applied` and `readings`, which the decision does not know, and `action`.
+        fields: `time`, `step`, `episode`, `inputs`, `applied`, `readings` and `timing`, which the decision does not know, and `action`.
     """
     return Made(
         latents=digest_of_array(numbers(decision.latents[0])),

@@ -26,9 +26,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tacit.assurance.canonical import Array, ArrayDigest, digest_of_array
-from tacit.assurance.chain import FORMAT, Checked, Head, LedgerError, check, head_path, line_of, records
-from tacit.assurance.entries import Began, Closed, Cut, Entry, Gap, Made, Opened, Reading, Retargeted, made_of, to_json
+from tacit.assurance.chain import Checked, Head, LedgerError, check, head_path, line_of, records
+from tacit.assurance.entries import (
+    Began,
+    Closed,
+    Cut,
+    Entry,
+    Gap,
+    Made,
+    Opened,
+    Reading,
+    Retargeted,
+    Supervising,
+    Timing,
+    made_of,
+    to_json,
+)
 from tacit.assurance.session import Session
+from tacit.assurance.supervision import Supervision
 from tacit.atomic import atomic_write, sync_folder
 from tacit.closing import close_after
 from tacit.planning.decision import Decision
@@ -58,6 +73,7 @@ class _Decided:
     decision: Decision
     action: Array
     readings: Mapping[str, Reading]
+    timing: Timing | None
 
     def made(self) -> Made:
         return made_of(
@@ -69,6 +85,7 @@ class _Decided:
             applied=self.applied,
             action=self.action,
             readings=self.readings,
+            timing=self.timing,
         )
 
 
@@ -163,6 +180,20 @@ class Ledger:
         """Number of decisions until now, with those that were lost: the `step` of the next one."""
         return self._step
 
+    def supervise(self, supervision: Supervision, *, monitor: str | None = None, fallback: str | None = None) -> bool:
+        """Note that from now on a supervisor decides, around a new controller of the session.
+
+        Args:
+            supervision: Its settings.
+            monitor: SHA-256 of what its monitor takes for usual, in hex (`Calibration.digest`); None without a monitor.
+            fallback: What it does instead, in words, where that is not what the task says.
+
+        Returns:
+            False when it is not kept: see `lost` and `fault`.
+        """
+        entry = Supervising(time=time.time(), supervision=supervision, monitor=monitor, fallback=fallback)
+        return self._put(entry, 0, decisions=0, episodes=0)
+
     def begin(self, goal: Mapping[str, ArrayLike] | None = None, applied: ArrayLike | None = None) -> bool:
         """Note that an episode begins, which the controller was reset for.
 
@@ -198,6 +229,7 @@ class Ledger:
         *,
         applied: ArrayLike | None = None,
         readings: Mapping[str, Reading | float] | None = None,
+        timing: Timing | None = None,
     ) -> bool:
         """Note a decision.
 
@@ -206,6 +238,7 @@ class Ledger:
             decision: What it returned; its action is what was emitted.
             applied: What `act` was given.
             readings: Further numbers that the decision rests on, by name, such as those of a monitor.
+            timing: When a supervisor made it; None where none did.
 
         Returns:
             False when it is not kept: see `lost` and `fault`.
@@ -217,7 +250,7 @@ class Ledger:
         inputs = {name: None if value is None else _copied(name, value) for name, value in observation.items()}
         told = None if applied is None else _copied("applied", applied)
         numbers = {} if readings is None else {name: _reading(name, value) for name, value in readings.items()}
-        decided = _Decided(time.time(), self._step, self._episode, inputs, told, decision, decision.action.copy(), numbers)
+        decided = _Decided(time.time(), self._step, self._episode, inputs, told, decision, decision.action.copy(), numbers, timing)
         self._step += 1
         plan = 0 if decision.plan is None else decision.plan.actions.nbytes + decision.plan.trajectory.nbytes
         return self._put(decided, _size(inputs) + plan, decisions=1, episodes=0)
@@ -291,7 +324,7 @@ class Ledger:
                 self._count_on(record)
         self._ledger = ledger
         opened = Opened(time=time.time(), session=session, inputs=self._inputs, was_closed=was_closed, cut=cut)
-        self._chain({**to_json(opened), "format": FORMAT})
+        self._chain(to_json(opened))
         self._store()
         sync_folder(self.path.parent)
         self._sync()

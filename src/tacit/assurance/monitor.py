@@ -29,6 +29,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import Tensor
 
+from tacit.assurance.canonical import digest
 from tacit.assurance.entries import Reading
 from tacit.assurance.scores import (
     SCORES,
@@ -87,6 +88,11 @@ class Calibration:
     false_alarms: float
     passing: bool
     schema: str
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of all of it, in hex."""
+        return digest(self)
 
     @property
     def has_goal(self) -> bool:

@@ -26,7 +26,10 @@ class Actor(Protocol):
 
 @final
 class Recorded:
-    """An actor whose every decision goes into a ledger. Give it away in the place of the actor, and let nobody else call that one."""
+    """An actor whose every decision goes into a ledger. Give it away in the place of the actor, and let nobody else call that one.
+
+    A `Supervisor` is given the ledger itself: it notes more than this, without which its decisions could not be made again.
+    """
 
     def __init__(self, actor: Actor, ledger: Ledger) -> None:
         """Args:

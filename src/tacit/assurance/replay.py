@@ -6,7 +6,7 @@ deadline left a search is in the ledger, and the search is ended there again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -15,16 +15,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tacit.assurance.canonical import Array, ArrayDigest
+from tacit.assurance.canonical import Array, ArrayDigest, canonical
 from tacit.assurance.chain import LedgerError, check, records
-from tacit.assurance.entries import Began, Entry, Gap, Made, Opened, Planned, Retargeted, entry_of, made_of
+from tacit.assurance.entries import (
+    Began,
+    Entry,
+    Gap,
+    Made,
+    Opened,
+    Planned,
+    Reading,
+    Retargeted,
+    Supervising,
+    Timing,
+    entry_of,
+    made_of,
+)
 from tacit.assurance.recorded import Actor
 from tacit.assurance.session import Session, build
+from tacit.assurance.supervisor import Supervisor
 from tacit.contracts import Deadline, Plan, Planner, Problem, Spent
 from tacit.planning.decision import Decision
 
 Around = Callable[[Planner], Planner]
 Make = Callable[[Session, Around], Actor]
+Clock = Callable[[], float]
+Supervise = Callable[[Session, Supervising, Around, Clock], Supervisor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,22 +93,30 @@ def entries(path: str | Path) -> Iterator[Entry]:
         raise LedgerError(f"{path}: {error}") from error
 
 
-def replay(path: str | Path, make: Make, progress: Callable[[int], None] = lambda done: None) -> Replayed:
+def replay(
+    path: str | Path, make: Make, supervise: Supervise | None = None, progress: Callable[[int], None] = lambda done: None
+) -> Replayed:
     """Make the decisions of a ledger again, each session with a new actor and as many threads as it had.
+
+    What was a matter of time is taken from the ledger: where a deadline ended a search, how old an observation was, and whether a decision
+    came too late.
 
     Args:
         path: The ledger.
         make: Makes the actor of a session, with its planner put into what is given; it refuses a session that is not its own.
+        supervise: Makes, likewise, the supervisor of a session as it was recorded, with the clock that is given; it refuses one that it
+            cannot make, as with another monitor. None where there is none.
         progress: Takes the number of decisions made again.
 
     Raises:
-        LedgerError: The ledger does not verify, or has digests instead of inputs.
+        LedgerError: The ledger does not verify, has digests instead of inputs, or has decisions of a supervisor and nobody makes one.
         OSError: The file cannot be read.
     """
     same = skipped = 0
     builds: dict[str, tuple[str, str, str]] = {}
     threads = torch.get_num_threads()
-    actor, planner, is_whole = None, _Repeating(), True
+    actor: Actor | None = None
+    planner, clock, is_whole = _Repeating(), _Retold(), True
     try:
         for entry in entries(path):
             match entry:
@@ -100,12 +124,17 @@ def replay(path: str | Path, make: Make, progress: Callable[[int], None] = lambd
                     raise LedgerError(
                         f'{path} has only digests of what was observed: decisions can be made again from a ledger with inputs="full"'
                     )
-                case Opened(session=session):
-                    now = build()
+                case Opened(session=opened):
+                    session, now = opened, build()
                     builds |= {n: (n, was, now.get(n, "nothing")) for n, was in session.build.items() if now.get(n) != was}
                     torch.set_num_threads(session.threads)
                     planner, is_whole = _Repeating(), True
                     actor = make(session, planner.around)
+                case Supervising() if is_whole:
+                    if supervise is None:
+                        raise LedgerError(f"{path} has decisions of a supervisor: say what makes it again")
+                    planner, clock = _Repeating(), _Retold()
+                    actor = supervise(session, entry, planner.around, clock)
                 case Began(goal=goal, applied=applied) if is_whole:
                     assert actor is not None
                     actor.reset(None if goal is None else {name: _array(value) for name, value in goal.items()}, applied)
@@ -119,8 +148,8 @@ def replay(path: str | Path, make: Make, progress: Callable[[int], None] = lambd
                 case Made():
                     assert actor is not None
                     planner.spent = None if entry.plan is None else entry.plan.spent
-                    inputs = {name: None if value is None else _array(value) for name, value in entry.inputs.items()}
-                    difference = compared(entry, actor.act(inputs, entry.applied))
+                    clock.tell(entry.timing)
+                    difference = _made_again(entry, actor)
                     if difference is not None:
                         return Replayed(same=same, skipped=skipped, builds=tuple(builds.values()), difference=difference)
                     same += 1
@@ -130,8 +159,25 @@ def replay(path: str | Path, make: Make, progress: Callable[[int], None] = lambd
     return Replayed(same=same, skipped=skipped, builds=tuple(builds.values()), difference=None)
 
 
-def compared(made: Made, decision: Decision) -> Difference | None:
-    """The first part of a decision, from what it rests on to what it does, that is not bit for bit what the ledger has."""
+def _made_again(made: Made, actor: Actor) -> Difference | None:
+    """What is different when a decision is made again, or None."""
+    inputs = {name: None if value is None else _array(value) for name, value in made.inputs.items()}
+    if not isinstance(actor, Supervisor):
+        return compared(made, actor.act(inputs, made.applied))
+    if made.timing is None:
+        return Difference(step=made.step, what="who decided", recorded="nobody supervised", replayed="a supervisor")
+    decision = actor.act(inputs, made.applied, taken=made.timing.taken)
+    return compared(made, decision, {} if actor.judgement is None else actor.judgement.readings())
+
+
+def compared(made: Made, decision: Decision, readings: Mapping[str, Reading] | None = None) -> Difference | None:
+    """The first part of a decision, from what it rests on to what it does, that is not bit for bit what the ledger has.
+
+    Args:
+        made: As the ledger has it.
+        decision: As it is now.
+        readings: What the monitor reads now; None where what the ledger has comes from somebody else.
+    """
     fields = {"time": made.time, "step": made.step, "episode": made.episode, "inputs": made.inputs, "applied": made.applied}
     again = made_of(decision, action=decision.action, **fields)
     parts: list[tuple[str, Any, Any]] = [("the latents of the observations", made.latents, again.latents)]
@@ -139,7 +185,10 @@ def compared(made: Made, decision: Decision) -> Difference | None:
         parts += [(f"the plan's {name}", getattr(made.plan, name), getattr(again.plan, name)) for name in _PLAN]
     else:
         parts.append(("whether there is a plan", made.plan is not None, again.plan is not None))
-    parts += [("the surprise", made.evidence.get("surprise"), again.evidence.get("surprise"))]
+    seen = [name for name in made.evidence if not name.endswith("_ms")]
+    parts += [(f"the {name.replace('_', ' ')}", made.evidence[name], again.evidence.get(name)) for name in seen]
+    if readings is not None:
+        parts += [(f"the reading {name!r}", made.readings.get(name), readings.get(name)) for name in {**made.readings, **readings}]
     parts += [(f"the {name}", getattr(made, name), getattr(again, name)) for name in ("verdict", "reason", "action")]
     for what, was, now in parts:
         if not _is_same(was, now):
@@ -168,6 +217,21 @@ class _Repeating:
         return self._planner.plan(problem, warm_start, None if deadline is None else self.spent)
 
 
+@final
+class _Retold:
+    """A supervisor's clock that tells what it told before: when a decision began, and when the plan was there."""
+
+    def __init__(self) -> None:
+        self._left: list[float] = []
+
+    def tell(self, timing: Timing | None) -> None:
+        """What it tells next."""
+        self._left = [] if timing is None else [timing.decided, timing.began]
+
+    def __call__(self) -> float:
+        return self._left.pop()
+
+
 def _array(value: Array | ArrayDigest) -> Array:
     assert not isinstance(value, ArrayDigest), "a session with full inputs has no digests"
     return value
@@ -176,7 +240,7 @@ def _array(value: Array | ArrayDigest) -> Array:
 def _is_same(was: Any, now: Any) -> bool:
     if isinstance(was, np.ndarray):
         return bool(was.dtype == now.dtype and was.shape == now.shape and was.tobytes() == now.tobytes())
-    return bool(was == now)
+    return canonical(was) == canonical(now)
 
 
 def _text(value: Any) -> str:

@@ -14,7 +14,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -22,42 +22,15 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from tacit.assurance.entries import Timing
 from tacit.assurance.ledger import Ledger
 from tacit.assurance.monitor import Calibration, Judgement, Monitor, Watch
 from tacit.assurance.recorded import Actor
+from tacit.assurance.supervision import Supervision
 from tacit.planning.decision import Decision, Verdict
 from tacit.planning.fallbacks import MEMORY, Action, WithoutPlan
 from tacit.planning.limits import BoxLimits
 from tacit.planning.path_limits import PathLimits
-
-
-@dataclass(frozen=True, kw_only=True)
-class Supervision:
-    """When the supervisor takes over, and when it gives back.
-
-    Attributes:
-        release: Share of the alarm level that the monitor's statistic must stay below before the plan is followed again, 0 to 1.
-        dwell: Steps that it must stay there without a break, and the least number of steps of a fallback.
-        blend: Steps in which the action goes from the fallback's to the plan's.
-        oldest: Seconds after which an observation is too old to act on; None when its age is not known.
-        deadline: Seconds after which a decision comes too late to be sent; None for no such thing.
-
-    Raises:
-        ValueError: A number is out of its domain.
-    """
-
-    release: float = 0.8
-    dwell: int = 10
-    blend: int = 5
-    oldest: float | None = None
-    deadline: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.release <= 1 or self.dwell < 1 or self.blend < 0:
-            raise ValueError(f"supervision: release {self.release} must be a share, dwell {self.dwell} >= 1 and blend {self.blend} >= 0")
-        for name, value in (("oldest", self.oldest), ("deadline", self.deadline)):
-            if value is not None and not value > 0:
-                raise ValueError(f"supervision: {name} must be a positive number of seconds, not {value}")
 
 
 class Supervised(Actor, Protocol):
@@ -106,7 +79,8 @@ class Supervisor:
             calibration: What the monitor takes for usual; None for no monitor.
             watch: Makes what the monitor sees; needed with a calibration.
             supervision: When to take over and when to give back.
-            ledger: Where every decision goes that was emitted, with what the monitor read; None for nowhere.
+            ledger: Where these settings go, and every decision that was emitted, with what the monitor read; None for nowhere. The
+                controller is then a new one of the ledger's session.
             clock: Seconds that only grow, those of `taken` too.
 
         Raises:
@@ -123,6 +97,12 @@ class Supervisor:
         self._clock = clock
         self._last: Action | None  # action that was applied last
         self._earlier: Action | None  # and the one before
+        if ledger is not None:
+            ledger.supervise(
+                self._supervision,
+                monitor=None if calibration is None else calibration.digest,
+                fallback=None if fallback is None else fallback.words,
+            )
         self._begin()
 
     def reset(self, goal: Mapping[str, ArrayLike] | None = None, applied: ArrayLike | None = None) -> None:
@@ -151,11 +131,12 @@ class Supervisor:
         Returns:
             The decision as it is to be emitted.
         """
-        began = self._clock()
+        began, taken = self._clock(), None if taken is None else float(taken)
         told = self._last if applied is None else np.asarray(applied, dtype=np.float32)
         decision = self._controller.act(observation, told)
         judged = self._judged(observation, decision)
-        problem = self._problem(decision, began, taken)
+        timing = Timing(began=began, taken=taken, decided=self._clock())
+        problem = self._problem(decision, timing)
         alarm = self._alarm(judged)
         if told is not None and told.shape == decision.action.shape and np.isfinite(told).all():
             self._last = told
@@ -165,7 +146,7 @@ class Supervisor:
         self._last, self._earlier = emitted.action, self._last
         self._past.append(emitted.action)
         if self._ledger is not None:
-            self._ledger.add(observation, emitted, applied=told, readings={} if judged is None else judged.readings())
+            self._ledger.add(observation, emitted, applied=told, readings={} if judged is None else judged.readings(), timing=timing)
         return emitted
 
     @property
@@ -194,18 +175,17 @@ class Supervisor:
         self._judgement = self._monitor.judge(moment)
         return self._judgement
 
-    def _problem(self, decision: Decision, began: float, taken: float | None) -> str | None:
+    def _problem(self, decision: Decision, timing: Timing) -> str | None:
         """Why there is nothing to follow, whatever the monitor says; None when there is something."""
-        settings = self._supervision
-        now = self._clock()
+        settings, taken, now = self._supervision, timing.taken, timing.decided
         if taken is not None:
             if not taken > self._taken:  # one that is no number is not new either
                 return "there is no new observation"
             self._taken = taken
             if settings.oldest is not None and not now - taken <= settings.oldest:
                 return f"the observation is {1e3 * (now - taken):.0f} ms old, and {1e3 * settings.oldest:.0f} ms is the most"
-        if settings.deadline is not None and now - began > settings.deadline:
-            return f"the decision took {1e3 * (now - began):.0f} ms, and {1e3 * settings.deadline:.0f} ms is the most"
+        if settings.deadline is not None and now - timing.began > settings.deadline:
+            return f"the decision took {1e3 * (now - timing.began):.0f} ms, and {1e3 * settings.deadline:.0f} ms is the most"
         if decision.verdict is not Verdict.ACT:
             return decision.reason.split(":")[0]
         return None

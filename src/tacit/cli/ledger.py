@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,6 +41,8 @@ class Replay:
     """Folder of the run that decided."""
     task: Annotated[Path | None, tyro.conf.arg(metavar="TASK", help_behavior_hint="(default: the one in the ledger)")] = None
     """The task file that should have been asked; another one is refused."""
+    monitor: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: that of the run)")] = None
+    """The monitor of that time, if the run was calibrated again since."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,7 @@ def verify(options: Verify, terminal: Terminal) -> int:
 
 def replay(options: Replay, terminal: Terminal) -> int:
     from tacit.assurance.entries import Opened
+    from tacit.assurance.monitor import Calibration
     from tacit.assurance.replay import entries
     from tacit.assurance.replay import replay as made_again
     from tacit.assurance.session import Session
@@ -91,9 +95,11 @@ def replay(options: Replay, terminal: Terminal) -> int:
                 raise ValueError(
                     f"{options.task} was not what was asked: its SHA-256 is {asked}, that of the ledger's task {entry.session.task_digest}"
                 )
+    monitor = None if options.monitor is None else Calibration.load(options.monitor, trained.schema)
     with terminal.phases() as phases:
         shown = phases.phase("replay")
-        found = made_again(options.ledger, trained.controller_of, lambda done: shown(0.0, f"{done:,} decisions"))
+        supervise = partial(trained.supervisor_again, monitor=monitor)
+        found = made_again(options.ledger, trained.controller_of, supervise, lambda done: shown(0.0, f"{done:,} decisions"))
     for line in outcome(found):
         terminal.say(line)
     return 0 if found.difference is None else 1

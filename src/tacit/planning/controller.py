@@ -221,18 +221,17 @@ class Controller:
         """
         started = time.perf_counter()
         samples = samples_of(self._model.schema, observations)
+        told = None if applied is None else np.asarray(applied, dtype=np.float32)
+        self._require_fitting(len(next(iter(samples.values()))), told)  # what is refused leaves everything as it was
         with torch.no_grad():
-            machines = len(next(iter(samples.values())))
             samples = self._held(samples)
             if self._history is None:
-                told = self._told_first(machines, applied)
-                latent = self._encoded(samples, None if told is None else torch.from_numpy(told[:, -1]))
-                self._begin(latent, told)
-                is_told = self._take(applied)
+                first = self._told_first(told)
+                latent = self._encoded(samples, None if first is None else torch.from_numpy(first[:, -1]))
+                self._begin(latent, first)
+                is_told = self._take(told)
             else:
-                if machines != len(self._previous):
-                    raise ValueError(f"there are {machines} machines, but the episode began with {len(self._previous)}: call reset()")
-                is_told = self._take(applied)
+                is_told = self._take(told)
                 latent = self._encoded(samples, self._previous)
             history = self._history
             assert history is not None
@@ -297,30 +296,40 @@ class Controller:
                 held[name] = self._good.held(name, samples[name], samples[mask.name])
         return held
 
-    def _told_first(self, batch: int, applied: ArrayLike | None) -> NDArray[np.float32] | None:
-        """What was applied before the first observations, (B, 1 or 2, A), oldest first; None where nobody says."""
-        told = self._told
-        if told is None and applied is not None and np.shape(applied) == (batch, self._model.schema.action_size):
-            last = np.asarray(applied, dtype=np.float32)[:, None]
-            told = last if np.isfinite(last).all() else None
-        elif told is not None and applied is not None and np.shape(applied) == (len(told), told.shape[-1]):
-            last = np.asarray(applied, dtype=np.float32)[:, None]
-            told = np.concatenate((told[:, :-1], np.where(np.isfinite(last).all(-1, keepdims=True), last, told[:, -1:])), axis=1)
-        if told is None and self._action_limits.counts_from_applied:
+    def _require_fitting(self, machines: int, applied: NDArray[np.float32] | None) -> None:
+        """Refuse another number of machines than before or than there are goals, what was applied in a wrong shape, and a first moment of
+        which too little is known."""
+        if self._history is not None and machines != len(self._previous):
+            raise ValueError(f"there are {machines} machines, but the episode began with {len(self._previous)}: call reset()")
+        shape = (machines, self._model.schema.action_size)
+        if applied is not None and applied.shape != shape:
+            raise ValueError(f"applied has shape {applied.shape} instead of {shape}")
+        if self._history is not None:
+            return
+        if self._told is not None and len(self._told) != machines:
+            raise ValueError(f"what was applied was told of {len(self._told)} machines, but there are {machines}")
+        if self._told_first(applied) is None and self._action_limits.counts_from_applied:
             raise ValueError(
                 "limits on rate and jerk count from what was applied last: tell it with reset(applied=...) or act(..., applied=...)"
             )
-        if told is not None and len(told) != batch:
-            raise ValueError(f"what was applied was told of {len(told)} machines, but there are {batch}")
-        return told
+        if self._goal is None and self._objective is None:
+            raise ValueError("there is no goal: give the task one, or reset(goal=...) one per machine")
+        if self._goal is not None and len(self._goal) not in (1, machines):
+            raise ValueError(f"there are {len(self._goal)} goals for {machines} machines")
+
+    def _told_first(self, applied: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+        """What was applied before the first observations, (B, 1 or 2, A), oldest first; None where nobody says."""
+        if applied is None:
+            return self._told
+        last = applied[:, None]
+        is_finite = np.isfinite(last).all(-1, keepdims=True)
+        if self._told is None:
+            return last if is_finite.all() else None
+        return np.concatenate((self._told[:, :-1], np.where(is_finite, last, self._told[:, -1:])), axis=1)
 
     def _begin(self, latent: Tensor, told: NDArray[np.float32] | None) -> None:
         """Start the episode of as many machines as there are first latents (B, D)."""
         batch = len(latent)
-        if self._goal is None and self._objective is None:
-            raise ValueError("there is no goal: give the task one, or reset(goal=...) one per machine")
-        if self._goal is not None and len(self._goal) not in (1, batch):
-            raise ValueError(f"there are {len(self._goal)} goals for {batch} machines")
         goal = None if self._goal is None else self._goal.expand(batch, -1)
         self._cost = None if goal is None else self._cost_for(goal)
         self._proposal = None
@@ -335,13 +344,11 @@ class Controller:
         else:
             self._earlier, self._previous = (torch.tensor(told[:, at], device=latent.device) for at in (0, -1))
 
-    def _take(self, applied: ArrayLike | None) -> Tensor:
+    def _take(self, applied: NDArray[np.float32] | None) -> Tensor:
         """Take in what was really applied; whether it is finite, (B,). Where it is not, what was decided counts."""
         if applied is None:
             return torch.ones(len(self._previous), dtype=torch.bool)
-        told = torch.tensor(np.asarray(applied, dtype=np.float32), device=self._previous.device)
-        if told.shape != self._previous.shape:
-            raise ValueError(f"applied has shape {tuple(told.shape)} instead of {tuple(self._previous.shape)}")
+        told = torch.tensor(applied, device=self._previous.device)
         is_told = told.isfinite().all(-1)
         self._previous = torch.where(is_told[:, None], told, self._previous)
         return is_told
