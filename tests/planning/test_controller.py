@@ -119,6 +119,25 @@ def test_a_missing_number_is_the_last_good_one() -> None:
     assert world.encoded[-1][0, 0].isnan().tolist() == [True, False], "nothing is kept from one episode to the next"
 
 
+def test_a_call_that_is_refused_leaves_everything_as_it_was() -> None:
+    """No ledger has it, so later decisions must be those without it."""
+    signal = Signal(name="state", role=Role.OBSERVATION, shape=(2,), unit="m")
+    schema = Schema(signals=(signal, mask_of(signal), *POINT_SCHEMA.actions))
+    world = LinearWorld(schema=schema)
+    goal = Goal(observations={"state": np.zeros(2), "state.valid": np.ones(2, bool)})
+    driver = controller(world, Task(goal=goal, limits={"velocity": ActionLimit(rate=0.5)}))
+    with pytest.raises(ValueError, match="count from what was applied last"):
+        driver.act({"state": [7.0, 8.0]})
+    with pytest.raises(ValueError, match="applied has shape"):
+        driver.act({"state": [7.0, 8.0]}, applied=np.zeros(3))
+    driver.act({"state": [1.0, NAN]}, applied=np.zeros(2))
+    with pytest.raises(ValueError, match="applied has shape"):
+        driver.act({"state": [7.0, 8.0]}, applied=np.zeros(3))
+    driver.act({"state": [NAN, NAN]})
+    found = torch.cat([moment[0] for moment in world.encoded[1:]])
+    torch.testing.assert_close(found, torch.tensor([[1.0, NAN], [1.0, NAN]]).to(found), equal_nan=True)
+
+
 def test_each_observation_is_encoded_once() -> None:
     world = LinearWorld(history=3)
     driver = controller(world, reach(1.0, 1.0))
