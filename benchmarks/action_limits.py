@@ -156,12 +156,15 @@ class HostileModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Temptation:
-    """Costs less the further actions are out, on one side or the other, or in turns."""
+    """Costs less the further actions are out, on one side or the other, or in turns; as a sum of squares, too, for Newton steps."""
 
     sides: Tensor
 
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
         return -(actions * self.sides[: actions.shape[2]]).sum((-1, -2)) + 1e-3 * trajectory.sum((-1, -2))
+
+    def residuals(self, trajectory: Tensor, actions: Tensor) -> Tensor:
+        return torch.cat((actions * self.sides[: actions.shape[2]] - 10.0, 1e-3 * trajectory), dim=-1).flatten(2)
 
 
 @dataclass(kw_only=True)
@@ -257,7 +260,8 @@ def drive(rng: np.random.Generator, machines: int, tally: Tally) -> None:
         tally.refused += 1
         return
     is_hostile = rng.random() < 0.3
-    if is_hostile and {"norm", "linear"} & set(kinds):
+    name = "hostile" if is_hostile else task.plan.planner
+    if name == "newton" or (is_hostile and {"norm", "linear"} & set(kinds)):
         machines = max(1, machines // 20)  # each of its answers is a quadratic program
     model = HostileModel(schema=schema, mood=str(rng.choice(MOODS)), generator=torch.Generator().manual_seed(int(rng.integers(1 << 31))))
     planner: Planner = HostilePlanner(rng=rng) if is_hostile else planner_for(model, task.plan, seed=int(rng.integers(1 << 31)))
@@ -279,7 +283,6 @@ def drive(rng: np.random.Generator, machines: int, tally: Tally) -> None:
         tally.flagged += sum("applied actions" in reason for reason in set(decided.reasons))
     made = STEPS * machines
     tally.tasks += 1
-    name = "hostile" if is_hostile else task.plan.planner
     tally.by_planner[name] = tally.by_planner.get(name, 0) + made
     for kind in ("box", *kinds):
         tally.actions[kind] = tally.actions.get(kind, 0) + made
