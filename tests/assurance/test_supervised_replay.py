@@ -17,6 +17,7 @@ from tacit.assurance import Ledger, LedgerError, Made, Recorded, Session, Superv
 from tacit.assurance.chain import records
 from tacit.assurance.monitor import Calibration
 from tacit.assurance.replay import Around, Clock, Replayed, entries, replay
+from tacit.assurance.why import saw, story
 from tacit.planning import ActionLimit, RampSettings, RetreatSettings, SafeSettings
 from tacit.planning.fallbacks import Safe, WithoutPlan
 from tacit.planning.task_fallback import Fallback
@@ -139,6 +140,16 @@ def test_reasons_of_time_are_those_of_the_ledger(path: Path) -> None:
     assert "the decision took" in reasons
     assert all(entry.timing is not None and entry.timing.decided > entry.timing.began for entry in made)
     assert replayed(path, None, clock=lambda: 0.0).difference is not None, "without the recorded times they come out otherwise"
+
+
+def test_why_says_how_long_it_took_and_how_old_the_observation_was(path: Path) -> None:
+    times = iter((5.0, 5.02, 6.0, 6.01))
+    with Ledger(path, told()) as ledger:
+        supervisor = Supervisor(Maker()(told()), ledger=ledger, clock=lambda: next(times))
+        supervisor.act({"state": np.zeros(2)}, taken=4.9)
+        supervisor.act({"state": np.zeros(2)})
+    assert saw(story(path, 0))[-1] == "the plan was there after 20 ms, and the observation was 120 ms old then"
+    assert saw(story(path, 1))[-1] == "the plan was there after 10 ms"
 
 
 def test_other_settings_and_another_monitor_differ_where_they_first_matter(path: Path, usual: Calibration) -> None:

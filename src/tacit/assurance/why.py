@@ -148,11 +148,15 @@ def headline(told: Story) -> str:
 
 
 def saw(told: Story) -> list[str]:
-    """What was observed."""
+    """What was observed, and when."""
     signals = told.session.schema.by_name
     lines = [f"{name}: {_sample(signals.get(name), value)}" for name, value in told.made.inputs.items()]
-    applied = told.made.applied
-    return [*lines, "action before: " + ("the one decided" if applied is None else f"{few(applied)}, as the machine told")]
+    applied, timing = told.made.applied, told.made.timing
+    lines.append("action before: " + ("the one decided" if applied is None else f"{few(applied)}, as the machine told"))
+    if timing is not None:
+        old = "" if timing.taken is None else f", and the observation was {1e3 * (timing.decided - timing.taken):.0f} ms old then"
+        lines.append(f"the plan was there after {1e3 * (timing.decided - timing.began):.0f} ms{old}")
+    return lines
 
 
 def expected(told: Story) -> list[str]:
