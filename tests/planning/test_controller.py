@@ -130,6 +130,10 @@ def test_a_call_that_is_refused_leaves_everything_as_it_was() -> None:
         driver.act({"state": [7.0, 8.0]})
     with pytest.raises(ValueError, match="applied has shape"):
         driver.act({"state": [7.0, 8.0]}, applied=np.zeros(3))
+    with pytest.raises(ValueError, match="'state' has shape"):
+        driver.reset({"state": [[1.0]]}, applied=np.ones((1, 1, 2)))
+    with pytest.raises(ValueError, match="count from what was applied last"):
+        driver.act({"state": [7.0, 8.0]})
     driver.act({"state": [1.0, NAN]}, applied=np.zeros(2))
     with pytest.raises(ValueError, match="applied has shape"):
         driver.act({"state": [7.0, 8.0]}, applied=np.zeros(3))

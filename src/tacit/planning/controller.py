@@ -130,8 +130,8 @@ class Controller:
             raise ValueError(f"applied has shape {told.shape} instead of (B, 1 or 2, {self._model.schema.action_size})")
         if told is not None and not np.isfinite(told).all():
             raise ValueError("an action that was applied is not finite")
-        self._told = told
         self._goal = self._task_goal if goal is None else self._encoded_goal(goal)
+        self._told = told
         self._goal_samples = self._task_goal_samples if goal is None else {name: np.asarray(value) for name, value in goal.items()}
         self._history: LatentHistory | None = None
         self._good = LastGood()
