@@ -119,6 +119,14 @@ def test_a_missing_number_is_the_last_good_one() -> None:
     assert world.encoded[-1][0, 0].isnan().tolist() == [True, False], "nothing is kept from one episode to the next"
 
 
+def test_a_mirrored_view_is_a_sample_like_any_other() -> None:
+    """As of a picture whose colours were put in another order."""
+    world = LinearWorld()
+    driver = controller(world, reach(1.0, 1.0))
+    driver.act({"state": np.array([2.0, 5.0])[::-1]})
+    assert world.encoded[-1].flatten().tolist() == [5.0, 2.0]
+
+
 def test_a_call_that_is_refused_leaves_everything_as_it_was() -> None:
     """No ledger has it, so later decisions must be those without it."""
     signal = Signal(name="state", role=Role.OBSERVATION, shape=(2,), unit="m")

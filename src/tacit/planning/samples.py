@@ -82,7 +82,7 @@ def samples_of(schema: Schema, given: Mapping[str, ArrayLike | None], *roles: Ro
         if not np.can_cast(value.dtype, signal.dtype, "same_kind" if signal.dtype.startswith("float") else "safe"):
             raise ValueError(f"{signal.name!r} has dtype {value.dtype} instead of {signal.dtype}")
         with np.errstate(over="ignore"):
-            samples[signal.name] = value.astype(signal.dtype, copy=False)
+            samples[signal.name] = np.ascontiguousarray(value.astype(signal.dtype, copy=False))  # torch takes no mirrored view
     if len({len(value) for value in samples.values()}) != 1:
         raise ValueError("observations are of different numbers of machines: " + str({name: len(v) for name, v in samples.items()}))
     return samples
