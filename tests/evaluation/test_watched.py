@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -37,7 +38,9 @@ def seen(observations: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.float64]:
     return seen_position(observations["image"])
 
 
-def test_scores_are_the_worst_flattery_of_each_episode() -> None:
+@pytest.mark.parametrize("has_limit", [True, False])
+def test_scores_are_the_worst_flattery_of_each_episode(has_limit: bool) -> None:
+    """Also of a controller that is free of the limit, for what it would have needed."""
     model = Boastful()
     task = Task(plan=PlanSettings(horizon=5, candidates=8, replan_every=3), fallback=Fallback.ZERO)
     right = StateLimit(
@@ -49,7 +52,7 @@ def test_scores_are_the_worst_flattery_of_each_episode() -> None:
         planner=planner_for(model, task.plan),
         cost_for=lambda goal: LatentDistance(goal=goal),
         task=task,
-        limits=(right,),
+        limits=(right,) if has_limit else (),
     )
     policy = WatchedPolicy(controller, (right,), {"right": interval}, {"right": seen})
     outcome = run(draw_manifest(Protocol(world="two_room", episodes=5, budget=8, seed=1)), policy, batch=3, keep=range(5))

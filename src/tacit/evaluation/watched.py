@@ -27,7 +27,7 @@ class WatchedPolicy:
 
     Args:
         controller: Whose decisions to apply; its task needs no goal.
-        limits: Those that are watched, of the controller's.
+        limits: Those that are watched; one that the controller has, too, as the controller corrects it.
         intervals: Scale and reach by limit.
         sensors: By limit, what reads its channels (B, N) in observations (B, *shape), as its readouts were fitted on.
 
@@ -58,7 +58,7 @@ class WatchedPolicy:
         decided = self._controller.act_batch(observations)
         self.verdicts.update(decided.verdicts)
         acts = [verdict is Verdict.ACT for verdict in decided.verdicts]
-        limits = {limit.name: limit for limit in self._controller.limits if isinstance(limit, StateLimit)}
+        limits = self._limits | {limit.name: limit for limit in self._controller.limits if isinstance(limit, StateLimit)}
         for name, watch in self._watches.items():
             limit = limits[name]
             channels = torch.from_numpy(np.asarray(self._sensors[name](observations), dtype=np.float32))
