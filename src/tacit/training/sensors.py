@@ -416,7 +416,7 @@ def _solve_straight(model: JEPA, log: LatentLog, usual: Tensor, chosen: Tensor, 
     rest = change - straight.spread * predictor.network(seen[:, : predictor.leading])
     wanted = rest @ levels.outputs.T
     weights, bias = inputs.new_zeros((wanted.shape[1], inputs.shape[1])), inputs.new_zeros(wanted.shape[1])
-    for weight in levels.weights.unique().tolist():
+    for weight in sorted(set(levels.weights.tolist())):
         own = levels.weights == weight
         basis = _differences(model, log, weight)
         features = inputs @ basis.T
