@@ -5,11 +5,13 @@
 Controllers: PI control as the logs were written under (SIMC settings by `tacit.worlds.plants.tuning`), linear predictive control on an ARX
 model of the same logs, nonlinear predictive control that knows the true equations, states and disturbances, nobody (the actions of the
 operating point), and Tacit's planner. All that plan have the same horizon, costs, limits and control step. What was finished is not done
-again, so a run that was stopped goes on. Numbers go to docs/results/plants-PLANT.json after every scenario, with a table and a plot.
+again, so a run that was stopped goes on; with other code than it was begun with it begins anew, from the logs on. Numbers go to
+docs/results/plants-PLANT.json after every scenario, with a table and a plot.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -46,7 +48,12 @@ from tacit.worlds.plants import Plant, SimulatedPlant, gains_of, plant, record_p
 
 mpl.use("Agg")
 
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
+HOUSE = Path(__file__).parents[2]
+RESULTS = HOUSE / "docs" / "results"
+DECISIVE = (
+    "benchmarks/plants",
+    *(f"src/tacit/{room}" for room in ("data", "models", "nn", "objectives", "planning", "training", "worlds/plants")),
+)
 FILES, FILE_MINUTES = 16, 30  # of logs: eight hours
 MINUTES = {"evaporator": 60.0}  # of a scenario; half an hour elsewhere
 TACIT, PI, LINEAR, CEILING, NOTHING = "Tacit", "PI control", "linear MPC", "NMPC, true model", "constant"
@@ -69,7 +76,7 @@ class Options:
         minutes: Of training.
         size: Of the model.
         scenarios: How many.
-        work: Where logs, runs and traces are kept.
+        work: Where logs, runs and traces are kept, in a folder for each state of the code.
     """
 
     plant: tyro.conf.Positional[str]
@@ -80,15 +87,28 @@ class Options:
     work: Path = Path("data/plants")
 
 
+def code(house: Path = HOUSE) -> str:
+    """A digest of the code that numbers follow from, in hex: plants, models, training and planning."""
+    digest = hashlib.sha256()
+    for file in sorted(file for folder in DECISIVE for file in (house / folder).rglob("*.py")):
+        digest.update(f"{file.relative_to(house)}\0{file.read_text()}\0".encode())
+    return digest.hexdigest()[:12]
+
+
+def workplace(options: Options) -> Path:
+    """Where logs, runs and traces are kept: a folder for each state of the code."""
+    return options.work / code()
+
+
 def recorded(options: Options, made: Plant) -> EpisodeStore:
     """Eight hours of logged operation, now or before, by way of the historian's files and `tacit import`."""
     steps = round(FILE_MINUTES * 60 / made.step_seconds)
-    return record_plant(made, options.work / options.plant, episodes=FILES, steps=steps, seed=0)
+    return record_plant(made, workplace(options) / options.plant, episodes=FILES, steps=steps, seed=0)
 
 
 def trained(options: Options, store: EpisodeStore, seed: int) -> Path:
     """The run of a seed, trained now or before."""
-    out = options.work / f"{options.plant}-{options.size}-{options.minutes:g}-{seed}"
+    out = workplace(options) / f"{options.plant}-{options.size}-{options.minutes:g}-{seed}"
     if not (out / "config.json").is_file():
         resume = (out / "checkpoints").is_dir()
         fit(store, out, for_minutes(options.size, options.minutes, schema=store.schema), seed=seed, resume=resume)
@@ -287,6 +307,7 @@ def main(options: Options) -> None:
         "horizon": HORIZON,
         "moves": MOVES,
         "step_seconds": made.step_seconds,
+        "code": code(),
     }
     results: Numbers = json.loads(path.read_text()) if path.is_file() else {}
     if {name: results.get(name) for name in setting} != setting:
@@ -296,7 +317,7 @@ def main(options: Options) -> None:
     store, task = recorded(options, made), plant_task(made)
     for seed in options.seeds:
         trained(options, store, seed)
-    everybody, folder = policies(options, store, made, task), options.work / f"{options.plant}-traces"
+    everybody, folder = policies(options, store, made, task), workplace(options) / f"{options.plant}-traces"
     firsts = [next(scenario.name for of, scenario in chosen if of == kind) for kind in (SETPOINTS, UNMEASURED)]
     for kind, scenario in chosen:
         for name, policy in everybody.items():

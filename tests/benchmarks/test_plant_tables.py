@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from benchmarks.plants.scenes import KINDS, scenes
-from benchmarks.tables.plants import TACIT, pooled, ratio, table
+from benchmarks.tables.plants import TACIT, code, pooled, ratio, table
 
 from tacit.worlds.plants import SimulatedPlant
 from tacit.worlds.plants.four_tank import FOUR_TANK
@@ -56,3 +58,16 @@ def test_seeds_that_the_table_does_not_tell_of_are_not_in_its_numbers() -> None:
     results = {"seeds": [0, 1], "scenes": {"s1": KINDS[0]}, "policies": rows}
     assert pooled(results, TACIT, None, "ms_p99") == {"s1": 1.5}
     assert pooled(results, TACIT, KINDS[0], "ms_p99", max) == {"s1": 2.0}, "of times the worst"
+
+
+def test_numbers_of_other_code_are_other_numbers(tmp_path: Path) -> None:
+    plant, page = tmp_path / "src" / "tacit" / "worlds" / "plants" / "plant.py", tmp_path / "src" / "tacit" / "serve" / "page.py"
+    for file in (plant, page):
+        file.parent.mkdir(parents=True)
+        file.write_text("x = 1\n")
+    before = code(tmp_path)
+    page.write_text("x = 2\n")
+    assert code(tmp_path) == before, "what nothing follows from"
+    plant.write_text("x = 2\n")
+    assert code(tmp_path) != before
+    assert len(code()) == len(before) == 12

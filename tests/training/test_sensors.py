@@ -189,3 +189,58 @@ def test_at_most_a_few_frames_are_unusual() -> None:
     batches = torch.zeros(1000, 1)
     batches[::20] = 1.0
     assert usual_frames(batches).all(), "what comes back every twenty frames is how the plant is run"
+
+
+PAIR = Schema(
+    signals=(
+        Signal(name="level", role=Role.OBSERVATION, unit="cm"),
+        Signal(name="warmth", role=Role.OBSERVATION, unit="K"),
+        Signal(name="valve", role=Role.ACTION, unit="%", low=-20.0, high=20.0),
+    ),
+    period=5.0,
+)
+
+
+COOLS = 0.97  # what is left of the warmth a step later
+
+
+def record_pair(folder: Path, *, episodes: int = 10, steps: int = 150) -> EpisodeStore:
+    """A tank that only ever sums up what comes in, and is held by a controller against a feed of each episode that nobody measures, beside
+    something that cools down by itself and whose sensor is noisy."""
+    rng = np.random.default_rng(0)
+    with EpisodeWriter.create(folder, PAIR, source={"world": "pair"}) as writer:
+        for _ in range(episodes):
+            wanted, feed, test = rng.normal(0, 10.0), rng.normal(0, 0.4), 0.0
+            level, warmth = wanted, 0.0
+            levels, warm, valve = [level], [warmth], []
+            for _ in range(steps):
+                test = rng.uniform(-3, 3) if rng.random() < 0.2 else test
+                valve.append(float(np.clip((wanted - levels[-1]) + test, -20, 20)))
+                level, warmth = level + 0.1 * valve[-1] + feed, COOLS * warmth + 0.05 * valve[-1]
+                levels.append(level + 0.05 * rng.normal())
+                warm.append(warmth + 0.3 * rng.normal())
+            signals = {"level": levels, "warmth": warm, "valve": valve}
+            found = {name: np.array(values, np.float32) for name, values in signals.items()}
+            writer.add(Episode(signals=found, time=PAIR.period * np.arange(steps + 1.0)))
+    return EpisodeStore(folder)
+
+
+def test_each_sensor_has_its_own_weight_of_levels(tmp_path: Path) -> None:
+    store = record_pair(tmp_path / "store")
+    model = plant_model(store)
+    log, shown = encode_log(store, range(10), model, device=CPU), sensor_log(store, range(10), PAIR)
+    recipe = recipes.for_steps("xs", 1, schema=PAIR)
+    assert recipe.readout is not None
+    readouts = sensors.read_sensors(PAIR, log, shown, recipe.readout, seed=0)
+    target = torch.cat([readout.values(values) for readout, values in zip(readouts, shown.by_sensor(), strict=True)], -1)
+    found = sensors.best_levels(model, log, readouts, target, usual_frames(shown.values), 5)
+    shown_by = (log.latents - log.latents.mean(0)).double() @ found.outputs[:2].T
+    torch.testing.assert_close(shown_by, (target - target.mean(0)).double(), rtol=1e-3, atol=1e-3)
+    assert found.outputs.shape == (3, 3)
+    assert torch.linalg.matrix_rank(found.outputs) == 3, "nothing of a state is lost"
+    assert found.weights[0] < found.weights[1], "where an integrator is says nothing, and how far off something warm is says all"
+    fitted = sensors.fit_sensors(model, log, shown, recipe.readout, HeadTraining(steps=50, batch=32, learning_rate=1e-3), seed=0)
+    still = {"level": torch.full((1, 16), 20.0), "warmth": torch.full((1, 16), 3.0)}
+    with torch.no_grad():
+        ahead = model.rollout(model.encode(still, torch.zeros(1, 16, 1)), torch.zeros(1, 1, 40, 1))[0, 0]
+    assert float(fitted.readouts[1](ahead[-1])) == pytest.approx(3.0 * COOLS**40, abs=0.3)

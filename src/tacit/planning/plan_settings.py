@@ -55,7 +55,7 @@ class PlanSettings:
     local_share: float = 0.0
     proposals: int = 0
     hold_for: int = 1
-    disturbance_filter: float = 0.9
+    disturbance_filter: float = 0.95
 
     def __post_init__(self) -> None:
         if self.planner not in PLANNERS:

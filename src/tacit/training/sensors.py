@@ -32,7 +32,8 @@ from tacit.training.readouts import fit_readout
 from tacit.training.recipes import sensors_of
 from tacit.training.seed import generator
 
-LEVELS = (0.0, 0.01, 0.03, 0.1, 1.0)  # weights of levels beside differences in the linear map, of which one is chosen
+LEVELS = (0.0, 0.03, 0.1, 0.3, 1.0)  # weights of levels beside differences in the linear map, of which each sensor has its own
+FELT = 20  # steps ahead whose forecasts choose them: about as far as a plan is felt
 MEMBERS = 5  # E, small networks; each leaves out its own stretch of the logs
 LEARNED, JUDGED = 8, 50  # steps in a row that a network learns from, and that it is judged by
 LOOK_EVERY = 50  # steps between two looks at what was left out
@@ -65,6 +66,19 @@ class SensorLog:
     def by_sensor(self) -> tuple[Tensor, ...]:
         """The values of each sensor, not finite where nothing was measured."""
         return columns(torch.where(self.there, self.values, torch.nan), self.sizes)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Levels:
+    """How much the linear map heeds levels beside differences, for each of its outputs.
+
+    Attributes:
+        outputs: Rows that make the outputs of a state, (P, S) float64: what each sensor shows, standardised, then all that is left beside.
+        weights: Of levels, one for each output, (P,).
+    """
+
+    outputs: Tensor
+    weights: Tensor
 
 
 def columns(values: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
@@ -127,7 +141,7 @@ def fit_sensors(
     usual = usual_frames(shown.values)
     _focus(model, log, usual)
     members = min(MEMBERS, len(log))
-    levels = _best_levels(model, log, readouts, target, usual, members)
+    levels = best_levels(model, log, readouts, target, usual, members)
     share = replace(config, **({"steps": config.steps // members} if config.steps else {"minutes": (config.minutes or 0) / members}))
     networks, errors = [], []
     for number in range(members):
@@ -148,7 +162,7 @@ def _member(
     target: Tensor,
     usual: Tensor,
     config: HeadTraining,
-    levels: float,
+    levels: Levels,
     number: int,
     members: int,
     seed: int,
@@ -266,23 +280,39 @@ def _fold(episodes: int, number: int, members: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _best_levels(model: JEPA, log: LatentLog, readouts: Sequence[Readout], target: Tensor, usual: Tensor, members: int) -> float:
-    """The weight of levels in the linear map that forecasts left-out stretches best, all sensors and steps ahead alike."""
-    horizon = min(JUDGED, int(log.steps.max()))
+def best_levels(model: JEPA, log: LatentLog, readouts: Sequence[Readout], target: Tensor, usual: Tensor, members: int) -> Levels:
+    """The weights of levels that forecast left-out stretches best, for each sensor its own, all steps ahead alike; for what is left beside
+    the sensors the one that does for all of them.
+
+    Sensors differ: the level of a tank says little of where it goes, and one that follows at once from others is held by theirs.
+    """
+    horizon = min(FELT, int(log.steps.max()))
+    outputs = _outputs(log, readouts, model.config.state)
     zero_last(model.predictor.network)
     found = []
-    for levels in LEVELS:
+    for weight in LEVELS:
+        alike = Levels(outputs=outputs, weights=torch.full((len(outputs),), weight))
         errors = []
         for number in range(members):
             learned, left_out = _fold(len(log), number, members)
-            _solve_straight(model, log, usual, learned, levels)
+            _solve_straight(model, log, usual, learned, alike)
             judges = spread_evenly(moments(log, horizon, left_out), WINDOWS)
             error, _ = rolled(model, log, readouts, target, *judges, horizon)
             errors.append(error.minimum(_worst(log, readouts, target, *judges, horizon)))
         found.append(torch.cat(errors).nanmean(0).nan_to_num(0.0))
     worst = torch.stack(found)
-    relative = (worst / worst.amin(0).clamp(min=1e-12)).mean((1, 2))
-    return LEVELS[int(relative.argmin())]
+    relative = (worst / worst.amin(0).clamp(min=1e-12)).mean(1)  # by weight and sensor
+    chosen = torch.cat((relative.argmin(0), relative.mean(1).argmin().expand(len(outputs) - relative.shape[1])))
+    return Levels(outputs=outputs, weights=torch.tensor(LEVELS)[chosen])
+
+
+def _outputs(log: LatentLog, readouts: Sequence[Readout], state: int) -> Tensor:
+    """Rows that make what sensors show of a state, standardised, and then what is left of it beside that, (P, S) float64."""
+    latents = torch.cat((log.latents[:, :state], torch.ones(len(log.latents), 1)), 1).double()
+    read = torch.cat([readout.standardized(log.latents) for readout in readouts], -1).double()
+    rows = torch.linalg.lstsq(latents, read, driver="gelsd").solution[:-1].T
+    axes = torch.linalg.svd(rows).Vh
+    return torch.cat((rows, axes[int(torch.linalg.matrix_rank(rows)) :]))
 
 
 @torch.no_grad()
@@ -371,28 +401,36 @@ def _focus(model: JEPA, log: LatentLog, usual: Tensor) -> None:
 
 
 @torch.no_grad()
-def _solve_straight(model: JEPA, log: LatentLog, usual: Tensor, chosen: Tensor, levels: float) -> None:
+def _solve_straight(model: JEPA, log: LatentLog, usual: Tensor, chosen: Tensor, levels: Levels) -> None:
     """Let the linear map say what the network does not, by least squares of one step in the chosen episodes.
 
     It reads the differences between the moments of the history, the step of the action, and the newest levels, these multiplied by
-    `levels`: the smaller that is, the less the penalty allows them to say. A plant whose feed has changed holds other levels than the logs,
+    a weight: the smaller that is, the less the penalty allows them to say. A plant whose feed has changed holds other levels than the logs,
     but still answers to differences in the same way (as in Clarke, Mohtadi and Tuffs, Generalized predictive control, Automatica 23, 1987).
+    Differences alone know of a level only what a short history sums up to, and small errors of theirs stay for ever.
     """
     predictor, straight = model.predictor, model.predictor.straight
     assert straight is not None
     inputs, change = (part.double() for part in _one_step(model, log, usual, chosen))
     seen = straight.through(inputs.float())
     rest = change - straight.spread * predictor.network(seen[:, : predictor.leading])
-    basis = _differences(model, log, levels)
-    features = inputs @ basis.T
-    mean, drift = (features.mean(0), rest.mean(0)) if levels else (torch.zeros_like(features[0]), torch.zeros_like(rest[0]))
-    weights = ridge(features - mean, rest - drift).double()
+    wanted = rest @ levels.outputs.T
+    weights, bias = inputs.new_zeros((wanted.shape[1], inputs.shape[1])), inputs.new_zeros(wanted.shape[1])
+    for weight in sorted(set(levels.weights.tolist())):
+        own = levels.weights == weight
+        basis = _differences(model, log, weight)
+        features = inputs @ basis.T
+        mean, drift = (features.mean(0), wanted[:, own].mean(0)) if weight else (features.new_zeros(len(basis)), bias[own])
+        found = ridge(features - mean, wanted[:, own] - drift).double()
+        weights[own], bias[own] = found @ basis, drift - found @ mean
+    to_state = torch.linalg.pinv(levels.outputs)
+    weights, bias = to_state @ weights, to_state @ bias
     if not _two_layers(predictor.network)[1].weight.any():
-        straight.spread.copy_((rest - drift - (features - mean) @ weights.T).std(0) + 1e-6)
+        straight.spread.copy_((rest - inputs @ weights.T).std(0) + 1e-6)
     # The same map of what is seen through the lens, which is inverted by least squares: it is not square where inputs never vary.
-    through = weights @ basis @ torch.linalg.pinv(straight.lens.weight.double())
+    through = weights @ torch.linalg.pinv(straight.lens.weight.double())
     straight.map.weight.copy_(through / straight.spread[:, None])
-    straight.map.bias.copy_((drift - weights @ mean - through @ straight.lens.bias.double()) / straight.spread)
+    straight.map.bias.copy_((bias - through @ straight.lens.bias.double()) / straight.spread)
 
 
 def _differences(model: JEPA, log: LatentLog, levels: float) -> Tensor:
