@@ -63,7 +63,7 @@ LOGS: Mapping[str, Logs] = {
     "reacher": Logs(episodes=2000),
     "point_maze": Logs(episodes=2000, steps=200),
     "push_t": Logs(episodes=2000, shapes=True),
-    "cube": Logs(episodes=1000, steps=200),
+    "cube": Logs(episodes=600, steps=200, shapes=True),
 }
 
 
@@ -99,7 +99,7 @@ def recorded(options: Options, numbers: Numbers) -> EpisodeStore:
     frames = int(store.lengths.sum()) + len(store)
     known = numbers.get("recording", {}).get("seconds")
     seconds = round(time.perf_counter() - began, 1) if before == 0 else known  # None when it was recorded by somebody else
-    numbers["recording"] = {"episodes": logs.episodes, "steps": logs.steps, "frames": frames, "seconds": seconds}
+    numbers["recording"] = {"episodes": len(store), "steps": logs.steps, "frames": frames, "seconds": seconds}
     return store
 
 

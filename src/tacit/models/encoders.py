@@ -18,6 +18,7 @@ from tacit.signals import Role, Schema, SchemaError, Signal
 
 PATCH = 4  # pixels per side that the first convolution reads at once
 COARSEST = 4  # the feature map is halved until its shorter side is at most this
+SHARPNESS = 2.0  # of keypoints: what a feature map is multiplied by before the softmax over its places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class EncoderConfig:
         held: A number that is missing counts as what stands in for it, the last good one; otherwise as the mean.
         peaks: Regions per side of an image of which each gives a number besides, how bright its brightest patch is, and so does the whole
             image: of a thermal image, how hot the hottest place is, wherever it is. 0 for none.
+        keypoints: Where each feature is found in an image, on every feature map, goes into the latent besides, by a linear map: places
+            are then told to a fraction of a pixel, and change smoothly where a thing moves.
     """
 
     channels: tuple[int, ...] = (32, 64, 128)
@@ -39,6 +42,7 @@ class EncoderConfig:
     linear: bool = False
     held: bool = False
     peaks: int = 0
+    keypoints: bool = False
 
 
 class ImageEncoder(nn.Module):
@@ -65,11 +69,13 @@ class ImageEncoder(nn.Module):
             after = config.channels[min(depth, len(config.channels) - 1)]
             layers += [nn.Conv2d(before, after, 3, 2, 1), nn.ReLU(inplace=True)]
             before, height, width, depth = after, (height + 1) // 2, (width + 1) // 2, depth + 1
+        mapped = sum(layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)) + config.channels[0]
         layers += [nn.Flatten(), nn.Linear(before * height * width, config.features), nn.ReLU(inplace=True)]
         self.network = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.peaks, self.numbers = config.peaks, numbers_of_image(config)
         self.peak = Standardizer((self.numbers,)) if config.peaks else None
-        self.features = config.features + self.numbers
+        self.keypoints = config.keypoints
+        self.features = config.features + (2 * mapped if config.keypoints else 0) + self.numbers
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (N, height, width, channels) uint8 -> features (N, F)."""
@@ -80,8 +86,30 @@ class ImageEncoder(nn.Module):
         row = row.sub_(mean.to(row.dtype)).mul_(scale.to(row.dtype))
         # A patch convolution as one product; its output is a channels-last feature map as it stands.
         cells = row.view(count, height // PATCH, PATCH, width // PATCH, PATCH * colours).transpose(2, 3).flatten(3)
-        features: Tensor = self.network(self.patches(cells).permute(0, 3, 1, 2))
+        features = self._of(self.patches(cells).permute(0, 3, 1, 2))
         return features if self.peak is None else torch.cat((features, self.peak(brightest(frames, self.peaks))), dim=-1)
+
+    def _of(self, maps: Tensor) -> Tensor:
+        """Patches (N, C, height, width) -> features, and keypoints where they are asked for (N, F)."""
+        if not self.keypoints:
+            features: Tensor = self.network(maps)
+            return features
+        found = [keypoints(maps)]
+        for layer in self.network:
+            maps = layer(maps)
+            if isinstance(layer, nn.Conv2d):
+                found.append(keypoints(maps))
+        return torch.cat((maps, *found), dim=-1)
+
+
+def keypoints(maps: Tensor) -> Tensor:
+    """Where each feature is found, (N, C, height, width) -> C rows and C columns from -1 to 1, (N, 2 C), float32.
+
+    A place is the mean of all places under a softmax of the feature over them (Levine et al., arXiv 1504.00702).
+    """
+    weights = (SHARPNESS * maps.float()).flatten(2).softmax(-1).view(maps.shape)
+    down, across = (torch.linspace(-1.0, 1.0, side, device=maps.device) for side in maps.shape[2:])
+    return torch.cat(((weights.sum(3) * down).sum(-1), (weights.sum(2) * across).sum(-1)), dim=1)
 
 
 def numbers_of_image(config: EncoderConfig) -> int:

@@ -65,7 +65,7 @@ def _models(size: Size, shapes: bool) -> tuple[JEPAConfig, HeadConfig]:
     encoder, predictor = EncoderConfig(channels=channels, features=features), PredictorConfig(width=width)
     jepa = JEPAConfig(state=state, context=context, encoder=encoder, predictor=predictor)
     if shapes:
-        jepa = replace(jepa, state=2 * state, shape_weight=SHAPE_WEIGHT)
+        jepa = replace(jepa, state=2 * state, shape_weight=SHAPE_WEIGHT, encoder=replace(encoder, keypoints=True))
     return jepa, HeadConfig(width=head)
 
 
