@@ -24,6 +24,7 @@ from tacit.assurance.supervisor import Supervisor
 from tacit.contracts import Cost, Planner, Proposal
 from tacit.models.heads import GoalPolicy
 from tacit.models.heads import TemporalDistance as DistanceHead
+from tacit.models.imagination import following
 from tacit.models.jepa import JEPA
 from tacit.nn.precision import products_dtype
 from tacit.planning import (
@@ -102,7 +103,7 @@ class Run:
 
     def proposals(self, goal: Tensor) -> Proposal:
         """What the goal policy would do on the way to the goal's latent (B, D), as the model imagines it."""
-        return ImaginedPolicy(model=self.model, policy=self.policy.distribution, goal=goal)
+        return ImaginedPolicy(model=self.model, policy=self.policy.distribution, goal=goal, follow=following(self.model, self.policy))
 
     def controller(
         self,
@@ -371,6 +372,8 @@ def load(path: str | Path) -> Run:
         model.predictor.to(products_dtype())
         for fitted in readouts.values():
             fitted.readout.network.to(products_dtype())
+    for network in (model.predictor, distance, policy):
+        network.pack(products_dtype())
     return Run(
         path=Path(path),
         config=config,

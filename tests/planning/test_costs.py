@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
 from tacit.contracts import Cost
 from tacit.planning import ActionEffort, FirstArrival, LatentDistance, TemporalDistance, TerminalLatentDistance, WeightedSum
@@ -96,3 +97,22 @@ def test_first_arrival_looks_at_the_last_moment_whatever_the_stride(trajectory: 
 def test_an_empty_sum_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one term"):
         WeightedSum(terms=())
+
+
+def test_on_an_accelerator_the_first_arrival_waits_for_nothing_and_costs_the_same() -> None:
+    torch.manual_seed(0)
+    trajectory, actions, goal = torch.randn(3, 4, 9, 2), torch.zeros(3, 4, 9, 1), torch.randn(3, 2)
+
+    def straight(here: Tensor, there: Tensor) -> Tensor:
+        return (here - there).norm(dim=-1)
+
+    cost = FirstArrival(distance=straight, goal=goal, stride=2, near=0.4, settle=5)
+    near = (trajectory[:, :, 0] - goal[:, None]).norm(dim=-1).amin(-1) < 0.4
+    assert near.any()
+    assert not near.all()
+    torch.testing.assert_close(cost.everywhere(trajectory), cost(trajectory, actions))
+    with FakeTensorMode():  # tensors without numbers: whoever looks at one fails
+        elsewhere = FirstArrival(distance=straight, goal=torch.empty(3, 2), stride=2, near=0.4, settle=5)
+        assert elsewhere.everywhere(torch.empty(3, 4, 9, 2)).shape == (3, 4)
+        with pytest.raises(DynamicOutputShapeException):
+            elsewhere(torch.empty(3, 4, 9, 2), torch.empty(3, 4, 9, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import pytest
 import torch
 from linear_worlds import Altered, Below, LinearWorld, problem
 from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from tacit.contracts import Planner, Problem
 from tacit.planning import (
@@ -22,6 +24,7 @@ from tacit.planning import (
     Task,
     WeightedSum,
     action_limits,
+    search,
 )
 
 MakePlanner = Callable[..., Planner]
@@ -404,3 +407,25 @@ def test_one_step_and_an_element_without_a_choice(make_planner: MakePlanner) -> 
     assert plan.actions.shape == (2, 1, 2)
     assert (plan.actions[..., 1] == limits.low[1]).all()
     assert (plan.actions[..., 0] > 0.3).all()
+
+
+def test_no_search_waits_for_a_number_of_the_device(make_search: MakePlanner) -> None:
+    """On an accelerator, to look at a number is to wait for all that was begun. Tensors without numbers tell who looks."""
+    asked = problem(starts(2), cost=quadratic(2), horizon=HORIZON + 3)
+    with FakeTensorMode() as mode:
+
+        def empty(value: object) -> object:
+            return mode.from_tensor(value) if isinstance(value, Tensor) else value
+
+        limits, world = copy.copy(asked.action_limits), double_integrator()
+        for name in ("low", "high"):
+            object.__setattr__(limits, name, empty(getattr(limits, name)))
+        cost = quadratic(2)
+        plan = make_search(world).plan(
+            replace(asked, history=empty(asked.history), previous=empty(asked.previous), cost=cost, action_limits=limits)
+        )
+        assert plan.actions.shape == (2, HORIZON + 3, 2)
+        with pytest.raises(DataDependentOutputException):
+            bool(plan.feasible.all())
+    for kept in (search._decaying, search.resting):
+        kept.cache_clear()

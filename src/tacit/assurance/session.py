@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from tacit.assurance.canonical import ArrayDigest, array_of, digest, plain
+from tacit.nn import native
 from tacit.nn.precision import products_dtype
 from tacit.planning.task import Task
 from tacit.planning.task_fallback import SETTINGS, Fallback
@@ -21,8 +22,9 @@ from tacit.signals import Schema
 
 
 def build() -> dict[str, str]:
-    """What of this build can change a number: versions, the processor's instructions, and the format of its products."""
+    """What of this build can change a number: versions, the processor's instructions, and the format and maker of its products."""
     found = {"python": platform.python_version(), "cpu": torch.backends.cpu.get_cpu_capability(), "products": str(products_dtype())}
+    found["planning"] = native.name(products_dtype())
     for package in ("tacit", "torch", "numpy", "scipy", "osqp"):
         try:
             found[package] = version(package)

@@ -68,9 +68,14 @@ def run(options: Bench, terminal: Terminal) -> int:
         f"one plan      {numbers['plan_ms_p50']:.1f} ms median, {numbers['plan_ms_p99']:.1f} ms at the 99th percentile, one thread"
     )
     terminal.say(f"encoding      {numbers['encode_ms_p50']:.1f} ms median, {numbers['encode_ms_p99']:.1f} ms at the 99th percentile")
+    terminal.say(f"computing     {numbers['cpu_ms_p50']:.1f} ms of a plan, median: without what other programs took")
     terminal.say(
         f"floor         {found.floor_ms:.1f} ms: {numbers['megaflops']:,.0f} million operations at "
-        f"{numbers['gigaflops_per_second']:.0f} billion per second; the median is at {found.share_of_floor:.0%} of it"
+        f"{numbers['gigaflops_per_second']:.0f} billion per second; that is {found.share_of_floor:.0%} of the computing"
+    )
+    terminal.say(
+        f"products      by {found.products}; the floor is at the rate of torch with large matrices, with one of {settings.candidates} rows "
+        f"it makes {numbers['small_gigaflops_per_second']:.0f} billion per second"
     )
     if options.json is not None:
         atomic_write(options.json, json.dumps(numbers, indent=1) + "\n")

@@ -1,7 +1,8 @@
 """How fast a run plans, beside the fastest that its arithmetic could be.
 
-The floor is what the products of one plan take at the rate at which one thread of this machine multiplies large matrices: everything
-above it (small matrices, activations, sampling, sorting, Python) is the price of the method and of how it is written.
+The floor is what the products of one plan take at the rate at which one thread of this machine multiplies large matrices in torch:
+everything above it (small matrices, activations, sampling, sorting, Python) is the price of the method and of how it is written. Beside it
+stands the rate of matrices as small as the plan's own, one product at a time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from tacit.evaluation.machine import cpu_model, torch_threads
+from tacit.nn import native
 from tacit.planning import PlanSettings, Task
 from tacit.run import CostFor, Run
 from tacit.signals import Schema
@@ -32,15 +34,22 @@ class PlanSpeed:
     Attributes:
         plan_ms: Milliseconds of each plan, (calls,).
         encode_ms: Milliseconds of encoding each observation, (calls,).
+        cpu_ms: Milliseconds that the thread was computing for each decision, less those of an encoding alone, (calls,): with other programs
+            on the machine, what is nearest to the plan's own.
         flops: Floating-point operations of the products in one plan.
         flops_per_second: Of a product of large matrices, in the dtype of the predictor.
+        small_flops_per_second: Likewise, of one as small as those of the plan: its candidates through a hidden layer of the predictor.
+        products: What made the products of the plans, as `tacit.nn.native.name` says.
         settings: Of the planner.
     """
 
     plan_ms: NDArray[np.float64]
     encode_ms: NDArray[np.float64]
+    cpu_ms: NDArray[np.float64]
     flops: int
     flops_per_second: float
+    small_flops_per_second: float
+    products: str
     settings: PlanSettings
 
     @property
@@ -50,16 +59,21 @@ class PlanSpeed:
 
     @property
     def share_of_floor(self) -> float:
-        """Floor over median: 1 is as fast as the arithmetic allows."""
-        return self.floor_ms / float(np.median(self.plan_ms))
+        """Floor over the median of `cpu_ms`: 1 is as fast as the arithmetic allows."""
+        return self.floor_ms / float(np.median(self.cpu_ms))
 
     def numbers(self) -> dict[str, Any]:
         """For a results file."""
         found: dict[str, Any] = {"threads": 1, "calls": len(self.plan_ms), "cpu": cpu_model(), "settings": asdict(self.settings)}
-        for name, values in (("plan_ms", self.plan_ms), ("encode_ms", self.encode_ms)):
+        for name, values in (("plan_ms", self.plan_ms), ("encode_ms", self.encode_ms), ("cpu_ms", self.cpu_ms)):
             found |= {f"{name}_p{p}": round(float(np.percentile(values, p)), 3) for p in (50, 99)}
-        rate = {"megaflops": round(self.flops / 1e6, 1), "gigaflops_per_second": round(self.flops_per_second / 1e9, 1)}
-        return found | rate | {"floor_ms": round(self.floor_ms, 3), "share_of_floor": round(self.share_of_floor, 3)}
+        found |= {"products": self.products, "megaflops": round(self.flops / 1e6, 1)}
+        rates = (("gigaflops_per_second", self.flops_per_second), ("small_gigaflops_per_second", self.small_flops_per_second))
+        return (
+            found
+            | {name: round(rate / 1e9, 1) for name, rate in rates}
+            | {"floor_ms": round(self.floor_ms, 3), "share_of_floor": round(self.share_of_floor, 3)}
+        )
 
 
 def plan_speed(
@@ -84,34 +98,70 @@ def plan_speed(
     task = Task(plan=PlanSettings(**asdict(settings) | {"replan_every": 1, "deadline_ms": None}))
     rng = np.random.default_rng(0)
     spent = []
+    predictor = run.model.predictor
+    dtype, width = next(predictor.parameters()).dtype, predictor.width
+    large, small = [], []  # before and after, as a busy machine is not always as busy
     with torch_threads(1):
-        rate = multiplication_rate(next(run.model.predictor.parameters()).dtype)
+        large += multiplication_seconds(dtype, SIDE, SIDE)
+        small += multiplication_seconds(dtype, task.plan.candidates, width)
         controller = run.controller(task, cost_for=cost_for)
         controller.reset({name: value[None] for name, value in noise(run.schema, rng).items()})
         for call in range(warm_up + calls):
-            decision = controller.act(noise(run.schema, rng))
-            spent.append((decision.evidence.plan_ms, decision.evidence.encode_ms))
+            seen = noise(run.schema, rng)
+            before = time.thread_time()
+            _encode(run, seen)
+            between = time.thread_time()
+            decision = controller.act(seen)
+            computing = (time.thread_time() - between) - (between - before)
+            spent.append((decision.evidence.plan_ms, decision.evidence.encode_ms, 1e3 * computing))
             if progress is not None:
                 progress(call + 1)
+        large += multiplication_seconds(dtype, SIDE, SIDE)
+        small += multiplication_seconds(dtype, task.plan.candidates, width)
+        flops = _flops(run, task, cost_for, rng)
+    plan_ms, encode_ms, cpu_ms = np.array(spent[warm_up:], dtype=np.float64).T
+    return PlanSpeed(
+        plan_ms=plan_ms.copy(),
+        encode_ms=encode_ms.copy(),
+        cpu_ms=cpu_ms.copy(),
+        flops=flops,
+        flops_per_second=2 * SIDE**3 / float(np.median(large)),
+        small_flops_per_second=2 * task.plan.candidates * width**2 / float(np.median(small)),
+        products="torch" if predictor.packed is None else native.name(dtype),
+        settings=task.plan,
+    )
+
+
+def _flops(run: Run, task: Task, cost_for: CostFor | None, rng: np.random.Generator) -> int:
+    """Operations of the products of a second plan, as torch makes them: those in C are the same, and nobody counts them."""
+    with native.without():
+        controller = run.controller(task, cost_for=cost_for)
+        controller.reset({name: value[None] for name, value in noise(run.schema, rng).items()})
+        controller.act(noise(run.schema, rng))
         seen = noise(run.schema, rng)
-        with torch.no_grad(), FlopCounterMode(display=False) as encoding:
-            run.model.encode({name: torch.from_numpy(np.asarray(value))[None, None] for name, value in seen.items()})
+        with FlopCounterMode(display=False) as encoding:
+            _encode(run, seen)
         with FlopCounterMode(display=False) as planning:
             controller.act(seen)
-    plan_ms, encode_ms = np.array(spent[warm_up:], dtype=np.float64).T
-    flops = int(planning.get_total_flops()) - int(encoding.get_total_flops())
-    return PlanSpeed(plan_ms=plan_ms.copy(), encode_ms=encode_ms.copy(), flops=flops, flops_per_second=rate, settings=task.plan)
+    return int(planning.get_total_flops()) - int(encoding.get_total_flops())
 
 
-def multiplication_rate(dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a product of large matrices on the threads that torch has now; the median of some."""
-    a, b = (torch.randn(SIDE, SIDE).to(dtype) for _ in range(2))
+def _encode(run: Run, seen: Mapping[str, NDArray[Any]]) -> None:
+    with torch.no_grad():
+        run.model.encode({name: torch.from_numpy(np.asarray(value))[None, None] for name, value in seen.items()})
+
+
+def multiplication_seconds(dtype: torch.dtype, rows: int, side: int) -> list[float]:
+    """Seconds that one thread computes for a product of (rows, side) and (side, side) matrices; the mean of some, several times."""
+    a, b = (torch.randn(count, side).to(dtype) for count in (rows, side))
+    at_once = max(1, SIDE**3 // (10 * rows * side**2))
     seconds = []
     for _ in range(TRIALS + 3):
-        began = time.perf_counter()
-        torch.mm(a, b)
-        seconds.append(time.perf_counter() - began)
-    return 2 * SIDE**3 / float(np.median(seconds[3:]))
+        began = time.thread_time()
+        for _ in range(at_once):
+            torch.mm(a, b)
+        seconds.append((time.thread_time() - began) / at_once)
+    return seconds[3:]
 
 
 def noise(schema: Schema, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tacit.nn.blocks import Standardizer, mlp
+from tacit.nn import native
+from tacit.nn.blocks import Standardizer, linear_layers, mlp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +41,19 @@ class TemporalDistance(nn.Module):
         scale: Steps that an output of one stands for.
     """
 
-    GROUPS, FEATURES = 8, 16
+    GROUPS, FEATURES = native.GROUPS, 16
 
     def __init__(self, latent: int, config: HeadConfig, scale: float = 10.0) -> None:
         super().__init__()
         self.scale = scale
         self.embedding = mlp((latent, *(config.width,) * config.depth, 2 * self.GROUPS * self.FEATURES))
+        self.packed: native.Network | None = None
+
+    def pack(self, dtype: torch.dtype) -> None:
+        """From now on, measure many latents with the present weights in C, with products of this dtype, where this machine can."""
+        # Groups of a feature side by side: the largest feature of each group is then found for all groups at once.
+        order = torch.arange(2 * self.GROUPS * self.FEATURES).view(2, self.GROUPS, self.FEATURES).transpose(1, 2).flatten()
+        self.packed = native.packed(linear_layers(self.embedding), dtype, order)
 
     def embed(self, latent: Tensor) -> Tensor:
         """Latents (..., D) -> embeddings (..., 2, groups, features), float32."""
@@ -60,6 +68,11 @@ class TemporalDistance(nn.Module):
 
     def forward(self, latent: Tensor, goal: Tensor) -> Tensor:
         """Latents (..., D) and goals (..., D), broadcast against each other, -> steps (...), float32."""
+        one_each = goal.ndim == latent.ndim > 1 and len(goal) == len(latent) and goal.shape[1:-1].numel() == 1
+        if one_each and self.packed is not None and self.packed.answers(latent, goal):
+            rows = latent.reshape(len(latent), latent.shape[1:-1].numel(), latent.shape[-1])
+            found = native.steps(self.packed, rows, goal.reshape(len(goal), goal.shape[-1]), features=self.FEATURES, scale=self.scale)
+            return found.view(latent.shape[:-1])
         return self.between(self.embed(latent), self.embed(goal))
 
 
@@ -82,6 +95,11 @@ class GoalPolicy(nn.Module):
         super().__init__()
         self.actions = Standardizer((actions,))
         self.network = mlp(((2 + history) * latent, *(config.width,) * config.depth, 2 * actions))
+        self.packed: native.Network | None = None
+
+    def pack(self, dtype: torch.dtype) -> None:
+        """From now on, be followed with the present weights in C, with products of this dtype, where this machine can."""
+        self.packed = native.packed(linear_layers(self.network), dtype)
 
     def standardized(self, history: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (..., h, D), oldest first, and goals (..., D) -> mean and logarithm of the spread of standardised actions, (..., A)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tacit.nn.blocks import mlp, zero_last
+from tacit.nn import native
+from tacit.nn.blocks import linear_layers, mlp, zero_last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,7 @@ class ResidualPredictor(nn.Module):
         self.leading, self.width, self.depth = min(config.leading, inputs), config.width, config.depth
         self.network = self._network(self.leading or inputs, config.width)
         self.straight: Straight | None = Straight(inputs, state) if config.leading else None
+        self.packed: native.Network | None = None
 
     def _network(self, inputs: int, width: int) -> nn.Sequential:
         return zero_last(mlp((inputs, *(width,) * self.depth, self.state)))
@@ -99,6 +101,10 @@ class ResidualPredictor(nn.Module):
     def fresh(self, width: int) -> nn.Sequential:
         """A network of another width for the place of this one's, zero before training."""
         return self._network(self._layers()[0].in_features, width)
+
+    def pack(self, dtype: torch.dtype) -> None:
+        """From now on, plan with the present weights in C, with products of this dtype, where this machine can."""
+        self.packed = None if self.straight else native.packed(self._layers(), dtype)
 
     def forward(self, history: Tensor, action: Tensor) -> Tensor:
         """Latents (..., h, D), oldest first, and standardised actions (..., A) -> next latents (..., D)."""
@@ -128,6 +134,8 @@ class ResidualPredictor(nn.Module):
         """
         if torch.is_grad_enabled():
             return self._unrolled(history, actions)
+        if self.packed is not None and self.packed.answers(history, actions):
+            return native.unroll(self.packed, history, actions, self.state)
         if self.straight is not None and self.depth == 1:
             return self._unrolled_straight(self.straight, history, actions)
         return self._unrolled_in_place(history, actions)
@@ -207,4 +215,4 @@ class ResidualPredictor(nn.Module):
         return torch.cat((future, held), dim=-1)
 
     def _layers(self) -> list[nn.Linear]:
-        return [layer for layer in self.network if isinstance(layer, nn.Linear)]
+        return linear_layers(self.network)

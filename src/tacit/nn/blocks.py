@@ -25,6 +25,11 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def linear_layers(network: nn.Sequential) -> list[nn.Linear]:
+    """The linear layers of an `mlp`, in order."""
+    return [layer for layer in network if isinstance(layer, nn.Linear)]
+
+
 def zero_last(network: nn.Sequential) -> nn.Sequential:
     """Set the last linear layer to zero, so that a residual network starts as the identity."""
     last = network[-1]

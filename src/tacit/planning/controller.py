@@ -426,7 +426,7 @@ class Controller:
             return self._previous[:, None].expand(-1, self._task.plan.horizon, -1) if is_process else None
         actions = self._plan.actions
         rest = torch.cat([actions[:, self._used :], actions[:, -1:].expand(-1, self._used, -1)], dim=1)
-        return torch.where(self._plan.cost.isfinite()[:, None, None], rest, self._previous[:, None])
+        return torch.where(self._plan.cost[:, None, None].abs() < torch.inf, rest, self._previous[:, None])
 
     def _problems(self, plan: Plan, observed: Tensor, is_told: Tensor, step: Tensor) -> list[str | None]:
         """Why each machine cannot follow its plan; None where it can."""

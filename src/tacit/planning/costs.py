@@ -74,7 +74,8 @@ class TemporalDistance:
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
         looks = trajectory[:, :, (trajectory.shape[2] - 1) % self.stride :: self.stride]
         steps = self.distance(looks, self.goal[:, None, None])
-        return self.stride * steps.sum(-1) + self.terminal_weight * steps[..., -1]
+        cost = self.stride * steps.sum(-1)
+        return cost + self.terminal_weight * steps[..., -1] if self.terminal_weight else cost
 
 
 @final
@@ -99,16 +100,25 @@ class FirstArrival:
     settle: int = 12
 
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
-        looks = trajectory[:, :, (trajectory.shape[2] - 1) % self.stride :: self.stride]
-        steps = self.distance(looks, self.goal[:, None, None])
-        first = self.distance(trajectory[:, :, 0], self.goal[:, None])
-        is_near = first.amin(-1) < self.near
-        cost = steps.amin(-1)
-        near = is_near.nonzero()[:, 0]
+        if not trajectory.is_cpu:
+            return self.everywhere(trajectory)
+        cost, near = self._best(trajectory), self._is_near(trajectory).nonzero()[:, 0]
         if len(near):
             soon = self.distance(trajectory[near, :, : self.settle : 2], self.goal[near, None, None]).mean(-1)
             cost = cost.index_copy(0, near, soon)  # not in place: the gradient of `amin` needs what it returned
         return cost
+
+    def everywhere(self, trajectory: Tensor) -> Tensor:
+        """The same cost, with both looks taken at every machine: to ask an accelerator which ones are near would be to wait for it."""
+        soon = self.distance(trajectory[:, :, : self.settle : 2], self.goal[:, None, None]).mean(-1)
+        return torch.where(self._is_near(trajectory)[:, None], soon, self._best(trajectory))
+
+    def _best(self, trajectory: Tensor) -> Tensor:
+        looks = trajectory[:, :, (trajectory.shape[2] - 1) % self.stride :: self.stride]
+        return self.distance(looks, self.goal[:, None, None]).amin(-1)
+
+    def _is_near(self, trajectory: Tensor) -> Tensor:
+        return self.distance(trajectory[:, :, 0], self.goal[:, None]).amin(-1) < self.near
 
 
 @final
@@ -149,7 +159,11 @@ class WeightedSum:
             raise ValueError("a weighted sum needs at least one term")
 
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
-        return torch.stack([weight * cost(trajectory, actions) for weight, cost in self.terms]).sum(0)
+        (weight, first), *others = self.terms
+        total = weight * first(trajectory, actions)
+        for weight, cost in others:
+            total = torch.add(total, cost(trajectory, actions), alpha=weight)
+        return total
 
     def residuals(self, trajectory: Tensor, actions: Tensor) -> Tensor:
         """See `tacit.contracts.LeastSquares`; of the terms that have some."""

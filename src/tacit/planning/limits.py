@@ -80,13 +80,13 @@ class BoxLimits:
             Candidates (B, K, H, A), float32: every bound holds exactly, and so does every norm computed in float64. Actions that
             are inside come back unchanged.
         """
-        instead = previous.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)[:, None, None]
-        inside = torch.where(actions.isfinite(), actions, instead).float().clamp(self.low, self.high)
+        last = previous.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        instead = last.view(len(last), 1, 1, last.shape[-1]).expand_as(actions).contiguous()  # `where` is fast then
+        inside = torch.where(actions.abs() < torch.inf, actions, instead).float().clamp(self.low, self.high)
         for norm in self.norms:
             part = inside[..., norm.elements]
             length = torch.linalg.vector_norm(part, dim=-1, keepdim=True, dtype=torch.float64)
-            scale = torch.where(length > norm.radius, norm.radius * _INSIDE / length, 1.0)
-            inside[..., norm.elements] = part * scale
+            part.mul_(torch.where(length > norm.radius, norm.radius * _INSIDE / length, 1.0))
         return inside
 
     def nearest(self, actions: Tensor, previous: Tensor, earlier: Tensor | None = None) -> Tensor:

@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tacit.contracts import WorldModel
+from tacit.planning.search import smoothed
 
 Policy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Follow = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @final
@@ -32,6 +34,8 @@ class ImaginedPolicy:
         goal: Latent of the goal, (B, D).
         stray: Largest multiple of the policy's spread.
         correlation: Of what a proposal strays by from one step to the next, in [0, 1).
+        follow: Does what `policy` and `model` do in turns, in one call: histories (B, h, D), goals (B, D) and what to stray by, in units of
+            the policy's spread, (B, P, H, A) -> actions (B, P, H, A). None where nobody can.
     """
 
     model: WorldModel
@@ -39,27 +43,29 @@ class ImaginedPolicy:
     goal: Tensor
     stray: float = 2.0
     correlation: float = 0.9
+    follow: Follow | None = None
 
     def __call__(self, history: Tensor, horizon: int, count: int, generator: torch.Generator) -> Tensor:
         """See `tacit.contracts.Proposal`."""
         with torch.no_grad():
-            return self._followed(history, horizon, count, generator)
+            shape = (len(history), count, horizon, self.model.schema.action_size)
+            noise = smoothed(torch.randn(shape, generator=generator, device=history.device), self.correlation)
+            strays = torch.linspace(0.0, self.stray, count, device=history.device)[:, None, None] * noise
+            goal = self.goal.expand(len(history), -1)
+            return self._followed(history, goal, strays) if self.follow is None else self.follow(history, goal, strays)
 
-    def _followed(self, history: Tensor, horizon: int, count: int, generator: torch.Generator) -> Tensor:
-        batch, rows = len(history), len(history) * count
+    def _followed(self, history: Tensor, goal: Tensor, strays: Tensor) -> Tensor:
+        batch, count, horizon, size = strays.shape
+        rows = batch * count
         window = history[:, None].expand(-1, count, -1, -1).reshape(rows, *history.shape[1:])
-        goal = self.goal[:, None].expand(-1, count, -1).reshape(rows, -1)
-        scale = torch.linspace(0.0, self.stray, count, device=history.device).repeat(batch)[:, None]
-        keep = (1 - self.correlation**2) ** 0.5
-        noise, actions = history.new_zeros(()), []
-        for step in range(horizon):
+        goal = goal[:, None].expand(-1, count, -1).reshape(rows, -1)
+        actions = []
+        for step, stray in enumerate(strays.view(rows, horizon, size).unbind(1)):
             mean, std = self.policy(window, goal)
-            fresh = torch.randn(mean.shape, generator=generator, device=mean.device)
-            noise = fresh if step == 0 else self.correlation * noise + keep * fresh
-            actions.append(mean + scale * std * noise)
+            actions.append(mean + std * stray)
             if step + 1 < horizon:
                 window = torch.cat((window[:, 1:], self.model.step(window, actions[-1])[:, None]), dim=1)
-        return torch.stack(actions, dim=1).view(batch, count, horizon, -1)
+        return torch.stack(actions, dim=1).view(strays.shape)
 
 
 @final

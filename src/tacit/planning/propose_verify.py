@@ -96,7 +96,7 @@ class ProposeVerify(Search[ProposeVerifyConfig]):
     def _children(self, problem: Problem, elites: Candidates, std: float) -> Tensor:
         """Smooth variations of the elites, as many for each, (B, about K, H, A); of the best instead of one without a finite cost."""
         limits, (batch, count, horizon, size) = problem.action_limits, elites.actions.shape
-        centres = torch.where(elites.cost.isfinite()[..., None, None], elites.actions, elites.actions[:, :1])
+        centres = torch.where(elites.cost[..., None, None].abs() < torch.inf, elites.actions, elites.actions[:, :1])
         each = max(1, self._config.candidates // count)
         noise = self._noise.smooth((batch, count * each, horizon, size), self._config.noise_correlation, centres.device)
         return centres.repeat_interleave(each, dim=1) + std * (limits.high - limits.low) / 2 * noise

@@ -142,8 +142,7 @@ def judged(model: WorldModel, problem: Problem, actions: Tensor, soft_weight: fl
     _check_shape("the model's rollout", trajectory, (*actions.shape[:3], problem.history.shape[-1]))
     cost = problem.cost(trajectory, actions).float()
     _check_shape("the cost", cost, actions.shape[:2])
-    violation = torch.zeros_like(cost)
-    margins = []
+    violation, margins = torch.zeros_like(cost), []
     for limit in problem.limits:
         margin = limit(trajectory, actions).float()
         _check_shape(f"the margin of {limit.name!r}", margin, actions.shape[:2])
@@ -153,8 +152,11 @@ def judged(model: WorldModel, problem: Problem, actions: Tensor, soft_weight: fl
         else:
             cost = cost + soft_weight * limit.priority * shortfall
         margins.append(margin)
-    # A NaN margin makes `violation` or `cost` NaN; a violation of +inf stays what it is, the worst there is.
-    finite = cost.isfinite() & trajectory.abs().amax((-2, -1)).isfinite() & ~violation.isnan()
+    # Whatever is NaN or infinite is not below infinity. A NaN margin makes `violation` or `cost` NaN; a violation of +inf stays what it is,
+    # the worst there is.
+    finite = torch.maximum(cost.abs(), trajectory.abs().amax((-2, -1))) < torch.inf
+    if margins:
+        finite &= ~violation.isnan()
     return Candidates(
         actions=actions,
         trajectory=trajectory,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, TypeVar, final
 
 import torch
@@ -122,14 +123,7 @@ class Noise:
 
     def smooth(self, shape: tuple[int, int, int, int], correlation: float, device: torch.device) -> Tensor:
         """Noise (B, K, H, A), correlated along H as an AR(1) process with `correlation` from one step to the next, in [0, 1)."""
-        noise = self.white(shape, device)
-        if correlation:
-            steps = torch.arange(shape[2], device=device, dtype=torch.float32)
-            # Cholesky factor of the correlation rho^|i-j|: how the noise of step j still acts in step i.
-            factor = (correlation ** (steps[:, None] - steps)).tril()
-            factor[:, 1:] *= (1 - correlation**2) ** 0.5
-            noise = factor @ noise
-        return noise
+        return smoothed(self.white(shape, device), correlation)
 
     def coloured(self, shape: tuple[int, int, int, int], exponent: float, device: torch.device) -> Tensor:
         """Noise (B, K, H, A) whose power falls with frequency^-exponent along H (Timmer and König, 1995), periodic in H.
@@ -151,6 +145,24 @@ class Noise:
         return coloured
 
 
+def smoothed(noise: Tensor, correlation: float) -> Tensor:
+    """White noise (..., H, A), correlated along H as an AR(1) process with `correlation` from one step to the next, in [0, 1)."""
+    if not correlation:
+        return noise
+    in_time = noise.transpose(-2, -1)
+    flat = in_time.reshape(-1, in_time.shape[-1]) @ _decaying(in_time.shape[-1], correlation, noise.device).T  # one product, not B K
+    return flat.view(in_time.shape).transpose(-2, -1)
+
+
+@lru_cache(maxsize=64)
+def _decaying(horizon: int, correlation: float, device: torch.device) -> Tensor:
+    """Cholesky factor of the correlation rho^|i-j|, (H, H): how the noise of step j still acts in step i."""
+    steps = torch.arange(horizon, device=device, dtype=torch.float32)
+    factor = (correlation ** (steps[:, None] - steps)).tril()
+    factor[:, 1:] *= (1 - correlation**2) ** 0.5
+    return factor
+
+
 def now(device: torch.device) -> float:
     """The clock, after all work that was given to the device is done."""
     if device.type != "cpu":
@@ -158,6 +170,7 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
+@lru_cache(maxsize=64)
 def resting(count: int, horizon: int, device: torch.device) -> Tensor:
     """1 while a candidate moves and 0 once it rests, (count, H): from never moving to moving all the time, more of them short."""
     moving = torch.linspace(0.0, 1.0, count, device=device).square() * horizon
@@ -202,7 +215,7 @@ def with_proposals(samples: Tensor, proposals: Tensor | None) -> Tensor:
 
 def usable(proposals: Tensor, instead: Tensor) -> Tensor:
     """Proposals (B, P, H, A), and what stands in, broadcast to that shape, for each that has a number that is not finite."""
-    return torch.where(proposals.isfinite().all(-1).all(-1)[..., None, None], proposals, instead)
+    return torch.where(proposals.abs().amax((-2, -1), keepdim=True) < torch.inf, proposals, instead)
 
 
 def fitted(elites: Candidates, mean: Tensor, std: Tensor, momentum: float, min_std: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,280 @@
+"""Small networks in C: what planning asks some hundred times per plan, in one call each, where this machine has a C compiler.
+
+Without one, and where gradients or an accelerator are asked for, the same numbers up to rounding are made by torch. `native.c` says what
+is won. It is compiled once per machine, in about a second, and kept in the user's cache folder; `TACIT_NATIVE=0` does without.
+Dimensions: N rows, B batch, K candidates, P proposals, h history, H horizon, A action, D latent = S state + C context.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SOURCE = Path(__file__).with_suffix(".c")
+FLAGS = ("-O3", "-march=native", "-std=gnu11", "-shared", "-fPIC")
+COMPILERS = ("cc", "gcc", "clang")
+GROUPS = 8  # of features in an embedding
+LEAST_ROWS = 256  # that are worth a thread of their own
+_switched_off = False
+
+
+class NativeError(OSError):
+    """The C source cannot be compiled or loaded on this machine; the message says why."""
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        ("inputs", ctypes.c_int64),
+        ("outputs", ctypes.c_int64),
+        ("weight", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+    )
+
+
+class _Network(ctypes.Structure):
+    _fields_ = (("depth", ctypes.c_int64), ("widest", ctypes.c_int64), ("layers", ctypes.POINTER(_Layer)))
+
+
+@final
+class Network:
+    """Linear layers with ReLU between them, packed for the C code. It keeps the weights of the moment it was made.
+
+    Args:
+        layers: At least one.
+        dtype: Of the products: float32, or bfloat16 where the processor has instructions for it.
+        order: Of the outputs; None for that of the last layer.
+
+    Raises:
+        NativeError: There is no compiler, or it does not compile the source.
+    """
+
+    def __init__(self, layers: Sequence[nn.Linear], dtype: torch.dtype, order: Tensor | None = None) -> None:
+        self.library = _library(dtype)
+        self._made_of = [(tensor, tensor._version) for layer in layers for tensor in (layer.weight, layer.bias)]
+        lanes, group, panel = self.library.lanes(), self.library.group(), self.library.panel()
+        self._kept: list[Tensor] = []
+        packed = []
+        for layer in layers:
+            weight, bias = layer.weight.detach().cpu().to(dtype), layer.bias.detach().cpu().float()
+            if order is not None and layer is layers[-1]:
+                weight, bias = weight[order], bias[order]
+            weight = F.pad(weight, (0, -layer.in_features % group, 0, -layer.out_features % lanes))
+            bias = F.pad(bias, (0, -layer.out_features % lanes)).contiguous()
+            # (outputs, inputs) -> panels of (groups of inputs, outputs, inputs of the group)
+            panels = [rows.reshape(len(rows), -1, group).transpose(0, 1).flatten() for rows in torch.split(weight, panel * lanes)]
+            together = torch.cat(panels).contiguous()
+            self._kept += [together, bias]
+            packed.append(_Layer(weight.shape[1], weight.shape[0], together.data_ptr(), bias.data_ptr()))
+        self._layers = (_Layer * len(packed))(*packed)
+        widest = max(layer.outputs for layer in packed)
+        self._network = _Network(len(packed), widest, ctypes.cast(self._layers, ctypes.POINTER(_Layer)))
+        self.address = ctypes.addressof(self._network)
+        self.inputs, self.outputs = layers[0].in_features, layers[-1].out_features
+
+    def __deepcopy__(self, memo: Any) -> Network:
+        return self  # it never changes
+
+    def answers(self, *tensors: Tensor) -> bool:
+        """Whether it is to be asked about these tensors: nobody has switched it off or wants gradients, no weight has changed since, and
+        the tensors are here."""
+        if _switched_off or torch.is_grad_enabled() or any(tensor._version != version for tensor, version in self._made_of):
+            return False
+        return all(tensor.is_cpu for tensor in tensors)
+
+
+def packed(layers: Sequence[nn.Linear], dtype: torch.dtype, order: Tensor | None = None) -> Network | None:
+    """A network in C, or None where this machine cannot have one; see `Network`."""
+    try:
+        return Network(layers, dtype, order)
+    except NativeError:
+        return None
+
+
+def unroll(network: Network, history: Tensor, actions: Tensor, state: int) -> Tensor:
+    """Histories of latents (B, h, D) and standardised actions (B, K, H, A) -> predicted latents (B, K, H, D), float32."""
+    batch, candidates, horizon, size = actions.shape
+    past, given = _plain(history, batch, -1, -1), _plain(actions)
+    _check(network, past.shape[1] * state + past.shape[-1] - state + size, state)
+    found = torch.empty((batch, candidates, horizon, past.shape[-1]))
+    sizes = (candidates, horizon, past.shape[1], state, past.shape[-1] - state, size)
+    pointers = (past.data_ptr(), given.data_ptr(), found.data_ptr())
+    _by_rows(batch * candidates, lambda first, last: network.library.unroll(network.address, first, last, *sizes, *pointers))
+    return found
+
+
+def follow(
+    network: Network,
+    policy: Network,
+    history: Tensor,
+    goal: Tensor,
+    strays: Tensor,
+    *,
+    state: int,
+    log_std: tuple[float, float],
+    scales: Tensor,
+) -> Tensor:
+    """A goal policy, followed in a world model.
+
+    Args:
+        network: Of the model, as for `unroll`.
+        policy: Latent, goal, their difference and the changes of the history -> mean and logarithm of the spread of standardised actions.
+        history: Latents (B, h, D).
+        goal: Latents (B, D).
+        strays: What the actions stray from the mean by, in units of the policy's spread, (B, P, H, A).
+        state: S.
+        log_std: Range of the logarithm of the spread.
+        scales: Mean and standard deviation of the actions as the policy knows them, and as the model does, (4, A).
+
+    Returns:
+        Physical actions (B, P, H, A), float32.
+    """
+    batch, count, horizon, size = strays.shape
+    width = history.shape[-1]
+    past, there = _plain(history, batch, -1, width), _plain(goal, batch, width)
+    noise, units = _plain(strays), _plain(scales, 4, size)
+    _check(network, past.shape[1] * state + width - state + size, state)
+    _check(policy, (2 + past.shape[1]) * width, 2 * size)
+    found = torch.empty((batch, count, horizon, size))
+    sizes = (count, horizon, past.shape[1], state, past.shape[-1] - state, size, *log_std)
+    pointers = (units.data_ptr(), past.data_ptr(), there.data_ptr(), noise.data_ptr(), found.data_ptr())
+    call = network.library.follow
+    _by_rows(batch * count, lambda first, last: call(network.address, policy.address, first, last, *sizes, *pointers))
+    return found
+
+
+def steps(network: Network, latents: Tensor, goals: Tensor, *, features: int, scale: float) -> Tensor:
+    """Latents (B, N, D) and goals (B, D) -> steps to go (B, N), float32. `tacit.models.heads.TemporalDistance` says how."""
+    batch, each, size = latents.shape
+    here, there = _plain(latents), _plain(goals, batch, size)
+    _check(network, size, 2 * GROUPS * features)
+    found = torch.empty((batch, each))
+    pointers = (here.data_ptr(), there.data_ptr(), found.data_ptr())
+    call = network.library.steps
+    _by_rows(batch * each, lambda first, last: call(network.address, first, last, each, size, features, scale, *pointers))
+    return found
+
+
+@contextmanager
+def without() -> Iterator[None]:
+    """A context in which torch does all, as where there is no compiler."""
+    global _switched_off
+    before, _switched_off = _switched_off, True
+    try:
+        yield
+    finally:
+        _switched_off = before
+
+
+def name(dtype: torch.dtype) -> str:
+    """What makes the products of planning: "torch", or the digest of the compiled code. The same name, the same numbers."""
+    try:
+        return f"native {_library(dtype).digest[:12]}"
+    except NativeError:
+        return "torch"
+
+
+def _plain(tensor: Tensor, *shape: int) -> Tensor:
+    """A tensor as C reads it: float32 side by side, and of this shape where one is given; -1 is any number."""
+    if shape and (tensor.ndim != len(shape) or any(n != size for n, size in zip(shape, tensor.shape, strict=True) if n >= 0)):
+        raise ValueError(f"a tensor has shape {tuple(tensor.shape)} instead of {shape}")
+    if not tensor.is_cpu:
+        raise ValueError(f"a tensor is on {tensor.device}, and this is for the CPU")
+    return tensor.float().contiguous()
+
+
+def _check(network: Network, inputs: int, outputs: int) -> None:
+    """C trusts these numbers."""
+    if (network.inputs, network.outputs) != (inputs, outputs):
+        raise ValueError(
+            f"the network takes {network.inputs} numbers and gives {network.outputs}, but here it would be asked {inputs} for {outputs}"
+        )
+
+
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="planning")
+
+
+def _by_rows(rows: int, work: Callable[[int, int], None]) -> None:
+    """Do the work of all rows, on as many threads as torch has; which row is done where changes no number."""
+    parts = min(torch.get_num_threads(), rows // LEAST_ROWS)
+    if parts < 2:
+        return work(0, rows)
+    bounds = [rows * part // parts for part in range(parts + 1)]
+    for done in [_threads(parts).submit(work, first, last) for first, last in pairwise(bounds)]:
+        done.result()
+
+
+@cache
+def _library(dtype: torch.dtype) -> Any:
+    """The compiled source, for products of this dtype."""
+    if os.environ.get("TACIT_NATIVE", "1") == "0":
+        raise NativeError("TACIT_NATIVE=0 switches the C code off")
+    if (compiler := next(filter(None, map(shutil.which, COMPILERS)), None)) is None:
+        raise NativeError(f"there is no C compiler among {', '.join(COMPILERS)}")
+    flags = (*FLAGS, *(("-DBFLOAT16",) if dtype == torch.bfloat16 else ()))
+    try:
+        version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+        digest = hashlib.sha256(repr((SOURCE.read_text(), flags, version, _processor())).encode()).hexdigest()
+        path = _cache() / f"planning-{digest[:32]}.so"
+        if not path.exists():
+            _compile([compiler, *flags], path)
+        library: Any = ctypes.CDLL(str(path))
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home
+        raise NativeError(f"{SOURCE} cannot be compiled: {getattr(error, 'stderr', None) or error}") from error
+    integer, real, address = ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
+    library.unroll.argtypes = (address, *(integer,) * 8, *(address,) * 3)
+    library.follow.argtypes = (address, address, *(integer,) * 8, real, real, *(address,) * 5)
+    library.steps.argtypes = (address, *(integer,) * 5, real, *(address,) * 3)
+    for function in (library.unroll, library.follow, library.steps):
+        function.restype = None
+    for function in (library.lanes, library.group, library.panel):
+        function.restype = integer
+    library.digest = digest
+    return library
+
+
+def _processor() -> str:
+    """What `-march=native` depends on, as far as torch knows."""
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return repr(sorted(found.items())) + torch.backends.cpu.get_cpu_capability()
+
+
+def _compile(command: list[str], path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        subprocess.run([*command, "-o", str(made), str(SOURCE), "-lm"], capture_output=True, text=True, check=True, timeout=300)
+        made.replace(path)
+
+
+def _cache() -> Path:
+    """A folder that nobody but this user can write to.
+
+    Raises:
+        NativeError: There is no such folder, and none can be made.
+    """
+    if os.name != "posix":
+        raise NativeError(f"this is made for POSIX systems, not for {os.name!r}")
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    folder = (given if given.is_absolute() else Path.home() / ".cache") / "tacit"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise NativeError(f"others can write to {folder}, so nothing is loaded from it: take their right away, or set XDG_CACHE_HOME")
+    return folder

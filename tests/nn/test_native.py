@@ -1,0 +1,197 @@
+"""Small networks in C say what torch says, and nothing is lost where there is no compiler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tacit.models.heads import GoalPolicy, HeadConfig, TemporalDistance
+from tacit.models.imagination import following
+from tacit.models.jepa import JEPA, JEPAConfig
+from tacit.models.predictor import PredictorConfig, ResidualPredictor
+from tacit.nn import native
+from tacit.nn.precision import products_dtype
+from tacit.planning import ImaginedPolicy
+from tacit.signals import Role, Schema, Signal
+
+B, H, S, C, A = 3, 7, 5, 2, 2
+D = S + C
+compiled = pytest.mark.skipif(native.name(torch.float32) == "torch", reason="there is no C compiler")
+
+
+def random(module: torch.nn.Module) -> None:
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    module.requires_grad_(False)
+
+
+def predictor(history: int = 2, depth: int = 2, width: int = 70) -> ResidualPredictor:
+    torch.manual_seed(0)
+    made = ResidualPredictor(S, C, A, PredictorConfig(history=history, width=width, depth=depth))
+    random(made)
+    made.pack(torch.float32)
+    return made
+
+
+def distance() -> TemporalDistance:
+    torch.manual_seed(0)
+    made = TemporalDistance(D, HeadConfig(width=40, depth=2))
+    random(made)
+    made.pack(torch.float32)
+    return made
+
+
+@compiled
+@torch.no_grad()
+@pytest.mark.parametrize(("history", "depth", "width", "candidates"), [(1, 1, 16, 1), (2, 2, 70, 13), (4, 3, 33, 8)])
+def test_a_rollout_is_that_of_torch(history: int, depth: int, width: int, candidates: int) -> None:
+    model = predictor(history, depth, width)
+    past, actions = torch.randn(B, history, D), torch.randn(B, candidates, H, A)
+    assert model.packed is not None
+    assert model.packed.answers(past)
+    found = model.unroll(past, actions)
+    with native.without():
+        torch.testing.assert_close(found, model.unroll(past, actions), rtol=1e-4, atol=1e-4)
+    assert not torch.equal(found[..., :S], past[:, None, -1:, :S].expand(-1, candidates, H, -1)), "or there was nothing to compare"
+
+
+@compiled
+@torch.no_grad()
+def test_products_in_bfloat16_are_as_good_as_those_of_torch() -> None:
+    model, past, actions = predictor(), torch.randn(B, 2, D), torch.randn(B, 9, H, A)
+    with native.without():
+        exact = model.unroll(past, actions)
+        torchs = model.to(products_dtype()).unroll(past, actions)
+    model.pack(products_dtype())
+
+    def error(found: torch.Tensor) -> float:
+        return float((found - exact).square().mean().sqrt())
+
+    assert error(model.unroll(past, actions)) <= 1.2 * error(torchs) + 1e-5
+
+
+@compiled
+@torch.no_grad()
+def test_a_row_does_not_depend_on_those_beside_it_nor_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, past, actions = predictor(), torch.randn(B, 2, D), torch.randn(B, 21, H, A)
+    found = model.unroll(past, actions)
+    assert torch.equal(model.unroll(past[1:2], actions[1:2, 4:5]), found[1:2, 4:5])
+    monkeypatch.setattr(native, "LEAST_ROWS", 10)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert torch.equal(model.unroll(past, actions), found)
+
+
+@compiled
+@torch.no_grad()
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_what_is_not_finite_stays_so_in_its_own_row(bad: float) -> None:
+    model, past, actions = predictor(), torch.randn(B, 2, D), torch.randn(B, 9, H, A)
+    found = model.unroll(past, actions)
+    actions[1, 3, 2, 0] = bad
+    worse = model.unroll(past, actions)
+    assert not worse[1, 3, 2, :S].isfinite().any()
+    worse[1, 3], found[1, 3] = 0.0, 0.0
+    assert torch.equal(worse, found)
+    here = torch.randn(B, 4, D)
+    here[2, 1, 0] = bad
+    assert distance()(here, torch.randn(B, 1, D)).isfinite().flatten().tolist() == [True] * 9 + [False] + [True] * 2
+
+
+@compiled
+@torch.no_grad()
+def test_steps_to_go_are_those_of_torch() -> None:
+    head, latents, goals = distance(), torch.randn(B, 6, H, D), torch.randn(B, 1, 1, D)
+    for here, there in ((latents, goals), (latents[:, 0, 0], goals[:, 0, 0]), (latents[:0], goals[:0]), (latents, goals[0, 0, 0])):
+        found = head(here, there)
+        with native.without():
+            torch.testing.assert_close(found, head(here, there), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(head(latents, latents), torch.full((B, 6, H), 0.01), rtol=1e-3, atol=1e-5)
+
+
+@compiled
+def test_a_policy_is_followed_as_in_turns() -> None:
+    schema = Schema(
+        signals=(
+            Signal(name="seen", role=Role.OBSERVATION, shape=(3,)),
+            Signal(name="push", role=Role.ACTION, shape=(A,), low=-1.0, high=1.0),
+        )
+    )
+    torch.manual_seed(0)
+    model = JEPA(schema, JEPAConfig(state=S, context=C, predictor=PredictorConfig(history=3, width=20)))
+    policy = GoalPolicy(D, A, 3, HeadConfig(width=24))
+    for part in (model.predictor, policy):
+        random(part)
+        part.pack(torch.float32)
+    model.actions.set(torch.tensor([1.0, -2.0]), torch.tensor([0.5, 3.0]))
+    policy.actions.set(torch.tensor([0.3, 2.0]), torch.tensor([2.0, 0.7]))
+    past, goal = torch.randn(B, 3, D), torch.randn(B, D)
+    past[..., S:] = past[:, -1:, S:]  # the context stays
+    at_once = ImaginedPolicy(model=model, policy=policy.distribution, goal=goal, follow=following(model, policy))
+    in_turns = ImaginedPolicy(model=model, policy=policy.distribution, goal=goal)
+    assert at_once.follow is not None
+    one, other = (made(past, H, 11, torch.Generator().manual_seed(1)) for made in (at_once, in_turns))
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    with native.without():
+        assert following(model, policy) is None
+
+
+@compiled
+def test_torch_is_asked_for_gradients_and_after_the_weights_have_changed() -> None:
+    model, past, actions = predictor(), torch.randn(B, 2, D), torch.randn(B, 4, H, A, requires_grad=True)
+    model.unroll(past, actions).sum().backward()
+    assert actions.grad is not None
+    with torch.no_grad():
+        before = model.unroll(past, actions)
+        model.network[0].weight.mul_(2)
+        assert not torch.allclose(model.unroll(past, actions), before)
+
+
+@compiled
+@torch.no_grad()
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    model = predictor()
+    assert model.packed is not None
+    with pytest.raises(ValueError, match="takes 14 numbers"):
+        model.unroll(torch.randn(B, 2, D), torch.randn(B, 4, H, A + 1))
+    with pytest.raises(ValueError, match="shape"):
+        native.unroll(model.packed, torch.randn(B + 1, 2, D), torch.randn(B, 4, H, A), S)
+
+
+@torch.no_grad()
+def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "_library", native._library.__wrapped__)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    model = predictor()
+    assert model.packed is None
+    assert native.name(torch.float32) == "torch"
+    assert model.unroll(torch.randn(B, 2, D), torch.randn(B, 4, H, A)).shape == (B, 4, H, D)
+
+
+@compiled
+def test_a_compiler_that_fails_is_no_error_but_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "cc"
+    broken.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "no header" >&2\nexit 1\n')
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(native.NativeError, match="no header"):
+        native._library.__wrapped__(torch.float32)
+    assert list((tmp_path / "cache" / "tacit").iterdir()) == [], "nothing half made is left"
+
+
+@compiled
+def test_nothing_is_loaded_from_where_others_can_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "tacit").mkdir()
+    (tmp_path / "tacit").chmod(0o777)
+    with pytest.raises(native.NativeError, match="others can write"):
+        native._library.__wrapped__(torch.float32)
+
+
+@compiled
+def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TACIT_NATIVE", "0")
+    with pytest.raises(native.NativeError, match="TACIT_NATIVE=0"):
+        native._library.__wrapped__(torch.float32)
