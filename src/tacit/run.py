@@ -44,6 +44,7 @@ from tacit.planning import (
 )
 from tacit.signals import Schema
 from tacit.training.calibration import Calibration
+from tacit.training.correction import Correction, read_correction
 from tacit.training.folder import RunConfig, digest_of_run, read_run
 from tacit.training.forecasts import Forecast, forecast
 from tacit.training.readouts import FittedReadout, read_readouts
@@ -67,6 +68,7 @@ class Run:
         calibration: Errors on held-out episodes.
         digest: SHA-256 of its files, in hex; see `digest_of_run`.
         readouts: What sensors are read from latents, by name; none until some are fitted (`tacit.training.readouts`).
+        correction: How forecasts of the sensors are corrected; None of a machine with a camera.
     """
 
     path: Path
@@ -77,6 +79,7 @@ class Run:
     calibration: Calibration
     digest: str
     readouts: Mapping[str, FittedReadout] = field(default_factory=dict)
+    correction: Correction | None = None
 
     @property
     def schema(self) -> Schema:
@@ -200,7 +203,7 @@ class Run:
         Raises:
             ValueError: The run has no readouts, or something does not fit; see `tacit.training.forecasts.forecast`.
         """
-        return forecast(self.model, self.readouts, seen, applied, actions)
+        return forecast(self.model, self.readouts, seen, applied, actions, self.correction)
 
     def support(self) -> Support:
         """What the logs of this run can answer; see `tacit.training.support`.
@@ -383,4 +386,5 @@ def load(path: str | Path) -> Run:
         calibration=calibration,
         digest=digest,
         readouts=readouts,
+        correction=read_correction(Path(path)),
     )

@@ -13,6 +13,7 @@ import torch
 
 from tacit.cli import main
 from tacit.data import EpisodeStore
+from tacit.evaluation import forecasters
 from tacit.evaluation.forecast_page import render_validation, worse
 from tacit.evaluation.forecast_skill import ARX, LSTM, NO_CHANGE, RUN, Validation, lstm_width, validate
 from tacit.evaluation.forecasters import Arx, Lstm, Persistence, ProcessLog, best_arx, process_log, squared_errors
@@ -92,9 +93,20 @@ def test_the_recurrent_network_learns() -> None:
     episode, t = fresh.moments(5)
     error, still = (squared_errors(fresh, f.forecast(fresh, episode, t, 5), episode, t).mean() for f in (network, Persistence()))
     assert error < 0.8 * still
+    assert 0 < network.best <= network.steps
     weights = sum(p.numel() for p in network.network.parameters())
     assert network.size == weights
     assert lstm_width(weights, 2, 1) in (16, 17)
+
+
+def test_the_recurrent_network_stops_when_it_only_learns_by_heart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecasters, "LOOK_EVERY", 10)
+    monkeypatch.setattr(forecasters, "PATIENCE", 2)
+    log = oscillator(5, 0)
+    noise = replace(log, seen=torch.randn(log.seen.shape, generator=torch.Generator().manual_seed(0)))
+    network = Lstm(noise, width=64, minutes=None, steps=1000, horizon=5, seed=0)
+    assert network.steps < 1000
+    assert network.best == network.steps - 20
 
 
 def test_a_run_is_judged_on_its_last_episodes_beside_the_others(found: Validation) -> None:
@@ -116,7 +128,8 @@ def test_another_store_is_judged_with_the_intervals_of_the_run(run: Run, store: 
     found = validate(run, fresh, store, minutes=0.01)
     assert (found.own, found.episodes) == (False, 4)
     assert 0.75 < found.mean_coverage.value.mean() < 0.99
-    wide = replace(run, readouts={n: replace(f, half_widths=((1e6,),) * 50) for n, f in run.readouts.items()})
+    assert run.correction is not None
+    wide = replace(run, correction=replace(run.correction, half_widths=torch.full((50, 2), 1e6)))
     np.testing.assert_array_equal(validate(wide, fresh, store, minutes=0.01).mean_coverage.value, 1.0)
     with pytest.raises(ValueError, match="no readouts to forecast with"):
         validate(replace(run, readouts={}), fresh, store)

@@ -20,9 +20,10 @@ from torch import Tensor
 from tacit.data import EpisodeStore, StoreError
 from tacit.evaluation.forecasters import WARM_UP, Forecaster, Lstm, Persistence, ProcessLog, best_arx, process_log
 from tacit.run import Run
+from tacit.training.correction import lately
 from tacit.training.fit import Display, Silent
 from tacit.training.folder import read_results
-from tacit.training.forecasts import foreseen
+from tacit.training.forecasts import foreseen, half_widths
 from tacit.training.latents import LatentLog, encode_log
 from tacit.training.readouts import CONFIDENCE
 
@@ -33,6 +34,7 @@ RESAMPLES = 1000
 MOST_MOMENTS = 4000  # that forecasts begin at
 CHUNK = 512  # forecasts made at once
 EXAMPLES = 3  # forecasts drawn
+CPU = torch.device("cpu")
 RUN, NO_CHANGE, ARX, LSTM = "tacit", "persistence", "ARX", "LSTM"
 
 
@@ -43,18 +45,24 @@ class OfRun:
     Args:
         run: With readouts of all sensors.
         log: The episodes that are forecast, encoded.
+        shown: What the sensors showed in them, (F, N), not finite where nothing was measured.
     """
 
-    def __init__(self, run: Run, log: LatentLog) -> None:
-        self._run = run
-        self._log = log
+    def __init__(self, run: Run, log: LatentLog, shown: Tensor) -> None:
+        self._run, self._log, self._readouts = run, log, tuple(run.readouts.values())
+        self._lately = None
+        if (correction := run.correction) is not None:
+            fitted = [each.readout for each in self._readouts]
+            self._lately = lately(run.model, fitted, log, shown, usual=correction.usual, scale=correction.scale)
 
     @torch.no_grad()
     def forecast(self, log: ProcessLog, episode: Tensor, t: Tensor, horizon: int) -> Tensor:
         model, own = self._run.model, self._log
-        rows = (own.first[episode] + t)[:, None] + torch.arange(horizon)
-        latents = model.rollout(own.history(episode, t, model.history), own.actions[rows][:, None])[:, 0]
-        return foreseen(model.schema, tuple(self._run.readouts.values()), latents)
+        row = own.first[episode] + t
+        actions = own.actions[row[:, None] + torch.arange(horizon)]
+        latents = model.rollout(own.history(episode, t, model.history), actions[:, None])[:, 0]
+        known = None if self._lately is None else self._lately.at(row)
+        return foreseen(model.schema, self._readouts, latents, self._run.correction, known)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -204,6 +212,7 @@ def validate(
     kept = torch.linspace(0, len(t) - 1, min(MOST_MOMENTS, len(t))).long()
     episode, t = episode[kept], t[kept]
 
+    measured = torch.where(log.there, log.seen[:, : log.sensors], torch.nan)
     shown = display.phase("fit the others")
     shown(0.0, "ARX")
     arx = best_arx(known, horizon)
@@ -215,10 +224,10 @@ def validate(
     lstm = Lstm(known, width=width, minutes=seconds / 60, horizon=horizon, seed=seed)
     shown(1.0, "done")
     forecasters: dict[str, tuple[str, Forecaster]] = {
-        RUN: (f"{size:,} weights", OfRun(run, encode_log(store, chosen, run.model, device=torch.device("cpu")))),
+        RUN: (f"{size:,} weights", OfRun(run, encode_log(store, chosen, run.model, device=CPU), measured)),
         NO_CHANGE: ("no change", Persistence()),
         ARX: (f"least squares of order {arx.order}", arx),
-        LSTM: (f"{lstm.size:,} weights, {lstm.steps:,} steps in {seconds:.0f} s", lstm),
+        LSTM: (f"{lstm.size:,} weights, {lstm.steps:,} steps in at most {seconds:.0f} s, best after {lstm.best:,}", lstm),
     }
     shown = display.phase("forecast")
     predicted = {}
@@ -227,8 +236,8 @@ def validate(
         parts = [slice(start, start + CHUNK) for start in range(0, len(t), CHUNK)]
         predicted[name] = torch.cat([forecaster.forecast(log, episode[part], t[part], horizon) for part in parts])
     rows = log.rows(episode, t, torch.arange(1, horizon + 1))
-    truth = torch.where(log.there[rows], log.seen[rows][..., : log.sensors], torch.nan)
-    widths = _half_widths(run, horizon)
+    truth = measured[rows]
+    widths = half_widths(tuple(run.readouts.values()), horizon, run.correction)
     outside = (predicted[RUN] - truth).abs() > widths
     inside = torch.where(truth.isfinite(), (~outside).float(), torch.nan)
 
@@ -261,10 +270,6 @@ def lstm_width(weights: int, inputs: int, outputs: int) -> int:
     widths = np.arange(16, 513)
     sizes = 4 * widths * (widths + inputs + 2) + (widths + 1) * outputs
     return int(widths[np.abs(sizes - weights).argmin()])
-
-
-def _half_widths(run: Run, horizon: int) -> Tensor:
-    return torch.cat([torch.tensor(fitted.half_widths[:horizon]) for fitted in run.readouts.values()], -1)
 
 
 def _blocks(episode: Tensor, t: Tensor, length: int) -> NDArray[np.int64]:

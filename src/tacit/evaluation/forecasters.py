@@ -8,6 +8,7 @@ Dimensions: F frames, C seen channels, of which the first N are sensors, A actio
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ ORDERS = (1, 2, 4, 8, 16, 32)  # of the linear model
 WARM_UP = 32  # steps that the recurrent network sees before it forecasts
 JUDGED = 512  # moments that decide between orders
 VALIDATION = 0.2  # of the training episodes, the last ones, decide
+LOOK_EVERY, PATIENCE = 50, 12  # steps between two looks of the recurrent network at these; looks without gain after which it stops
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -179,12 +181,14 @@ def best_arx(log: ProcessLog, horizon: int) -> Arx:
     Every sensor and every step ahead counts alike: each in units of what no change gets wrong there.
     """
     fitted, judged = log.parts(VALIDATION)
-    errors = {}
-    for order in ORDERS:
-        model = Arx(fitted, order)
-        error, usual = (_squared(judged, f, horizon) for f in (model, Persistence()))
-        errors[order] = float((error.clamp(max=1e12) / usual.clamp(min=1e-12)).mean())
+    errors = {order: _relative(judged, Arx(fitted, order), horizon) for order in ORDERS}
     return Arx(log, min(errors, key=lambda order: errors[order]))
+
+
+def _relative(log: ProcessLog, forecaster: Forecaster, horizon: int) -> float:
+    """Mean squared error in units of what no change gets wrong, every sensor and step ahead alike."""
+    error, usual = (_squared(log, f, horizon) for f in (forecaster, Persistence()))
+    return float((error.clamp(max=1e12) / usual.clamp(min=1e-12)).mean())
 
 
 def _squared(log: ProcessLog, forecaster: Forecaster, horizon: int) -> Tensor:
@@ -216,15 +220,20 @@ class Lstm:
     """An LSTM (Hochreiter and Schmidhuber, Neural Computation 9(8), 1997) that follows the log, then its own forecasts.
 
     It sees sensors, disturbances and the action taken now, says how sensors and disturbances change, and is trained on what it says over
-    the whole horizon, every sensor and every step ahead in units of what no change gets wrong there.
+    the whole horizon, every sensor and every step ahead in units of what no change gets wrong there. It learns from all but the last
+    episodes, and the weights are kept that forecast these best (early stopping).
 
     Args:
         log: To train it on.
         width: Of its state.
-        minutes: Of training; None when the steps decide.
+        minutes: Of training, at most; None when the steps decide.
         horizon: H.
         seed: Of weights and draws.
-        steps: Of training; None when the minutes decide.
+        steps: Of training, at most; None when the minutes decide.
+
+    Attributes:
+        steps: Of training that were done.
+        best: After how many of them the weights that were kept were found.
     """
 
     def __init__(self, log: ProcessLog, *, width: int, minutes: float | None, horizon: int, seed: int, steps: int | None = None) -> None:
@@ -234,21 +243,30 @@ class Lstm:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = _Recurrent(channels + log.actions.shape[1], width, channels)
-        episodes, times = log.moments(horizon)
-        usual = _squared(log, Persistence(), horizon) / self.scale[: log.sensors].square() + 1e-4
+        learned, left_out = log.parts(VALIDATION)
+        episodes, times = learned.moments(horizon)
+        usual = _squared(learned, Persistence(), horizon) / self.scale[: log.sensors].square() + 1e-4
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=3e-3, weight_decay=1e-4, fused=True)
-        begun, step = time.perf_counter(), 0
+        begun, step, self.best, least, kept = time.perf_counter(), 0, 0, math.inf, self.network.state_dict()
         while (done := step / steps if steps else (time.perf_counter() - begun) / (60 * (minutes or 1e-9))) < 1:
+            if step % LOOK_EVERY == 0:
+                if (now := _relative(left_out, self, horizon)) < least:
+                    self.best, least, kept = step, now, copy.deepcopy(self.network.state_dict())
+                elif step - self.best >= LOOK_EVERY * PATIENCE:
+                    break
             for parameters in optimizer.param_groups:
                 parameters["lr"] = 3e-3 * min(1.0, (step + 1) / 100) * (0.51 + 0.49 * math.cos(math.pi * done))
             drawn = torch.randint(0, len(times), (64,), generator=generator(seed, "lstm", step))
             episode, t = episodes[drawn], times[drawn]
-            error = squared_errors(log, self._unrolled(log, episode, t, horizon), episode, t) / self.scale[: log.sensors].square()
+            error = squared_errors(learned, self._unrolled(learned, episode, t, horizon), episode, t) / self.scale[: log.sensors].square()
             optimizer.zero_grad(set_to_none=True)
             (error / usual).nanmean().backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             optimizer.step()
             step += 1
+        if _relative(left_out, self, horizon) < least:
+            self.best, kept = step, self.network.state_dict()
+        self.network.load_state_dict(kept)
         self.steps = step
         self.size = sum(parameter.numel() for parameter in self.network.parameters())
 

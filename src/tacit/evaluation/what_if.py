@@ -26,13 +26,14 @@ from tacit.evaluation.what_if_reasons import leaves, reasons
 from tacit.planning.interventions import Intervention, action_channels, parse_intervention
 from tacit.run import Run
 from tacit.signals import Schema
-from tacit.training.forecasts import imagined
+from tacit.training.correction import LOOKED_BACK
+from tacit.training.forecasts import foreseen, imagined, known
 from tacit.training.readouts import CONFIDENCE, conformal_half_widths
 from tacit.training.recipes import sensors_of
 from tacit.training.support import REFUSED, Support
 
 AS_LOGGED = "as logged"
-PAST = 64  # moments that are shown to the model
+PAST = LOOKED_BACK  # moments that are shown to the model
 NORMAL = 1.645  # standard deviations that hold 90 % of a normal distribution
 
 Floats = NDArray[np.float32]
@@ -293,15 +294,19 @@ def ask(
     names = tuple(name for fitted in run.readouts.values() for name in fitted.readout.names)
     units = tuple(fitted.readout.unit for fitted in run.readouts.values() for _ in fitted.readout.names)
     elements = action_channels(schema)
-    known = (*names, *(name for name, _ in elements))
-    if kpi is not None and kpi.channel not in known:
-        raise ValueError(f"there is no {kpi.channel!r} to rank by; there are: {', '.join(known)}")
+    rankable = (*names, *(name for name, _ in elements))
+    if kpi is not None and kpi.channel not in rankable:
+        raise ValueError(f"there is no {kpi.channel!r} to rank by; there are: {', '.join(rankable)}")
     parsed = [each if isinstance(each, Intervention) else parse_intervention(each, schema) for each in interventions]
     previous = now.applied[-1] if len(now.applied) else now.actions[0]
     done = np.stack([now.actions, *(each.applied(now.actions, previous, schema) for each in parsed)])
     with torch.no_grad():
         trajectory = imagined(run.model, now.seen, now.applied, done)
-        shown = torch.cat([fitted.readout(trajectory) for fitted in run.readouts.values()], -1)
+        fitted = tuple(run.readouts.values())
+        shown = torch.cat([each.readout(trajectory) for each in fitted], -1)
+        if run.correction is not None:  # of what follows as logged; what an intervention changes stays as it was predicted
+            lately = known(run.model, run.readouts, now.seen, now.applied, run.correction)
+            shown[:, 1:] += foreseen(schema, fitted, trajectory[:1, 1:], run.correction, lately) - shown[:1, 1:]
     median = shown[:, 1:].numpy()
     past = torch.from_numpy(now.applied if len(now.applied) else now.actions[:1])
     distances = support.distances(trajectory, past, torch.from_numpy(done))

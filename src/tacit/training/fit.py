@@ -14,6 +14,7 @@ from tacit.data import EpisodeStore, StoreError
 from tacit.models.jepa import JEPA
 from tacit.nn.precision import multiplies_bfloat16
 from tacit.training.calibration import calibrate
+from tacit.training.correction import write_correction
 from tacit.training.distributed import Group
 from tacit.training.dynamics import fit_dynamics
 from tacit.training.folder import RunConfig, division, merge_results, versions, write_run
@@ -109,7 +110,9 @@ def fit(
     else:
         fit_dynamics(model, log, recipe.dynamics, seed=seed, progress=lambda done, loss: shown(done, f"loss {loss:.3f}"))
         if recipe.readout is not None and sensors is not None:
-            fitted = FittedSensors(readouts=read_sensors(model.schema, log, sensors, recipe.readout, seed=seed), errors=None)
+            fitted = FittedSensors(
+                readouts=read_sensors(model.schema, log, sensors, recipe.readout, seed=seed), errors=None, correction=None
+            )
     shown = display.phase("distance")
     bfloat16 = recipe.train.bfloat16
     distance = fit_distance(
@@ -140,7 +143,9 @@ def fit(
         shows = sensor_log(store, watching, model.schema).by_sensor()
         each = zip(fitted.readouts, shows, fitted.errors or [None] * len(shows), strict=True)
         write_readouts(out, [measured(model, readout, watched, values, horizon=FORECAST, wrong=wrong) for readout, values, wrong in each])
-        write_support(out, fit_support(model, fitted.readouts, log, watched, torch.cat(shows, -1)))
+        if fitted.correction is not None:
+            write_correction(out, fitted.correction)
+        write_support(out, fit_support(model, fitted.readouts, log, watched, torch.cat(shows, -1), correction=fitted.correction))
     write_run(out, config=config, model=model, distance=distance, policy=policy, calibration=calibration)
     merge_results(
         out,

@@ -8,6 +8,7 @@
     results.json        numbers measured so far, by whoever measured them
     report.html         the same for a person
     readouts.json       what sensors are read from latents, once some are fitted; their weights in readouts.safetensors
+    forecasts.safetensors how forecasts of a machine with sensors are corrected by what they are wrong by
     support.safetensors what the logs of a machine with sensors can answer (`tacit ask`)
     intervals.json      what is taken off limits on states, once some are recorded
     checkpoints/        what resuming needs
@@ -43,6 +44,7 @@ from tacit.training.recipes import Recipe
 FORMAT_VERSION = 5
 CONFIG, SCHEMA, MODEL, CALIBRATION, RESULTS = "config.json", "schema.json", "model.safetensors", "calibration.json", "results.json"
 READOUTS, READOUT_WEIGHTS = "readouts.json", "readouts.safetensors"
+CORRECTION = "forecasts.safetensors"
 
 _converter = cattrs.Converter(forbid_extra_keys=True)
 Value = TypeVar("Value")

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from tacit.contracts import WorldModel
 from tacit.signals import Schema
-from tacit.training.readouts import CONFIDENCE, FittedReadout
+from tacit.training.correction import LOOKED_BACK, Correction, Lately, lately
+from tacit.training.latents import LatentLog
+from tacit.training.readouts import CONFIDENCE, FittedReadout, bounds_of
 
 Floats = NDArray[np.float32]
 
@@ -56,17 +58,23 @@ class Forecast:
 
 @torch.no_grad()
 def forecast(
-    model: WorldModel, readouts: Mapping[str, FittedReadout], seen: Mapping[str, ArrayLike], applied: ArrayLike, actions: ArrayLike
+    model: WorldModel,
+    readouts: Mapping[str, FittedReadout],
+    seen: Mapping[str, ArrayLike],
+    applied: ArrayLike,
+    actions: ArrayLike,
+    correction: Correction | None = None,
 ) -> Forecast:
     """Forecast what the readouts of a model will show.
 
     Args:
         model: On the CPU.
         readouts: Of it, by name.
-        seen: Observations and disturbances up to now by signal name, (T, *shape) each, oldest first; a model looks at the last ones only.
+        seen: Observations and disturbances up to now by signal name, (T, *shape) each, oldest first; the last `LOOKED_BACK` count.
             Of a signal that has a mask, what is not finite is missing, and its mask may be left out.
         applied: Actions between them, (T - 1, A), in physical units and the order of the schema.
         actions: Actions from now on, (K, H, A).
+        correction: Of forecasts of the readouts' channels, by what they were wrong by lately; None for none.
 
     Raises:
         ValueError: There is no readout, a signal is missing or of a wrong shape, a number is not finite, or H is longer than what is known
@@ -80,9 +88,10 @@ def forecast(
         raise ValueError(f"actions have shape {ahead.shape} instead of (K, H, {model.schema.action_size}) with 1 to {longest} steps")
     trajectory = imagined(model, seen, applied, ahead)[:, 1:]
     fitted = tuple(readouts.values())
-    median = foreseen(model.schema, fitted, trajectory).numpy()
-    least, most = (bounds.numpy() for bounds in bounds_of(model.schema, fitted))
-    widths = np.concatenate([np.asarray(each.half_widths, np.float32)[: ahead.shape[1]] for each in fitted], axis=1)
+    now = None if correction is None else known(model, readouts, seen, applied, correction)
+    median = foreseen(model.schema, fitted, trajectory, correction, now).numpy()
+    least, most = (bounds.numpy() for bounds in bounds_of(model.schema, [each.readout for each in fitted]))
+    widths = half_widths(fitted, ahead.shape[1], correction).numpy()
     return Forecast(
         names=tuple(name for each in fitted for name in each.readout.names),
         units=tuple(each.readout.unit for each in fitted for _ in each.readout.names),
@@ -92,17 +101,58 @@ def forecast(
     )
 
 
-def foreseen(schema: Schema, readouts: Sequence[FittedReadout], latents: Tensor) -> Tensor:
-    """What readouts show of predicted latents (..., D), (..., N): of what a sensor measures, never more than the sensor can show."""
-    return torch.cat([each.readout(latents) for each in readouts], -1).clamp(*bounds_of(schema, readouts))
+def foreseen(
+    schema: Schema, readouts: Sequence[FittedReadout], latents: Tensor, correction: Correction | None = None, lately: Lately | None = None
+) -> Tensor:
+    """What sensors will show of predicted latents (B, H, D), (B, H, N): never more than they can show.
+
+    Args:
+        schema: Of the machine.
+        readouts: N channels together.
+        latents: Predicted.
+        correction: Of forecasts; None for none.
+        lately: What they are corrected by: of the moment of each forecast, or of one for all.
+    """
+    predicted = torch.cat([each.readout(latents) for each in readouts], -1)
+    if correction is not None and lately is not None:
+        predicted = correction(predicted, lately)
+    return predicted.clamp(*bounds_of(schema, [each.readout for each in readouts]))
 
 
-def bounds_of(schema: Schema, readouts: Sequence[FittedReadout]) -> tuple[Tensor, Tensor]:
-    """The smallest and the largest value that each channel can show, (N,) each; infinite where no signal says so."""
-    signals = [schema.by_name.get(each.readout.config.name) for each in readouts for _ in each.readout.names]
-    low = [-torch.inf if signal is None or signal.low is None else signal.low for signal in signals]
-    high = [torch.inf if signal is None or signal.high is None else signal.high for signal in signals]
-    return torch.tensor(low), torch.tensor(high)
+def half_widths(readouts: Sequence[FittedReadout], steps: int, correction: Correction | None = None) -> Tensor:
+    """Half the width of the interval of a forecast, by step ahead and channel, (steps, N)."""
+    if correction is not None:
+        return correction.half_widths[torch.arange(steps).clamp(max=len(correction.half_widths) - 1)]
+    return torch.cat([torch.tensor(each.half_widths[:steps]) for each in readouts], -1)
+
+
+@torch.no_grad()
+def known(
+    model: WorldModel, readouts: Mapping[str, FittedReadout], seen: Mapping[str, ArrayLike], applied: ArrayLike, correction: Correction
+) -> Lately:
+    """What forecasts from now on are corrected by; the arguments are those of `forecast`.
+
+    Raises:
+        ValueError: As of `imagined`.
+    """
+    latents, moments, before = _seen(model, seen, applied)
+    values = []
+    for each in readouts.values():
+        name = each.readout.config.name
+        value = np.array(moments[name], np.float32).reshape(len(latents), -1)
+        if name in model.schema.masks:
+            value[~moments[model.schema.masks[name].name].reshape(len(latents), -1).astype(np.bool_)] = np.nan
+        values.append(torch.from_numpy(value))
+    kept = min(len(latents), LOOKED_BACK + model.history)
+    log = LatentLog(
+        latents=latents[-kept:],
+        actions=torch.from_numpy(np.pad(before, ((0, 1), (0, 0))))[-kept:],
+        first=torch.zeros(1, dtype=torch.int64),
+        steps=torch.tensor([kept - 1]),
+    )
+    fitted = [each.readout for each in readouts.values()]
+    found = lately(model, fitted, log, torch.cat(values, -1)[-kept:], usual=correction.usual, scale=correction.scale)
+    return found.at(torch.tensor([kept - 1]))
 
 
 @torch.no_grad()
@@ -112,22 +162,31 @@ def imagined(model: WorldModel, seen: Mapping[str, ArrayLike], applied: ArrayLik
     Raises:
         ValueError: A signal is missing or of a wrong shape, or a number is not finite.
     """
-    moments = _moments(model.schema, seen)
-    frames, size = len(next(iter(moments.values()))), model.schema.action_size
-    before, ahead = np.asarray(applied, np.float32), np.asarray(actions, np.float32)
-    if before.shape != (frames - 1, size):
-        raise ValueError(f"the actions between {frames} moments have shape {before.shape} instead of {(frames - 1, size)}")
+    latents, _, _ = _seen(model, seen, applied)
+    ahead, size = np.asarray(actions, np.float32), model.schema.action_size
     if ahead.ndim != 3 or ahead.shape[2] != size or 0 in ahead.shape:
         raise ValueError(f"actions have shape {ahead.shape} instead of (K, H, {size})")
-    if not (np.isfinite(before).all() and np.isfinite(ahead).all()):
+    if not np.isfinite(ahead).all():
+        raise ValueError("an action is not finite")
+    past = (torch.arange(-model.history, 0) + len(latents)).clamp(min=0)
+    trajectory = model.rollout(latents[None, past], torch.tensor(ahead)[None])[0]
+    return torch.cat((latents[-1].expand(len(ahead), 1, -1), trajectory), dim=1)
+
+
+def _seen(model: WorldModel, seen: Mapping[str, ArrayLike], applied: ArrayLike) -> tuple[Tensor, dict[str, NDArray[Any]], Floats]:
+    """Latents of what is seen, (T, D), the samples of it by signal name, and the actions between them, (T - 1, A)."""
+    moments = _moments(model.schema, seen)
+    frames, size = len(next(iter(moments.values()))), model.schema.action_size
+    before = np.asarray(applied, np.float32)
+    if before.shape != (frames - 1, size):
+        raise ValueError(f"the actions between {frames} moments have shape {before.shape} instead of {(frames - 1, size)}")
+    if not np.isfinite(before).all():
         raise ValueError("an action is not finite")
     # The first action stands for the one before the first moment, as in training.
     first = before[:1] if frames > 1 else np.full((1, size), np.nan, np.float32)
     told = torch.from_numpy(np.concatenate((first, before)))
-    latents = model.encode({name: torch.tensor(value)[None] for name, value in moments.items()}, told[None])
-    past = (torch.arange(-model.history, 0) + frames).clamp(min=0)
-    trajectory = model.rollout(latents[:, past], torch.tensor(ahead)[None])[0]
-    return torch.cat((latents[0, -1].expand(len(ahead), 1, -1), trajectory), dim=1)
+    latents = model.encode({name: torch.tensor(value)[None] for name, value in moments.items()}, told[None])[0]
+    return latents, moments, before
 
 
 def _moments(schema: Schema, seen: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:

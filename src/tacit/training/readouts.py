@@ -22,7 +22,7 @@ from tacit.atomic import atomic_write
 from tacit.contracts import WorldModel
 from tacit.data import EpisodeStore
 from tacit.models.readout import Kind, Readout, ReadoutConfig
-from tacit.signals import Role
+from tacit.signals import Role, Schema
 from tacit.training.checkpoint import CheckpointError, load_strictly, load_tensors, save_tensors, under, with_prefix
 from tacit.training.folder import READOUT_WEIGHTS, READOUTS, RunError
 from tacit.training.heads import HeadTraining, Progress, optimized
@@ -72,6 +72,14 @@ class FittedReadout:
         `MEANINGLESS` standard deviations of the channel to each side. A channel whose intervals stay below that is not there."""
         wide = np.array(self.half_widths).reshape(-1, len(self.readout.names)) > MEANINGLESS * self.readout.values.std.numpy()
         return {name: max(1, int(steps.argmax())) for name, steps in zip(self.readout.names, wide.T, strict=True) if steps.any()}
+
+
+def bounds_of(schema: Schema, readouts: Sequence[Readout]) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest value that each channel can show, (N,) each; infinite where no signal says so."""
+    signals = [schema.by_name.get(readout.config.name) for readout in readouts for _ in readout.names]
+    low = [-torch.inf if signal is None or signal.low is None else signal.low for signal in signals]
+    high = [torch.inf if signal is None or signal.high is None else signal.high for signal in signals]
+    return torch.tensor(low), torch.tensor(high)
 
 
 def readings(store: EpisodeStore, episodes: Iterable[int], sensor: Sensor, channels: int) -> Tensor:

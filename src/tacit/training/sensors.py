@@ -26,11 +26,13 @@ from tacit.models.predictor import ResidualPredictor
 from tacit.models.readout import Readout, ReadoutConfig
 from tacit.nn.blocks import zero_last
 from tacit.signals import Role, Schema, Signal
+from tacit.training.correction import Correction, Stretch, fit_correction, lately, one_step_errors
 from tacit.training.heads import HeadTraining, Progress, optimized
 from tacit.training.latents import LatentLog
 from tacit.training.readouts import fit_readout
 from tacit.training.recipes import sensors_of
 from tacit.training.seed import generator
+from tacit.training.usual import Usual, usual_of
 
 LEVELS = (0.0, 0.03, 0.1, 0.3, 1.0)  # weights of levels beside differences in the linear map, of which each sensor has its own
 FELT = 20  # steps ahead whose forecasts choose them: about as far as a plan is felt
@@ -45,7 +47,6 @@ MOST_ROWS = 20_000  # that least squares look at
 WINDOWS = 400  # rollouts that judge
 QUICK = HeadTraining(steps=1000, learning_rate=2e-3)  # of a readout with a hidden layer
 MOST_ERRORS = 2_000  # rollouts of each left-out stretch whose errors are kept
-BULK, FAR, FEW = (0.05, 0.95), 3.0, 0.02  # quantiles of a sensor; how far beyond is far, in half-widths of them; frames that may be
 WORST = 4.0  # squared error of a rollout that judges, in mean squares of what no change gets wrong: worse is no worse
 
 
@@ -96,10 +97,12 @@ class FittedSensors:
         errors: Of each sensor, the absolute errors 1 to H steps ahead from moments of stretches that the forecaster did not know,
             (W, H, channels), in its unit; not finite where nothing was measured. Every training episode was left out once. None where
             nothing was left out.
+        correction: How forecasts are corrected, learned from the same stretches; None where nothing was left out.
     """
 
     readouts: tuple[Readout, ...]
     errors: tuple[Tensor, ...] | None
+    correction: Correction | None
 
 
 def sensor_log(store: EpisodeStore, episodes: Sequence[int], schema: Schema) -> SensorLog:
@@ -138,21 +141,24 @@ def fit_sensors(
     """
     readouts = read_sensors(model.schema, log, shown, head, seed=seed)
     target = torch.cat([readout.values(values) for readout, values in zip(readouts, shown.by_sensor(), strict=True)], -1)
-    usual = usual_frames(shown.values)
+    where = usual_of(shown.values)
+    usual = where.holds(shown.values)
     _focus(model, log, usual)
     members = min(MEMBERS, len(log))
     levels = best_levels(model, log, readouts, target, usual, members)
     share = replace(config, **({"steps": config.steps // members} if config.steps else {"minutes": (config.minutes or 0) / members}))
-    networks, errors = [], []
+    networks, stretches, scales = [], [], []
     for number in range(members):
         told = None if progress is None else lambda done, loss, before=number: progress((before + done) / members, loss)
-        network, wrong = _member(model, log, readouts, target, usual, share, levels, number, members, seed, told)
-        networks.append(network)
-        errors.append(wrong)
+        networks.append(_member(model, log, readouts, target, usual, share, levels, number, members, seed, told))
+        stretch, scale = _left_out(model, log, readouts, torch.cat(shown.by_sensor(), -1), where, _fold(len(log), number, members)[1])
+        stretches.append(stretch)
+        scales.append(scale)
     _merge(model.predictor, networks)
     _solve_straight(model, log, usual, torch.arange(len(log)), levels)
-    wrong = torch.cat(errors) * torch.cat([readout.values.std for readout in readouts])
-    return FittedSensors(readouts=readouts, errors=columns(wrong, shown.sizes))
+    wrong = torch.cat([(stretch.truth - stretch.predicted).abs() for stretch in stretches])
+    correction = fit_correction(where, torch.stack(scales).mean(0), stretches)
+    return FittedSensors(readouts=readouts, errors=columns(wrong, shown.sizes), correction=correction)
 
 
 def _member(
@@ -167,10 +173,8 @@ def _member(
     members: int,
     seed: int,
     progress: Progress | None,
-) -> tuple[nn.Sequential, Tensor]:
+) -> nn.Sequential:
     """Train one small network beside a linear map that knows the same episodes; the best by those it does not know.
-
-    With it come the absolute errors of its forecasts of those, of standardised sensors, (W, H, N).
 
     Args:
         model: Its predictor gets the network, and is left with it.
@@ -219,9 +223,29 @@ def _member(
 
     optimized(predictor.network, config, loss, progress)
     predictor.network.load_state_dict(kept)
-    with torch.no_grad():
-        wrong, _ = errors(*spread_evenly(moments(log, long, left_out), MOST_ERRORS), long)
-    return predictor.network, wrong.sqrt()
+    return predictor.network
+
+
+@torch.no_grad()
+def _left_out(
+    model: JEPA, log: LatentLog, readouts: Sequence[Readout], shown: Tensor, usual: Usual, left_out: Tensor
+) -> tuple[Stretch, Tensor]:
+    """Forecasts of the episodes that a member left out, whose predictor the model has, and its usual one-step errors, (N,)."""
+    horizon = min(JUDGED, int(log.steps.max()))
+    episode, t = spread_evenly(moments(log, horizon, left_out), MOST_ERRORS)
+    rows = (log.first[episode] + t)[:, None] + torch.arange(1, horizon + 1)
+    latents = model.rollout(log.history(episode, t, model.history), log.actions[rows - 1][:, None])[:, 0]
+    own = replace(log, first=log.first[left_out], steps=log.steps[left_out])
+    frames = torch.cat([torch.arange(int(f) + 1, int(f + n) + 1) for f, n in zip(own.first, own.steps, strict=True)])
+    errors = torch.where(shown.isfinite(), one_step_errors(model, readouts, own, shown), torch.nan)[frames]
+    held = usual.holds(torch.cat([readout(log.latents[frames]) for readout in readouts], -1))
+    scale = errors[held].square().nanmean(0).sqrt().nan_to_num(0.0)
+    stretch = Stretch(
+        lately=lately(model, readouts, own, shown, usual=usual, scale=scale).at(rows[:, 0] - 1),
+        predicted=torch.cat([readout(latents) for readout in readouts], -1),
+        truth=shown[rows],
+    )
+    return stretch, scale
 
 
 def rolled(
@@ -254,13 +278,9 @@ def usual_frames(shown: Tensor) -> Tensor:
     """Frames in which every sensor was about where it usually is, (F,) bool, of what sensors showed, (F, N).
 
     A linear map holds where a plant is run. Least squares count the largest changes most: a runaway of a few minutes among hours of logs
-    would decide what the map says of all of them. What is not rare is usual, too: at most `FEW` of the frames are told apart.
+    would decide what the map says of all of them.
     """
-    low, high = torch.from_numpy(np.quantile(shown.numpy(), BULK, axis=0)).float()
-    half = ((high - low) / 2).maximum(shown.std(0)).clamp(min=1e-12)
-    distance = ((shown - (high + low) / 2).abs() / half).amax(1)
-    usual: Tensor = distance <= max(FAR, float(np.quantile(distance.numpy(), 1 - FEW)))
-    return usual
+    return usual_of(shown).holds(shown)
 
 
 def _among(log: LatentLog, found: tuple[Tensor, Tensor], usual: Tensor, history: int, horizon: int) -> tuple[Tensor, Tensor]:

@@ -32,8 +32,10 @@ from torch import Tensor
 from tacit.contracts import WorldModel
 from tacit.models.readout import Readout
 from tacit.training.checkpoint import CheckpointError, load_tensors, save_tensors
+from tacit.training.correction import Correction, lately
 from tacit.training.folder import RunError
 from tacit.training.latents import LatentLog
+from tacit.training.readouts import bounds_of
 
 SUPPORT = "support.safetensors"
 VERSION = 1
@@ -153,7 +155,14 @@ def way(trajectory: Tensor, previous: Tensor, actions: Tensor) -> tuple[Tensor, 
 
 @torch.no_grad()
 def fit_support(
-    model: WorldModel, readouts: Sequence[Readout], log: LatentLog, held_out: LatentLog, shown: Tensor, *, longest: int = LONGEST
+    model: WorldModel,
+    readouts: Sequence[Readout],
+    log: LatentLog,
+    held_out: LatentLog,
+    shown: Tensor,
+    *,
+    correction: Correction | None = None,
+    longest: int = LONGEST,
 ) -> Support:
     """Learn what the logs can answer.
 
@@ -163,14 +172,19 @@ def fit_support(
         log: Encoded training episodes.
         held_out: Encoded other episodes.
         shown: What the channels showed in the held-out episodes, (F, N); not finite where nothing was measured.
+        correction: Of forecasts; None for none.
         longest: H; shortened to half of the longest held-out episode.
     """
     steps = max(1, min(longest, int(held_out.steps.max()) // 2))
     unseen = _stretches(model, held_out, steps)
+    bounds = bounds_of(model.schema, readouts)
     predicted = torch.cat([readout(unseen.followed) for readout in readouts], -1)
-    residuals = shown[unseen.rows[:, None] + torch.arange(1, steps + 1)] - predicted
-    still = _rolled(model, unseen.history, unseen.past[:, -1:].expand_as(unseen.ahead))
-    effects = predicted - torch.cat([readout(still) for readout in readouts], -1)
+    still = torch.cat([readout(_rolled(model, unseen.history, unseen.past[:, -1:].expand_as(unseen.ahead))) for readout in readouts], -1)
+    effects = predicted.clamp(*bounds) - still.clamp(*bounds)
+    if correction is not None:
+        known = lately(model, readouts, held_out, shown, usual=correction.usual, scale=correction.scale)
+        predicted = correction(predicted, known.at(unseen.rows))
+    residuals = shown[unseen.rows[:, None] + torch.arange(1, steps + 1)] - predicted.clamp(*bounds)
 
     whole = _joined(log, held_out)
     ways = _stretches(model, whole, steps)

@@ -1,0 +1,237 @@
+"""Forecasts corrected by what they are wrong by: how far to trust a prediction so many steps ahead, and what the last errors add.
+
+    ŷ_{t+k} = s_t + c_k (f_{t+k} - s_t) + Σ_j g_kj e_tj
+
+s_t is what a sensor shows, f the model's prediction, and e_tj averages of the model's last one-step errors, over short and long memories:
+a disturbance that nobody measures shows in them, and so does what noise did to the history that the model began from. The weights are found
+by least squares from forecasts of stretches of the training logs that the forecaster did not know, for every channel and step ahead.
+
+With c_k alone this is a forecast combined with "no change" (Bates and Granger, The combination of forecasts, Operational Research
+Quarterly 20, 1969): where a plant cannot be foreseen, c_k is near 0. Of a slow sensor, which shows a staircase, the model predicts a share
+of the next sample at every step, and c_k is above 1. The averages are those of exponential smoothing (Gardner, Journal of Forecasting 4,
+1985).
+
+Planning does not see this: it has its own estimate of disturbances, and needs the whole effect of an action.
+
+Dimensions: F frames, B moments, H horizon, N channels, J memories, h history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tacit.contracts import WorldModel
+from tacit.models.readout import Readout
+from tacit.training.checkpoint import CheckpointError, load_tensors, save_tensors
+from tacit.training.folder import CORRECTION, RunError
+from tacit.training.latents import LatentLog
+from tacit.training.readouts import CONFIDENCE, conformal_half_widths
+from tacit.training.usual import Usual
+
+VERSION = 1
+MEMORIES = (1.0, 4.0, 16.0, 64.0)  # steps, of the exponential averages
+LOOKED_BACK = 3 * round(max(MEMORIES))  # moments that tell them
+MOST_ERROR = 4.0  # a one-step error counts as at most so many of the usual ones
+MOST_CHANGE = 20.0  # a predicted change counts as at most so many half-widths of what is usual
+PENALTY, LEAST = 50.0, 1e-3  # on the weights of errors, as much as so many moments of them; on c, as a share of all of them
+FEWEST = 20  # moments that a weight is found from
+CHUNK = 4096  # frames at once
+TENSORS = ("scale", "weights", "far", "half_widths")
+BOUNDS = ("middle", "half", "limit")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lately:
+    """What forecasts are corrected by, at some moments.
+
+    Attributes:
+        now: What the sensors show, (B, N).
+        errors: Averages of the last one-step errors, (B, N, J).
+        is_usual: Whether the model's history lies where the plant usually is, (B,).
+    """
+
+    now: Tensor
+    errors: Tensor
+    is_usual: Tensor
+
+    def at(self, rows: Tensor) -> Lately:
+        """Some of the moments."""
+        return Lately(now=self.now[rows], errors=self.errors[rows], is_usual=self.is_usual[rows])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Correction:
+    """How forecasts are corrected. Numbers are in the channels' units.
+
+    Attributes:
+        usual: Where the plant usually is.
+        scale: Usual one-step errors, root mean square, (N,).
+        weights: Of the predicted change, c, and of the averages of the last errors, g, (H, N, 1 + J). Later steps have those of the last.
+        far: The same where the plant is not as usual: those above, where the logs hold too little of that, else c alone.
+        half_widths: Half the width of the interval that holds `CONFIDENCE` of what is measured, (H, N).
+    """
+
+    usual: Usual
+    scale: Tensor
+    weights: Tensor
+    far: Tensor
+    half_widths: Tensor
+
+    def __call__(self, predicted: Tensor, lately: Lately) -> Tensor:
+        """Predictions (B, K, N) with what is known at their moments -> corrected ones, (B, K, N); any number of steps K."""
+        steps = torch.arange(predicted.shape[1]).clamp(max=len(self.weights) - 1)
+        change = _change(self.usual, predicted, lately)
+        usual, far = (
+            w[steps, :, 0] * change + torch.einsum("knj,bnj->bkn", w[steps, :, 1:], lately.errors) for w in (self.weights, self.far)
+        )
+        return lately.now[:, None] + torch.where(lately.is_usual[:, None, None], usual, far)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stretch:
+    """Forecasts from moments of a stretch of the logs that the forecaster did not know.
+
+    Attributes:
+        lately: At the moments.
+        predicted: By the model, (B, H, N).
+        truth: What was measured, (B, H, N); not finite where nothing was.
+    """
+
+    lately: Lately
+    predicted: Tensor
+    truth: Tensor
+
+
+@torch.no_grad()
+def one_step_errors(model: WorldModel, readouts: Sequence[Readout], log: LatentLog, shown: Tensor) -> Tensor:
+    """How much more sensors showed than was predicted one step before, (F, N); 0 where nothing was measured or predicted.
+
+    Args:
+        model: Predicts.
+        readouts: Of all N channels together.
+        log: Encoded episodes.
+        shown: What was measured, (F, N), not finite where nothing was.
+    """
+    episode = torch.repeat_interleave(torch.arange(len(log)), log.steps)
+    t = torch.cat([torch.arange(int(n)) for n in log.steps])
+    errors = torch.zeros_like(shown)
+    for start in range(0, len(t), CHUNK):
+        part = slice(start, start + CHUNK)
+        row = log.first[episode[part]] + t[part]
+        predicted = model.rollout(log.history(episode[part], t[part], model.history), log.actions[row][:, None, None])[:, 0, 0]
+        errors[row + 1] = shown[row + 1] - torch.cat([readout(predicted) for readout in readouts], -1)
+    return errors.nan_to_num(0.0)
+
+
+@torch.no_grad()
+def lately(model: WorldModel, readouts: Sequence[Readout], log: LatentLog, shown: Tensor, *, usual: Usual, scale: Tensor) -> Lately:
+    """What forecasts from every frame of some episodes are corrected by; arguments as of `one_step_errors` and `Correction`."""
+    from scipy.signal import lfilter  # it takes a while to load
+
+    errors = one_step_errors(model, readouts, log, shown).clamp(-MOST_ERROR * scale, MOST_ERROR * scale)
+    now = torch.cat([readout(log.latents) for readout in readouts], -1)
+    averages, is_usual = errors.new_zeros(*errors.shape, len(MEMORIES)), usual.holds(now)
+    for first, steps in zip(log.first.tolist(), log.steps.tolist(), strict=True):
+        own = slice(first, first + steps + 1)
+        for n, memory in enumerate(MEMORIES):
+            averages[own, :, n] = torch.from_numpy(lfilter([1 / memory], [1, 1 / memory - 1], errors[own].numpy(), axis=0))
+        strange = torch.nn.functional.pad((~is_usual[own]).float(), (model.history - 1, 0))
+        is_usual[own] = strange.unfold(0, model.history, 1).amax(-1) == 0
+    return Lately(now=now, errors=averages, is_usual=is_usual)
+
+
+def fit_correction(usual: Usual, scale: Tensor, stretches: Sequence[Stretch]) -> Correction:
+    """Find the weights by which stretches of the logs are forecast best.
+
+    Half-widths are those of each stretch by the weights that the others give: of a single one, by its own.
+
+    Args:
+        usual: Where the plant usually is.
+        scale: See `Correction`.
+        stretches: Each forecast by what did not know it.
+    """
+    sums = [_sums(usual, stretch) for stretch in stretches]
+    none = torch.zeros(stretches[0].truth.shape[1:])
+
+    def found(parts: Sequence[tuple[Tensor, ...]], half_widths: Tensor) -> Correction:
+        weights, far = _solved(*(torch.stack(part).sum(0) for part in zip(*parts, strict=True)))
+        return Correction(usual=usual, scale=scale, weights=weights, far=far, half_widths=half_widths)
+
+    wrong = []
+    for n, stretch in enumerate(stretches):
+        others = found([each for m, each in enumerate(sums) if m != n] or sums, none)
+        wrong.append(stretch.truth - others(stretch.predicted, stretch.lately))
+    return found(sums, conformal_half_widths(torch.cat(wrong), CONFIDENCE))
+
+
+def _change(usual: Usual, predicted: Tensor, lately: Lately) -> Tensor:
+    """Predicted changes (B, K, N), of which none is without bounds."""
+    most = MOST_CHANGE * usual.half
+    return (predicted - lately.now[:, None]).nan_to_num(0.0).clamp(-most, most)
+
+
+def _sums(usual: Usual, stretch: Stretch) -> tuple[Tensor, ...]:
+    """Of usual moments the products of what is weighted (H, N, 1 + J, 1 + J), those with the truth (H, N, 1 + J) and the number of them
+    (H, N); of the others the same of the predicted change, (H, N) each."""
+    steps, known = stretch.truth.shape[1], stretch.truth.isfinite()
+    truth = torch.where(known, stretch.truth - stretch.lately.now[:, None], 0.0).double()
+    change = _change(usual, stretch.predicted, stretch.lately).double()
+    weighted = torch.cat((change[..., None], stretch.lately.errors[:, None].expand(-1, steps, -1, -1).double()), -1)
+    is_usual = stretch.lately.is_usual[:, None, None]
+    near, far = (known & is_usual).double(), (known & ~is_usual).double()
+    return (
+        torch.einsum("bknd,bkne,bkn->knde", weighted, weighted, near),
+        torch.einsum("bknd,bkn,bkn->knd", weighted, truth, near),
+        near.sum(0),
+        (change.square() * far).sum(0),
+        (change * truth * far).sum(0),
+        far.sum(0),
+    )
+
+
+def _solved(gram: Tensor, cross: Tensor, count: Tensor, far_square: Tensor, far_cross: Tensor, far_count: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights of least squares, of which c is not negative, and those of the other moments, (H, N, 1 + J) each; from `_sums`."""
+    diagonal = gram.diagonal(dim1=-2, dim2=-1)
+    share = (PENALTY / count.clamp(min=1))[..., None].expand_as(diagonal).clone()
+    share[..., 0] = LEAST
+    gram = gram + torch.diag_embed(share * diagonal + 1e-12 * diagonal.amax(-1, keepdim=True) + 1e-30)
+    weights = torch.linalg.solve(gram, cross[..., None])[..., 0]
+    alone = torch.linalg.solve(gram[..., 1:, 1:], cross[..., 1:, None])[..., 0]
+    weights = torch.where(weights[..., :1] < 0, torch.nn.functional.pad(alone, (1, 0)), weights)
+    weights = torch.where(count[..., None] < FEWEST, 0.0, weights)
+    far = (far_cross / ((1 + LEAST) * far_square + 1e-30)).clamp(0.0, 1.0)
+    far = torch.nn.functional.pad(torch.where(far_count < FEWEST, 0.0, far)[..., None], (0, weights.shape[-1] - 1))
+    is_known = far_count.amax(-1) >= FEWEST  # of a slow sensor alone there may be too little
+    return weights.float(), torch.where(is_known[:, None, None], far, weights).float()
+
+
+def write_correction(folder: Path, correction: Correction) -> None:
+    """Write it into the folder of a run, atomically."""
+    tensors = {name: getattr(correction, name) for name in TENSORS} | {name: getattr(correction.usual, name) for name in BOUNDS}
+    save_tensors(folder / CORRECTION, tensors, {"version": VERSION})
+
+
+def read_correction(folder: Path) -> Correction | None:
+    """Read what `write_correction` wrote; None where a run has none, as that of a machine with a camera.
+
+    Raises:
+        RunError: The file is damaged, or of another version.
+    """
+    path = folder / CORRECTION
+    if not path.exists():
+        return None
+    try:
+        tensors, meta = load_tensors(path)
+        if meta.get("version") != VERSION:
+            raise RunError(f"{path} has format version {meta.get('version')}; this Tacit reads version {VERSION}")
+        usual = Usual(**{name: tensors[name] for name in BOUNDS})
+        return Correction(usual=usual, **{name: tensors[name] for name in TENSORS})
+    except CheckpointError as error:
+        raise RunError(str(error)) from error
+    except KeyError as error:
+        raise RunError(f"{path} is damaged: {error} is missing; train the run again") from error
