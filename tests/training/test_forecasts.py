@@ -11,8 +11,8 @@ import pytest
 import tacit
 from tacit.run import Run
 from tacit.training import recipes
-from tacit.training.fit import fit
 from tacit.training.correction import LOOKED_BACK
+from tacit.training.fit import fit
 from tacit.training.forecasts import foreseen, imagined, known
 from tank_world import SCHEMA, record, shift
 

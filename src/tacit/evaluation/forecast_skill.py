@@ -8,7 +8,7 @@ Dimensions: B moments, H horizon, P steps ahead that are reported, N sensor chan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -175,7 +175,14 @@ class Validation:
 
 
 def validate(
-    run: Run, store: EpisodeStore, logs: EpisodeStore, *, minutes: float | None = None, seed: int = 0, display: Display | None = None
+    run: Run,
+    store: EpisodeStore,
+    logs: EpisodeStore,
+    *,
+    episodes: Sequence[int] | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    display: Display | None = None,
 ) -> Validation:
     """Forecast episodes that a run was not trained on, and compare with forecasters fitted on those that it was.
 
@@ -183,7 +190,8 @@ def validate(
         run: With readouts of its sensors.
         store: What is forecast: all episodes of another store, or the held-out ones of the run's own.
         logs: The run's own store, which the other forecasters are fitted on.
-        minutes: The LSTM's training; None for as long as the run's model and predictor took.
+        episodes: Of the store, which are forecast; None for those above.
+        minutes: The LSTM's training, at most; None for as long as the run's model and predictor took.
         seed: Of the LSTM and of the bootstrap.
         display: Where progress goes.
 
@@ -199,7 +207,7 @@ def validate(
     display = display or Silent()
     training, held_out = (part.tolist() for part in run.config.division(logs))
     own = store.path.resolve() == logs.path.resolve()
-    chosen = held_out if own else store.healthy().tolist()
+    chosen = list(episodes) if episodes is not None else held_out if own else store.healthy().tolist()
     log, known = process_log(store, chosen, run.schema), process_log(logs, training, run.schema)
     widths_to = min(len(fitted.half_widths) for fitted in run.readouts.values())
     longest = min(int(log.steps.max()), int(known.steps.max()), max(STEPS_AHEAD), widths_to)
