@@ -125,8 +125,8 @@ def table(results: Numbers) -> str:
         f"from hour {FIRST_JUDGED * FILE_MINUTES / 60:g} on. {results['cpu']}.",
         "",
         "Skill is the share of the squared error of “no change” that is taken away: 1 is perfect. A number is the mean of the training "
-        "seeds, and its interval goes from the lowest to the highest end of the seeds' 95 % intervals (bootstrap over blocks as long as the "
-        "longest forecast). Actions to come are the logged ones, for everybody.",
+        "seeds, and its interval goes from the lowest to the highest end of the seeds' 95 % intervals (bootstrap over blocks as long as "
+        "the longest forecast). Actions to come are the logged ones, for everybody.",
         "",
     ]
     for name, found in results["plants"].items():

@@ -1,15 +1,15 @@
 """Forecasts corrected by what they are wrong by: how far to trust a prediction so many steps ahead, and what the last errors add.
 
-    ŷ_{t+k} = s_t + c_k (f_{t+k} - s_t) + Σ_j g_kj e_tj
+    ŷ_{t+k} = s_t + C_k (f_{t+k} - s_t) + Σ_j g_kj e_tj
 
-s_t is what a sensor shows, f the model's prediction, and e_tj averages of the model's last one-step errors, over short and long memories:
+s_t is what the sensors show, f the model's prediction, and e_tj averages of the model's last one-step errors, over short and long memories:
 a disturbance that nobody measures shows in them, and so does what noise did to the history that the model began from. The weights are found
 by least squares from forecasts of stretches of the training logs that the forecaster did not know, for every channel and step ahead.
 
-With c_k alone this is a forecast combined with "no change" (Bates and Granger, The combination of forecasts, Operational Research
-Quarterly 20, 1969): where a plant cannot be foreseen, c_k is near 0. Of a slow sensor, which shows a staircase, the model predicts a share
-of the next sample at every step, and c_k is above 1. The averages are those of exponential smoothing (Gardner, Journal of Forecasting 4,
-1985).
+With a diagonal C_k alone this is a forecast combined with "no change" (Bates and Granger, The combination of forecasts, Operational
+Research Quarterly 20, 1969): where a plant cannot be foreseen, it is near 0. Of a slow sensor, which shows a staircase, the model predicts
+a share of the next sample at every step: its own weight is above 1, and what is predicted of the quick sensors tells more of it. The
+averages are those of exponential smoothing (Gardner, Journal of Forecasting 4, 1985).
 
 Planning does not see this: it has its own estimate of disturbances, and needs the whole effect of an action.
 
@@ -38,7 +38,8 @@ MEMORIES = (1.0, 4.0, 16.0, 64.0)  # steps, of the exponential averages
 LOOKED_BACK = 3 * round(max(MEMORIES))  # moments that tell them
 MOST_ERROR = 4.0  # a one-step error counts as at most so many of the usual ones
 MOST_CHANGE = 20.0  # a predicted change counts as at most so many half-widths of what is usual
-PENALTY, LEAST = 50.0, 1e-3  # on the weights of errors, as much as so many moments of them; on c, as a share of all of them
+PENALTY = 50.0  # on the weights of errors and other channels, as much as so many moments of them
+LEAST = 1e-3  # on the weight of a channel's own change, as a share of all moments
 FEWEST = 20  # moments that a weight is found from
 CHUNK = 4096  # frames at once
 TENSORS = ("scale", "weights", "far", "half_widths")
@@ -71,8 +72,9 @@ class Correction:
     Attributes:
         usual: Where the plant usually is.
         scale: Usual one-step errors, root mean square, (N,).
-        weights: Of the predicted change, c, and of the averages of the last errors, g, (H, N, 1 + J). Later steps have those of the last.
-        far: The same where the plant is not as usual: those above, where the logs hold too little of that, else c alone.
+        weights: Of the predicted changes of all channels, C, and of the averages of the last errors of each, g, (H, N, N + J). Later steps
+            have those of the last.
+        far: The same where the plant is not as usual: those above, where the logs hold too little of that, else a diagonal C alone.
         half_widths: Half the width of the interval that holds `CONFIDENCE` of what is measured, (H, N).
     """
 
@@ -85,9 +87,11 @@ class Correction:
     def __call__(self, predicted: Tensor, lately: Lately) -> Tensor:
         """Predictions (B, K, N) with what is known at their moments -> corrected ones, (B, K, N); any number of steps K."""
         steps = torch.arange(predicted.shape[1]).clamp(max=len(self.weights) - 1)
-        change = _change(self.usual, predicted, lately)
+        change, channels = _change(self.usual, predicted, lately), predicted.shape[2]
         usual, far = (
-            w[steps, :, 0] * change + torch.einsum("knj,bnj->bkn", w[steps, :, 1:], lately.errors) for w in (self.weights, self.far)
+            torch.einsum("knm,bkm->bkn", weights[steps, :, :channels], change)
+            + torch.einsum("knj,bnj->bkn", weights[steps, :, channels:], lately.errors)
+            for weights in (self.weights, self.far)
         )
         return lately.now[:, None] + torch.where(lately.is_usual[:, None, None], usual, far)
 
@@ -176,17 +180,21 @@ def _change(usual: Usual, predicted: Tensor, lately: Lately) -> Tensor:
 
 
 def _sums(usual: Usual, stretch: Stretch) -> tuple[Tensor, ...]:
-    """Of usual moments the products of what is weighted (H, N, 1 + J, 1 + J), those with the truth (H, N, 1 + J) and the number of them
-    (H, N); of the others the same of the predicted change, (H, N) each."""
-    steps, known = stretch.truth.shape[1], stretch.truth.isfinite()
+    """Of usual moments the products of what is weighted (H, N, N + J, N + J), those with the truth (H, N, N + J) and the number of them
+    (H, N); of the others the same of the channel's own predicted change, (H, N) each."""
+    known = stretch.truth.isfinite()
     truth = torch.where(known, stretch.truth - stretch.lately.now[:, None], 0.0).double()
-    change = _change(usual, stretch.predicted, stretch.lately).double()
-    weighted = torch.cat((change[..., None], stretch.lately.errors[:, None].expand(-1, steps, -1, -1).double()), -1)
+    change, errors = _change(usual, stretch.predicted, stretch.lately).double(), stretch.lately.errors.double()
     is_usual = stretch.lately.is_usual[:, None, None]
     near, far = (known & is_usual).double(), (known & ~is_usual).double()
+    gram, cross = [], []
+    for n in range(truth.shape[2]):
+        weighted = torch.cat((change, errors[:, None, n].expand(-1, change.shape[1], -1)), -1)
+        gram.append(torch.einsum("bkd,bke->kde", weighted * near[..., n, None], weighted))
+        cross.append(torch.einsum("bkd,bk->kd", weighted, truth[..., n] * near[..., n]))
     return (
-        torch.einsum("bknd,bkne,bkn->knde", weighted, weighted, near),
-        torch.einsum("bknd,bkn,bkn->knd", weighted, truth, near),
+        torch.stack(gram, 1),
+        torch.stack(cross, 1),
         near.sum(0),
         (change.square() * far).sum(0),
         (change * truth * far).sum(0),
@@ -195,17 +203,20 @@ def _sums(usual: Usual, stretch: Stretch) -> tuple[Tensor, ...]:
 
 
 def _solved(gram: Tensor, cross: Tensor, count: Tensor, far_square: Tensor, far_cross: Tensor, far_count: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights of least squares, of which c is not negative, and those of the other moments, (H, N, 1 + J) each; from `_sums`."""
+    """Weights of least squares, of which none is negative that a channel's own predicted change has, and those of the other moments,
+    (H, N, N + J) each; from `_sums`."""
+    own = torch.eye(gram.shape[1], gram.shape[-1], dtype=torch.bool)
     diagonal = gram.diagonal(dim1=-2, dim2=-1)
-    share = (PENALTY / count.clamp(min=1))[..., None].expand_as(diagonal).clone()
-    share[..., 0] = LEAST
-    gram = gram + torch.diag_embed(share * diagonal + 1e-12 * diagonal.amax(-1, keepdim=True) + 1e-30)
-    weights = torch.linalg.solve(gram, cross[..., None])[..., 0]
-    alone = torch.linalg.solve(gram[..., 1:, 1:], cross[..., 1:, None])[..., 0]
-    weights = torch.where(weights[..., :1] < 0, torch.nn.functional.pad(alone, (1, 0)), weights)
+    penalty = torch.where(own, LEAST, (PENALTY / count.clamp(min=1))[..., None]) * diagonal
+    penalty = penalty + 1e-9 * diagonal.amax(-1, keepdim=True) + 1e-30
+    weights = torch.linalg.solve(gram + torch.diag_embed(penalty), cross[..., None])[..., 0]
+    without = penalty + torch.where(own, 1e9 * diagonal, 0.0)
+    alone = torch.linalg.solve(gram + torch.diag_embed(without), cross[..., None])[..., 0]
+    is_negative = (weights.diagonal(dim1=-2, dim2=-1) < 0)[..., None]
+    weights = torch.where(is_negative, torch.where(own, 0.0, alone), weights)
     weights = torch.where(count[..., None] < FEWEST, 0.0, weights)
     far = (far_cross / ((1 + LEAST) * far_square + 1e-30)).clamp(0.0, 1.0)
-    far = torch.nn.functional.pad(torch.where(far_count < FEWEST, 0.0, far)[..., None], (0, weights.shape[-1] - 1))
+    far = torch.where(own, torch.where(far_count < FEWEST, 0.0, far)[..., None], 0.0)
     is_known = far_count.amax(-1) >= FEWEST  # of a slow sensor alone there may be too little
     return weights.float(), torch.where(is_known[:, None, None], far, weights).float()
 
