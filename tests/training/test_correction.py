@@ -54,6 +54,7 @@ def test_predictions_are_trusted_as_far_as_they_are_good() -> None:
     assert errors[1] < 1.1, "of what cannot be foreseen the correction says that it does not change"
     torch.testing.assert_close(found.weights[:, 0, :3], torch.tensor([2.0, 0.0, 2.0]).expand(H, 3), atol=0.1, rtol=0)
     assert found.weights[:, 1].abs().max() < 0.2
+    assert found.is_trusted(9).tolist() == [[True, True], *[[True, False]] * 8], "the next step always"
     inside = (found(fresh.predicted, fresh.lately) - fresh.truth).abs() <= found.half_widths
     assert 0.85 < inside[fresh.truth.isfinite()].float().mean() < 0.95
     longer = found(torch.zeros(1, 40, N), fresh.lately.at(torch.tensor([3])))

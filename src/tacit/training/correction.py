@@ -87,13 +87,22 @@ class Correction:
     def __call__(self, predicted: Tensor, lately: Lately) -> Tensor:
         """Predictions (B, K, N) with what is known at their moments -> corrected ones, (B, K, N); any number of steps K."""
         steps = torch.arange(predicted.shape[1]).clamp(max=len(self.weights) - 1)
-        change, channels = _change(self.usual, predicted, lately), predicted.shape[2]
+        change, channels = limited(self.usual, predicted, lately.now) - lately.now[:, None], predicted.shape[2]
         usual, far = (
             torch.einsum("knm,bkm->bkn", weights[steps, :, :channels], change)
             + torch.einsum("knj,bnj->bkn", weights[steps, :, channels:], lately.errors)
             for weights in (self.weights, self.far)
         )
         return lately.now[:, None] + torch.where(lately.is_usual[:, None, None], usual, far)
+
+    def is_trusted(self, steps: int) -> Tensor:
+        """Where predicted changes count for more than half, (steps, N), as they do not where a plant cannot be foreseen.
+
+        The next step always does.
+        """
+        found = self.weights.diagonal(dim1=-2, dim2=-1)[torch.arange(steps).clamp(max=len(self.weights) - 1)] > 0.5
+        found[0] = True
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -173,10 +182,10 @@ def fit_correction(usual: Usual, scale: Tensor, stretches: Sequence[Stretch]) ->
     return found(sums, conformal_half_widths(torch.cat(wrong), CONFIDENCE))
 
 
-def _change(usual: Usual, predicted: Tensor, lately: Lately) -> Tensor:
-    """Predicted changes (B, K, N), of which none is without bounds."""
+def limited(usual: Usual, predicted: Tensor, now: Tensor) -> Tensor:
+    """Predictions (B, K, N) of which none is without bounds, whatever an unstable model says; now (B, N)."""
     most = MOST_CHANGE * usual.half
-    return (predicted - lately.now[:, None]).nan_to_num(0.0).clamp(-most, most)
+    return now[:, None] + (predicted - now[:, None]).nan_to_num(0.0).clamp(-most, most)
 
 
 def _sums(usual: Usual, stretch: Stretch) -> tuple[Tensor, ...]:
@@ -184,7 +193,8 @@ def _sums(usual: Usual, stretch: Stretch) -> tuple[Tensor, ...]:
     (H, N); of the others the same of the channel's own predicted change, (H, N) each."""
     known = stretch.truth.isfinite()
     truth = torch.where(known, stretch.truth - stretch.lately.now[:, None], 0.0).double()
-    change, errors = _change(usual, stretch.predicted, stretch.lately).double(), stretch.lately.errors.double()
+    now, errors = stretch.lately.now, stretch.lately.errors.double()
+    change = (limited(usual, stretch.predicted, now) - now[:, None]).double()
     is_usual = stretch.lately.is_usual[:, None, None]
     near, far = (known & is_usual).double(), (known & ~is_usual).double()
     gram, cross = [], []

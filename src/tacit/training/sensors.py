@@ -26,7 +26,7 @@ from tacit.models.predictor import ResidualPredictor
 from tacit.models.readout import Readout, ReadoutConfig
 from tacit.nn.blocks import zero_last
 from tacit.signals import Role, Schema, Signal
-from tacit.training.correction import Correction, Stretch, fit_correction, lately, one_step_errors
+from tacit.training.correction import Correction, Stretch, fit_correction, lately, limited, one_step_errors
 from tacit.training.heads import HeadTraining, Progress, optimized
 from tacit.training.latents import LatentLog
 from tacit.training.readouts import fit_readout
@@ -156,7 +156,7 @@ def fit_sensors(
         scales.append(scale)
     _merge(model.predictor, networks)
     _solve_straight(model, log, usual, torch.arange(len(log)), levels)
-    wrong = torch.cat([(stretch.truth - stretch.predicted).abs() for stretch in stretches])
+    wrong = torch.cat([(each.truth - limited(where, each.predicted, each.lately.now)).abs() for each in stretches])
     correction = fit_correction(where, torch.stack(scales).mean(0), stretches)
     return FittedSensors(readouts=readouts, errors=columns(wrong, shown.sizes), correction=correction)
 

@@ -32,7 +32,7 @@ from torch import Tensor
 from tacit.contracts import WorldModel
 from tacit.models.readout import Readout
 from tacit.training.checkpoint import CheckpointError, load_tensors, save_tensors
-from tacit.training.correction import Correction, lately
+from tacit.training.correction import Correction, lately, limited
 from tacit.training.folder import RunError
 from tacit.training.latents import LatentLog
 from tacit.training.readouts import bounds_of
@@ -180,11 +180,15 @@ def fit_support(
     bounds = bounds_of(model.schema, readouts)
     predicted = torch.cat([readout(unseen.followed) for readout in readouts], -1)
     still = torch.cat([readout(_rolled(model, unseen.history, unseen.past[:, -1:].expand_as(unseen.ahead))) for readout in readouts], -1)
-    effects = predicted.clamp(*bounds) - still.clamp(*bounds)
-    if correction is not None:
-        known = lately(model, readouts, held_out, shown, usual=correction.usual, scale=correction.scale)
-        predicted = correction(predicted, known.at(unseen.rows))
-    residuals = shown[unseen.rows[:, None] + torch.arange(1, steps + 1)] - predicted.clamp(*bounds)
+    measured = shown[unseen.rows[:, None] + torch.arange(1, steps + 1)]
+    if correction is None:
+        residuals = measured - predicted.clamp(*bounds)
+        gain = gain_errors(predicted - still, residuals)
+    else:
+        known = lately(model, readouts, held_out, shown, usual=correction.usual, scale=correction.scale).at(unseen.rows)
+        plain, still = (limited(correction.usual, each, known.now) for each in (predicted, still))
+        residuals = measured - correction(predicted, known).clamp(*bounds)
+        gain = gain_errors(plain - still, torch.where(correction.is_trusted(steps), measured - plain, torch.nan))
 
     whole = _joined(log, held_out)
     ways = _stretches(model, whole, steps)
@@ -210,7 +214,7 @@ def fit_support(
         states=states,
         scores=score[:, moment],
         residuals=residuals,
-        gain=gain_errors(effects, residuals),
+        gain=gain,
         low=both.amin(0),
         high=both.amax(0),
         moved=torch.stack([change.amax(0) for change in changes]),
