@@ -9,7 +9,8 @@ noise, from its true hidden state, in several futures of its disturbances that a
 What counts as agreement: **the intervention that is ranked first is the best one, or one that the simulator does not tell from it.** It
 tells two apart where one is better in every future, and by more than what sensor noise hides in a mean over the horizon (two standard
 deviations). Beside it stand the pairs that the simulator tells apart and Kendall's tau over all pairs, and the same for rankings by
-chance and by a linear ARX model. Interventions that a run refuses are not in its ranking: their share is that of false refusals.
+chance, by a linear ARX model and by an LSTM. Interventions that a run refuses are not in its ranking: their share is that of false
+refusals.
 
 Outside the support: actuators beyond what was logged, combinations or movements that never were, and states that the plant never was in.
 """
@@ -31,7 +32,8 @@ from rich.console import Console
 
 from tacit.atomic import atomic_write
 from tacit.data import EpisodeStore
-from tacit.evaluation.forecasters import Arx, ProcessLog, best_arx, process_log
+from tacit.evaluation.forecast_skill import lstm_width
+from tacit.evaluation.forecasters import Forecaster, Lstm, ProcessLog, best_arx, process_log
 from tacit.evaluation.intervals import wilson
 from tacit.evaluation.machine import cpu_model
 from tacit.evaluation.what_if import PAST, Kpi, Situation, Wish, ask
@@ -62,6 +64,7 @@ class Options:
         data: Folder in which the stores are, when they are not where a run says.
         questions: Of each kind.
         seed: Of the questions.
+        lstm_minutes: Training of the LSTM, at most.
         json: Where the numbers go.
     """
 
@@ -69,6 +72,7 @@ class Options:
     data: Path | None = None
     questions: int = 200
     seed: int = 7
+    lstm_minutes: float = 2.0
     json: Path = Path(__file__).parent / "results" / "what_if.json"
 
 
@@ -217,8 +221,8 @@ def told_apart(values: Floats, floor: float) -> NDArray[np.bool_]:
     return found
 
 
-def arx_paths(arx: Arx, run: Run, now: Situation, done: Sequence[NDArray[np.float32]], names: Sequence[str]) -> Floats:
-    """What a linear model says of sequences of actions, (K, H, N)."""
+def paths_of(forecaster: Forecaster, run: Run, now: Situation, done: Sequence[NDArray[np.float32]], names: Sequence[str]) -> Floats:
+    """What another forecaster says of sequences of actions, (K, H, N)."""
     ordered = [*sensors_of(run.schema), *(s for s in run.schema.having(Role.DISTURBANCE) if s.dtype != "bool")]
     seen = np.stack([np.asarray(now.seen[s.name], np.float32) for s in ordered], 1)
     past, steps = len(seen), len(done[0])
@@ -234,7 +238,7 @@ def arx_paths(arx: Arx, run: Run, now: Situation, done: Sequence[NDArray[np.floa
         names=tuple(names),
         units=("1",) * len(names),
     )
-    found: Floats = arx.forecast(log, torch.arange(len(done)), torch.full((len(done),), past - 1), steps).double().numpy()
+    found: Floats = forecaster.forecast(log, torch.arange(len(done)), torch.full((len(done),), past - 1), steps).double().numpy()
     return found
 
 
@@ -298,13 +302,17 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
     columns = [log.names.index(channel) for channel in RANKED_BY[name]]
     spreads = {log.names[n]: float((log.seen[steps:, n] - log.seen[:-steps, n]).std()) for n in columns}  # of changes within a horizon
     shown = {log.names[n]: log.seen[:, n].double().quantile(torch.tensor((0.001, 0.999)).double()).numpy() for n in columns}
-    arx = best_arx(log, steps)
-    console.print(f"{name}: sizes {sizes}, ranges {ranges.tolist()}, ARX of order {arx.order}")
+    arx, channels = best_arx(log, steps), log.seen.shape[1]
+    weights = sum(p.numel() for part in (run.model.encoder, run.model.predictor) for p in part.parameters())
+    width = lstm_width(weights, channels + log.actions.shape[1], channels)
+    lstm = Lstm(log, width=width, minutes=options.lstm_minutes, horizon=steps, seed=options.seed)
+    beside: dict[str, Forecaster] = {"arx": arx, "lstm": lstm}
+    console.print(f"{name}: sizes {sizes}, ranges {ranges.tolist()}, ARX of order {arx.order}, LSTM best after {lstm.best} of {lstm.steps}")
 
     later = list(operation(made, run, moments=options.questions, steps=steps))
-    tallies = {key: Tally() for key in ("run", "by chance", "arx", "run, refused ones as well", *(f"run, {w}" for w in Wish))}
+    tallies = {key: Tally() for key in ("run", "by chance", "arx", "lstm", "run, refused ones as well", *(f"run, {w}" for w in Wish))}
     tied = tied_with = 0
-    effects: list[tuple[float, float]] = []
+    effects: dict[str, list[tuple[float, float]]] = {key: [] for key in ("run", "arx", "lstm")}
     refused = questions_refused = ties = covered = inside_difference = differences = milliseconds = 0.0
     for number, (branch, now) in enumerate(later):
         channel = RANKED_BY[name][number % len(RANKED_BY[name])]
@@ -325,10 +333,11 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
         questions_refused += not kept
         predicted = np.array([kpi.sign * o.kpi.value for o in answer.outcomes if o.kpi is not None])
         column = answer.names.index(channel)
-        linear = kpi.sign * kpi.of(arx_paths(arx, run, now, done, answer.names)[:, :, column])
+        said = {key: kpi.sign * kpi.of(paths_of(each, run, now, done, answer.names)[:, :, column]) for key, each in beside.items()}
         tallies["run, refused ones as well"].add(predicted[1:], values[1:], floor)
         tallies["by chance"].add(rng.permutation(float(COUNT) + np.arange(COUNT)), values[1:], floor)
-        tallies["arx"].add(linear[1:], values[1:], floor)
+        for key, each in said.items():
+            tallies[key].add(each[1:], values[1:], floor)
         if kept:
             tallies["run"].add(predicted[kept], values[kept], floor)
             best = next(o for o in answer.ranking if o.text != answer.outcomes[0].text)
@@ -347,7 +356,9 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
             true = kpi.sign * float((values[k] - values[0]).mean())
             inside_difference += against.low <= true <= against.high
             if kpi.wish is not Wish.NEAR:
-                effects.append((against.value, true))
+                effects["run"].append((against.value, true))
+                for key, each in said.items():
+                    effects[key].append((kpi.sign * float(each[k] - each[0]), true))
             differences += 1
     numbers: dict[str, Any] = {
         "horizon_steps": steps,
@@ -360,7 +371,7 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
             "said_ties_of_first": tied_with / max(tallies["run"].questions, 1),
             "kpi_interval_covers": covered / max(differences, 1),
             "difference_interval_covers": inside_difference / max(differences, 1),
-            "predicted_effect_per_true_effect": slope(np.array(effects)),
+            "predicted_effect_per_true_effect": {key: slope(np.array(pairs)) for key, pairs in effects.items()},
             "milliseconds_per_question": milliseconds / options.questions,
         },
         "outside": outside_numbers(made, run, support, [now for _, now in later], logged, ranges, log, rng),

@@ -23,13 +23,13 @@ from tacit.data import EpisodeStore
 from tacit.signals import Role, Schema, Signal
 from tacit.training.recipes import sensors_of
 from tacit.training.seed import generator
-from tacit.training.sensors import ridge, sensor_log
+from tacit.training.sensors import WORST, ridge, sensor_log
 
 ORDERS = (1, 2, 4, 8, 16, 32)  # of the linear model
 WARM_UP = 32  # steps that the recurrent network sees before it forecasts
 JUDGED = 512  # moments that decide between orders
 VALIDATION = 0.2  # of the training episodes, the last ones, decide
-LOOK_EVERY, PATIENCE = 50, 12  # steps between two looks of the recurrent network at these; looks without gain after which it stops
+LOOK_EVERY, PATIENCE = 50, 24  # steps between two looks of the recurrent network at these; looks without gain after which it stops
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -186,17 +186,22 @@ def best_arx(log: ProcessLog, horizon: int) -> Arx:
 
 
 def _relative(log: ProcessLog, forecaster: Forecaster, horizon: int) -> float:
-    """Mean squared error in units of what no change gets wrong, every sensor and step ahead alike."""
-    error, usual = (_squared(log, f, horizon) for f in (forecaster, Persistence()))
-    return float((error.clamp(max=1e12) / usual.clamp(min=1e-12)).mean())
+    """Mean squared error in units of what no change gets wrong, every sensor and step ahead alike.
+
+    A forecast counts as wrong by no more than `WORST` of these, as where a run's training judges itself: a few minutes of a runaway would
+    decide otherwise.
+    """
+    usual = _squared(log, Persistence(), horizon).clamp(min=1e-12)
+    return float((_squared(log, forecaster, horizon, WORST * usual) / usual).mean())
 
 
-def _squared(log: ProcessLog, forecaster: Forecaster, horizon: int) -> Tensor:
-    """Mean squared errors, (H, N)."""
+def _squared(log: ProcessLog, forecaster: Forecaster, horizon: int, worst: Tensor | None = None) -> Tensor:
+    """Mean squared errors, (H, N), of which each counts as `worst` at most."""
     episode, t = log.moments(horizon)
     kept = torch.linspace(0, len(t) - 1, min(JUDGED, len(t))).long()
     episode, t = episode[kept], t[kept]
-    return squared_errors(log, forecaster.forecast(log, episode, t, horizon), episode, t).nanmean(0).nan_to_num(0.0)
+    errors = squared_errors(log, forecaster.forecast(log, episode, t, horizon), episode, t)
+    return (errors if worst is None else errors.minimum(worst)).nanmean(0).nan_to_num(0.0)
 
 
 def squared_errors(log: ProcessLog, predicted: Tensor, episode: Tensor, t: Tensor) -> Tensor:
