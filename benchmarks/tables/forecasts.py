@@ -2,11 +2,10 @@
 
     python -m benchmarks.tables.forecasts [four_tank evaporator reactor] [--seeds 0 1] [--minutes 3] [--work DIR]
 
-Each plant's operation is recorded for 8 hours, and a run is trained on them for every seed, as `benchmarks.tables.plants` does and in the
-same folders. The same recording goes on: forecast are the hours from `FIRST_JUDGED` on, after all that anybody was fitted on or chosen by.
-The other forecasters learn from the run's training episodes; the LSTM has as many weights, as many minutes and early stopping on the last
-of them.
-What was finished is not done again. Numbers go to docs/results/forecasts.json after every run, with a table and a plot.
+Each plant's operation is recorded for 8 hours, and a run is trained on them for every seed. The same recording goes on: forecast are the
+hours from `FIRST_JUDGED` on, after all that anybody was fitted on or chosen by. The other forecasters learn from the run's training
+episodes; the LSTM has as many weights, as many minutes and early stopping on the last of them. What was finished is not done again; with
+other code than it was begun with, it begins anew. Numbers go to docs/results/forecasts.json after every run, with a table and a plot.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 import tyro
-from benchmarks.tables.plants import FILE_MINUTES, FILES, svg
+from benchmarks.tables.plants import FILE_MINUTES, FILES, HOUSE, code, svg
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -36,7 +35,11 @@ from tacit.worlds.plants import plant, record_plant
 
 mpl.use("Agg")
 
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
+RESULTS = HOUSE / "docs" / "results"
+DECISIVE = (
+    *(f"src/tacit/{room}" for room in ("data", "models", "nn", "objectives", "training", "worlds/plants")),
+    *(f"src/tacit/evaluation/{name}.py" for name in ("forecast_skill", "forecasters")),
+)
 FIRST_JUDGED, JUDGED = 48, 32  # files of the recording: 16 hours, a day after it began
 NAMES = {RUN: "Tacit", ARX: "ARX", LSTM: "LSTM", NO_CHANGE: "no change"}
 COLOURS = {RUN: BLUE, ARX: PURPLE, LSTM: ORANGE, NO_CHANGE: GREEN}
@@ -54,23 +57,23 @@ class Options:
         seeds: Of training.
         minutes: Of training.
         size: Of the models.
-        work: Where logs and runs are kept.
+        work: Where logs and runs are kept, in a folder for each state of the code.
     """
 
     plants: tyro.conf.Positional[tuple[str, ...]] = ("four_tank", "evaporator", "reactor")
     seeds: tuple[int, ...] = (0, 1)
     minutes: float = 3.0
     size: Size = "s"
-    work: Path = Path("data/plants")
+    work: Path = Path("data/forecasts")
 
 
-def measured(options: Options, name: str, seed: int) -> Numbers:
+def measured(options: Options, work: Path, name: str, seed: int) -> Numbers:
     """What `validate` finds for one run, which is trained now or before."""
     made = plant(name)
     steps = round(FILE_MINUTES * 60 / made.step_seconds)
-    logs = record_plant(made, options.work / name, episodes=FILES, steps=steps, seed=0)
-    later = record_plant(made, options.work / f"{name}-later", episodes=FIRST_JUDGED + JUDGED, steps=steps, seed=0)
-    out = options.work / f"{name}-{options.size}-{options.minutes:g}-{seed}"
+    logs = record_plant(made, work / name, episodes=FILES, steps=steps, seed=0)
+    later = record_plant(made, work / f"{name}-later", episodes=FIRST_JUDGED + JUDGED, steps=steps, seed=0)
+    out = work / f"{name}-{options.size}-{options.minutes:g}-{seed}"
     if not (out / "config.json").is_file():
         resume = (out / "checkpoints").is_dir()
         fit(logs, out, for_minutes(options.size, options.minutes, schema=logs.schema), seed=seed, resume=resume)
@@ -188,7 +191,8 @@ def draw(results: Numbers) -> Figure:
 def main(options: Options) -> None:
     torch.set_num_threads(1)
     path = RESULTS / "forecasts.json"
-    setting = {"minutes": options.minutes, "size": options.size}
+    state = code(parts=DECISIVE)
+    setting = {"minutes": options.minutes, "size": options.size, "code": state}
     results: Numbers = json.loads(path.read_text()) if path.is_file() else {}
     if {name: results.get(name) for name in setting} != setting:
         results = setting | {"plants": {}}
@@ -198,7 +202,7 @@ def main(options: Options) -> None:
             found = results["plants"].setdefault(name, {})
             if str(seed) in found:
                 continue
-            found[str(seed)] = measured(options, name, seed)
+            found[str(seed)] = measured(options, options.work / state, name, seed)
             RESULTS.mkdir(parents=True, exist_ok=True)
             atomic_write(path, json.dumps(results) + "\n")
             atomic_write(path.with_suffix(".md"), table(results))

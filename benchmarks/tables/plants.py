@@ -87,10 +87,11 @@ class Options:
     work: Path = Path("data/plants")
 
 
-def code(house: Path = HOUSE) -> str:
-    """A digest of the code that numbers follow from, in hex: plants, models, training and planning."""
+def code(house: Path = HOUSE, parts: Sequence[str] = DECISIVE) -> str:
+    """A digest of the code that numbers follow from, in hex: plants, models, training and planning, or other folders and files."""
     digest = hashlib.sha256()
-    for file in sorted(file for folder in DECISIVE for file in (house / folder).rglob("*.py")):
+    found = [house / part for part in parts]
+    for file in sorted(file for part in found for file in ([part] if part.is_file() else part.rglob("*.py"))):
         digest.update(f"{file.relative_to(house)}\0{file.read_text()}\0".encode())
     return digest.hexdigest()[:12]
 
