@@ -14,15 +14,18 @@ from tacit.training.heads import HeadTraining, Progress, optimized
 from tacit.training.latents import LatentLog
 from tacit.training.seed import generator
 
-ROLLOUT = 24  # H, steps predicted in a row: pushing on against a wall goes wrong late
+SINGLES = 4  # single steps in the place of each rollout
 
 
 def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int, progress: Progress | None = None) -> None:
-    """Go on training a model's predictor, in place, on rollouts of `ROLLOUT` steps (of the longest episode, where that is shorter).
+    """Go on training a model's predictor, in place, on rollouts (of the longest episode, where that is shorter).
 
     The context is that of a random moment of the episode, because a plan keeps the context of the moment it was made at. The error is
     its length in latent space, not the square of it, counted in typical changes of one step: the square would settle between what may
     happen at a wall, and a state that creeps a little further with every step is through it in the end.
+
+    Long rollouts show what goes wrong late, as pushing on against a wall does, and are costly: a step of the optimiser takes as many
+    steps of the predictor one after another. Where most is decided in a single step, by what touches what, that is what to learn first.
 
     Args:
         model: On the CPU; its encoder stays as it is.
@@ -31,22 +34,22 @@ def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int
         seed: Of the draws.
         progress: Told the share done and the loss.
     """
-    horizon = min(ROLLOUT, int(log.steps.max()))
-    room = (log.steps - horizon + 1).clamp(min=0)
-    state, ahead = model.config.state, torch.arange(horizon)
+    longest, state = min(config.rollout, int(log.steps.max())), model.config.state
     inside = torch.ones(len(log.latents), dtype=torch.bool)
     inside[log.first + log.steps] = False
     here = inside.nonzero()[:, 0]
     typical = (log.latents[here + 1, :state] - log.latents[here, :state]).square().sum(-1).mean() + 1e-8
 
-    def loss(step: int) -> Tensor:
+    def loss(step: int, done: float) -> Tensor:
         rng = generator(seed, "dynamics", step)
-        episode = torch.multinomial(room.double(), config.batch, replacement=True, generator=rng)
-        t = (torch.rand(config.batch, generator=rng) * room[episode]).long()
-        seen = log.first[episode] + (torch.rand(config.batch, generator=rng) * (log.steps[episode] + 1)).long()
+        horizon, batch = (1, SINGLES * config.batch) if done < config.singles else (longest, config.batch)
+        room = (log.steps - horizon + 1).clamp(min=0)
+        episode = torch.multinomial(room.double(), batch, replacement=True, generator=rng)
+        t = (torch.rand(batch, generator=rng) * room[episode]).long()
+        seen = log.first[episode] + (torch.rand(batch, generator=rng) * (log.steps[episode] + 1)).long()
         history = log.history(episode, t, model.history)
         history[..., state:] = log.latents[seen, None, state:]
-        rows = log.first[episode, None] + t[:, None] + ahead
+        rows = log.first[episode, None] + t[:, None] + torch.arange(horizon)
         predicted = model.rollout(history, log.actions[rows][:, None])[:, 0]
         error: Tensor = (predicted - log.latents[rows + 1])[..., :state]
         return (error.square().sum(-1) / typical + 1e-4).sqrt().mean()

@@ -38,6 +38,8 @@ class HeadTraining:
         near: Share of goals within `near_steps` after the latent; the others are anywhere in the episode.
         near_steps: See `near`.
         follow: Share of the way that the slow copy of the distance goes towards it at each step.
+        rollout: Steps that the predictor is rolled out over; of the predictor alone.
+        singles: Share of the training, at its begin, in which the predictor learns single steps, four in the place of each rollout.
 
     Raises:
         ValueError: Not exactly one of steps and minutes is given.
@@ -53,6 +55,8 @@ class HeadTraining:
     near: float = 0.3
     near_steps: int = 12
     follow: float = 0.05
+    rollout: int = 24
+    singles: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
@@ -81,8 +85,8 @@ def _drawn(log: LatentLog, config: HeadTraining, rng: torch.Generator) -> _Pairs
     return _Pairs(episode=episode, t=t, goal=torch.where(near, ahead, anywhere))
 
 
-def optimized(module: nn.Module, config: HeadTraining, loss: Callable[[int], Tensor], progress: Progress | None) -> int:
-    """Minimise `loss(step)` for as long as the settings say; returns the number of steps."""
+def optimized(module: nn.Module, config: HeadTraining, loss: Callable[[int, float], Tensor], progress: Progress | None) -> int:
+    """Minimise `loss(step, share done)` for as long as the settings say; returns the number of steps."""
     optimizer = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     begun, step = time.perf_counter(), 0
     while True:
@@ -91,7 +95,7 @@ def optimized(module: nn.Module, config: HeadTraining, loss: Callable[[int], Ten
             return step
         for parameters in optimizer.param_groups:
             parameters["lr"] = config.learning_rate * min(1.0, (step + 1) / 100) * (0.51 + 0.49 * math.cos(math.pi * done))
-        value = loss(step)
+        value = loss(step, done)
         optimizer.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)
@@ -122,7 +126,7 @@ def fit_distance(
         online = TemporalDistance(log.latents.shape[1], head)
     slow = copy.deepcopy(online).requires_grad_(False)
 
-    def loss(step: int) -> Tensor:
+    def loss(step: int, done: float) -> Tensor:
         pairs = _drawn(log, config, generator(seed, "distance", step))
         span = config.spans[step % len(config.spans)]
         taken = torch.minimum(torch.full_like(pairs.t, span), log.steps[pairs.episode] - pairs.t)
@@ -169,7 +173,7 @@ def fit_policy(
     inside[log.first + log.steps] = False
     policy.actions.set(log.actions[inside].mean(0), log.actions[inside].std(0))
 
-    def loss(step: int) -> Tensor:
+    def loss(step: int, done: float) -> Tensor:
         rng = generator(seed, "policy", step)
         pairs = _drawn(log, config, rng)
         row = log.first[pairs.episode] + pairs.t

@@ -134,7 +134,7 @@ def fit_readout(
         readout.values.set(values.mean(0), values.std(0))
     target: Tensor = readout.values(values)
 
-    def loss(step: int) -> Tensor:
+    def loss(step: int, done: float) -> Tensor:
         drawn = torch.randint(0, len(target), (training.batch,), generator=generator(seed, f"readout {config.name}", step))
         found = readout.standardized(log.latents[drawn])
         if config.kind is Kind.EVENT:

@@ -210,7 +210,7 @@ def _member(
         floor = errors(*judges, long)[0].minimum(worst).nanmean(0)
     best, kept = 1.0, copy.deepcopy(predictor.network.state_dict())
 
-    def loss(step: int) -> Tensor:
+    def loss(step: int, done: float) -> Tensor:
         nonlocal best, kept
         if step % LOOK_EVERY == 0:
             with torch.no_grad():

@@ -23,6 +23,7 @@ INERTIA = 3000.0  # moment of inertia for a mass of 1, px^2
 ARM = math.sqrt(INERTIA)  # px that count as much as a turn of 1 rad
 INNER = (25.0, 487.0)  # where the pusher has room, px
 MIDDLE = (120.0, 392.0)  # where the centre of gravity is pushed to, px
+SPEED = (0.1, 0.4)  # of a hand, drawn per episode: a push aims 70 px times that ahead of itself
 AROUND = 108.0  # distance from the centre of gravity at which the pusher walks round the block, px
 
 Points = NDArray[np.float64]
@@ -104,7 +105,7 @@ class Hand:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._speed = float(rng.uniform(0.3, 1.0))
+        self._speed = float(rng.uniform(*SPEED))
         self._tremble = float(rng.choice((0.03, 0.1, 0.25)))
         self._care = float(rng.choice((0.0, 2.0, 8.0, 30.0)))  # 0 chooses spots at random
         self._noise = np.zeros(2)
