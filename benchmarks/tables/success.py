@@ -51,18 +51,19 @@ Numbers = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Logs:
-    """What is recorded of a world, and whether it matters there which way things are turned."""
+    """What is recorded of a world, and whether it matters there which way things are turned, and that things are pushed."""
 
     episodes: int
     steps: int = 100
     shapes: bool = False
+    pushes: bool = False
 
 
 LOGS: Mapping[str, Logs] = {
     "two_room": Logs(episodes=3000),
     "reacher": Logs(episodes=2000),
     "point_maze": Logs(episodes=2000, steps=200),
-    "push_t": Logs(episodes=2000, shapes=True),
+    "push_t": Logs(episodes=2000, shapes=True, pushes=True),
     "cube": Logs(episodes=600, steps=200, shapes=True),
 }
 
@@ -108,7 +109,9 @@ def trained(options: Options, store: EpisodeStore, seed: int) -> Run:
     out = options.work / f"{options.world}-{options.size}-{options.minutes:g}-{seed}"
     if not (out / "config.json").is_file():
         resume = (out / "checkpoints").is_dir()
-        fit(store, out, for_minutes(options.size, options.minutes, shapes=LOGS[options.world].shapes), seed=seed, resume=resume)
+        logs = LOGS[options.world]
+        recipe = for_minutes(options.size, options.minutes, shapes=logs.shapes, pushes=logs.pushes)
+        fit(store, out, recipe, seed=seed, resume=resume)
     return load(out)
 
 

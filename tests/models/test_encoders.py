@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tacit.models.encoders import EncoderConfig, ObservationEncoder, brightest
+from tacit.models.encoders import EncoderConfig, ObservationEncoder, brightest, keypoints
 from tacit.signals import Role, Schema, SchemaError, Signal, mask_of
 
 CONFIG = EncoderConfig(channels=(8, 16), features=16)
@@ -218,3 +218,34 @@ def test_numbers_and_peaks_of_an_image_go_straight_into_the_first_dimensions() -
     assert (latents[:, 6:].std(0) > 0).all(), "the network's features"
     darker = seen | {"camera": seen["camera"] // 2}
     assert torch.equal(encoder(darker)[:8], latents[:8]), "a dark camera has no peaks"
+
+
+def test_a_keypoint_is_where_its_feature_is() -> None:
+    maps = torch.zeros(4, 2, 8, 5)
+    maps[0, 0, 7, 0] = 20.0
+    maps[1, 0, 7, 0] = maps[1, 0, 7, 1] = 20.0
+    maps[2, 1] = 3.0
+    rows, columns = keypoints(maps)[:, :2], keypoints(maps)[:, 2:]
+    torch.testing.assert_close(rows[:2, 0], torch.tensor([1.0, 1.0]))
+    torch.testing.assert_close(columns[:2, 0], torch.tensor([-1.0, -0.75]), msg="halfway between two places that share it")
+    torch.testing.assert_close(rows[2:], torch.zeros(2, 2), msg="in the middle where it is everywhere, however strong")
+
+
+def test_keypoints_tell_places_to_a_fraction_of_a_pixel_before_any_training() -> None:
+    """A dark square that moves by an eighth of a patch at a time, drawn with smooth edges: a linear map reads its place."""
+    torch.manual_seed(0)
+    place = torch.rand(400, 2) * 40 + 4
+    pixel = torch.arange(64)
+    down, across = ((pixel + 1 - first).clamp(0, 1) * (first + 16 - pixel).clamp(0, 1) for first in place[:, :, None].unbind(1))
+    frames = (230 - 200 * down[:, :, None, None] * across[:, None, :, None]).expand(-1, -1, -1, 3).to(torch.uint8)
+    errors: list[float] = []
+    for told in (False, True):
+        config = EncoderConfig(channels=(8, 16), features=16, keypoints=told)
+        encoder = ObservationEncoder(Schema(signals=(image(64, 64), MOVE)), 32, config)
+        encoder.standardize({"camera": frames})
+        with torch.no_grad():
+            latents = torch.nn.functional.pad(encoder({"camera": frames}), (0, 1), value=1.0).double()
+        read = torch.linalg.lstsq(latents[:300], place[:300].double()).solution
+        errors.append(float((latents[300:] @ read - place[300:]).square().mean().sqrt()))
+    assert errors[1] < 0.8
+    assert errors[1] < 0.3 * errors[0]

@@ -67,3 +67,18 @@ def test_episodes_of_a_few_steps_are_enough(tmp_path: Path) -> None:
     log = encode_log(store, range(12), model, device=torch.device("cpu"))
     fit_dynamics(model, log, HeadTraining(steps=3, batch=8), seed=0)
     assert all(p.isfinite().all() for p in model.predictor.parameters())
+
+
+def test_single_steps_come_first_where_they_are_asked_for(store: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = fresh(store.schema)
+    log = encode_log(store, TRAINING, model, device=torch.device("cpu"))
+    seen: list[tuple[int, int]] = []
+    rollout = JEPA.rollout
+
+    def watched(self: JEPA, history: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        seen.append((len(actions), actions.shape[2]))
+        return rollout(self, history, actions)
+
+    monkeypatch.setattr(JEPA, "rollout", watched)
+    fit_dynamics(model, log, HeadTraining(steps=4, batch=2, rollout=5, singles=0.5), seed=0)
+    assert seen == [(16, 1), (16, 1), (2, 5), (2, 5)]

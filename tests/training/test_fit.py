@@ -153,6 +153,15 @@ def test_recipes_of_every_size(size: recipes.Size) -> None:
     assert recipes.for_steps(size, 100, head_steps=8).distance.steps == 8
 
 
+def test_where_things_are_pushed_sensors_go_straight_into_the_latent_and_single_steps_come_first() -> None:
+    usual, pushes = recipes.for_minutes("s", 20.0, shapes=True), recipes.for_minutes("s", 20.0, shapes=True, pushes=True)
+    assert pushes.jepa.encoder == replace(usual.jepa.encoder, linear=True)
+    assert pushes.jepa.predictor.depth > usual.jepa.predictor.depth
+    assert pushes.dynamics.singles > usual.dynamics.singles == 0
+    assert pushes.dynamics.minutes == usual.dynamics.minutes
+    assert (pushes.train, pushes.distance, pushes.policy) == (usual.train, usual.distance, usual.policy)
+
+
 def test_sizes_grow() -> None:
     latents = [recipes.for_steps(size, 1).jepa.latent for size in ("xs", "s", "m", "l")]
     assert latents == sorted(set(latents))

@@ -54,6 +54,8 @@ class Train:
     """Write the scalars to OUT/tensorboard, too."""
     shapes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Things are told by their shape, too: for tasks in which it matters which way something is turned. Steps take longer."""
+    pushes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Things are pushed: single steps are learned first, by a deeper predictor, and sensors go straight into the latent."""
     bfloat16: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: bfloat16)")] = True
     """Compute in float32."""
 
@@ -117,9 +119,9 @@ def recipe_of(options: Train, schema: Schema | None = None) -> Recipe:
     if (options.minutes is not None and not options.minutes > 0) or (options.steps is not None and options.steps < 1):
         raise ValueError("--minutes and --steps must be positive")
     if options.steps is not None:
-        recipe = for_steps(options.size, options.steps, shapes=options.shapes, schema=schema)
+        recipe = for_steps(options.size, options.steps, shapes=options.shapes, pushes=options.pushes, schema=schema)
     else:
-        recipe = for_minutes(options.size, options.minutes or MINUTES, shapes=options.shapes, schema=schema)
+        recipe = for_minutes(options.size, options.minutes or MINUTES, shapes=options.shapes, pushes=options.pushes, schema=schema)
     return replace(recipe, train=replace(recipe.train, bfloat16=options.bfloat16 and recipe.train.bfloat16))
 
 
@@ -201,13 +203,14 @@ def require_windows(store: EpisodeStore, recipe: Recipe) -> None:
 
 
 def require_images(store: EpisodeStore, recipe: Recipe) -> None:
-    """Refuse to tell things by their shape where nothing is seen.
+    """Refuse to tell things by their shape, or to look at how they are pushed, where nothing is seen.
 
     Raises:
         ValueError: The store has no image.
     """
-    if recipe.jepa.shape_weight and not any(s.is_image for s in store.schema.observations):
-        raise ValueError(f"{store.path}: --shapes is for logs with images, and there are none among the observations")
+    asked = "--shapes" if recipe.jepa.shape_weight else "--pushes" if recipe.dynamics.singles else None
+    if asked and not any(s.is_image for s in store.schema.observations):
+        raise ValueError(f"{store.path}: {asked} is for logs with images, and there are none among the observations")
 
 
 def clear(options: Train) -> None:

@@ -14,7 +14,7 @@ from tacit.training.heads import HeadTraining, Progress, optimized
 from tacit.training.latents import LatentLog
 from tacit.training.seed import generator
 
-SINGLES = 4  # single steps in the place of each rollout
+SINGLES = 8  # single steps in the place of each rollout
 
 
 def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int, progress: Progress | None = None) -> None:

@@ -39,7 +39,7 @@ class HeadTraining:
         near_steps: See `near`.
         follow: Share of the way that the slow copy of the distance goes towards it at each step.
         rollout: Steps that the predictor is rolled out over; of the predictor alone.
-        singles: Share of the training, at its begin, in which the predictor learns single steps, four in the place of each rollout.
+        singles: Share of the training, at its begin, in which the predictor learns single steps, eight in the place of each rollout.
 
     Raises:
         ValueError: Not exactly one of steps and minutes is given.

@@ -18,6 +18,7 @@ Size = Literal["xs", "s", "m", "l"]
 JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE = 0.60, 0.20, 0.14, 0.06  # of the minutes that a run may take
 SHAPE_WEIGHT = 10.0
 DYNAMICS_BATCH, DYNAMICS_RATE = 192, 2e-3  # rollouts per step, and the learning rate
+PUSH_ROLLOUTS, PUSH_ROLLOUT, PUSH_SINGLES = 96, 12, 0.4  # where things are pushed: rollouts per step, their steps, single steps before
 
 PLANT_SHARES = (0.2, 0.5, 0.2, 0.1)  # of the minutes: JEPA, predictor, distance, policy
 PLANT_HISTORY = 16  # moments
@@ -55,7 +56,7 @@ class Recipe:
     by_time: bool = False
 
 
-def _models(size: Size, shapes: bool) -> tuple[JEPAConfig, HeadConfig]:
+def _models(size: Size, shapes: bool, pushes: bool) -> tuple[JEPAConfig, HeadConfig]:
     state, context, channels, features, width, head = {
         "xs": (12, 4, (8, 16, 32), 128, 128, 128),
         "s": (16, 8, (16, 32, 64), 256, 192, 128),
@@ -66,6 +67,8 @@ def _models(size: Size, shapes: bool) -> tuple[JEPAConfig, HeadConfig]:
     jepa = JEPAConfig(state=state, context=context, encoder=encoder, predictor=predictor)
     if shapes:
         jepa = replace(jepa, state=2 * state, shape_weight=SHAPE_WEIGHT, encoder=replace(encoder, keypoints=True))
+    if pushes:
+        jepa = replace(jepa, encoder=replace(jepa.encoder, linear=True), predictor=PredictorConfig(width=4 * width // 3, depth=3))
     return jepa, HeadConfig(width=head)
 
 
@@ -125,7 +128,15 @@ def _watched(jepa: JEPAConfig, schema: Schema) -> JEPAConfig:
     )
 
 
-def for_steps(size: Size, steps: int, head_steps: int | None = None, *, shapes: bool = False, schema: Schema | None = None) -> Recipe:
+def for_steps(
+    size: Size,
+    steps: int,
+    head_steps: int | None = None,
+    *,
+    shapes: bool = False,
+    pushes: bool = False,
+    schema: Schema | None = None,
+) -> Recipe:
     """A recipe that ends after a number of optimizer steps: the same run again on every machine.
 
     Args:
@@ -133,14 +144,15 @@ def for_steps(size: Size, steps: int, head_steps: int | None = None, *, shapes: 
         steps: Steps of the JEPA.
         head_steps: Steps of each head; None takes as many, and at most 6,000.
         shapes: Whether it matters which way things are turned; see `for_minutes`.
+        pushes: Whether things are pushed; see `for_minutes`.
         schema: Of the machine, which decides what kind of model it gets; None for one with a camera.
     """
     count = min(steps, 6000) if head_steps is None else head_steps
-    fit = HeadTraining(steps=count)
-    return _recipe(_models(size, shapes), size, schema, TrainConfig(steps=steps), fit, fit, replace(fit, steps=count // 2))
+    fit, policy = HeadTraining(steps=count), HeadTraining(steps=count // 2)
+    return _recipe(_models(size, shapes, pushes), size, schema, TrainConfig(steps=steps), _predictor_alone(fit, pushes), fit, policy)
 
 
-def for_minutes(size: Size, minutes: float, *, shapes: bool = False, schema: Schema | None = None) -> Recipe:
+def for_minutes(size: Size, minutes: float, *, shapes: bool = False, pushes: bool = False, schema: Schema | None = None) -> Recipe:
     """A recipe that ends after some wall minutes, encoding of the logs not counted.
 
     Args:
@@ -148,11 +160,21 @@ def for_minutes(size: Size, minutes: float, *, shapes: bool = False, schema: Sch
         minutes: For the JEPA, its predictor alone and both heads together.
         shapes: Whether it matters which way things are turned: the encoder must then recognise things by their shape
             (`tacit.training.views`), before anything else and beside it, in a state of twice the size. A step takes half as long again.
+        pushes: Whether things are pushed, so that a single step decides what touches what, and where: what sensors show goes straight into
+            the latent, and a deeper predictor learns single steps before it learns rollouts.
         schema: Of the machine, which decides what kind of model it gets; None for one with a camera.
     """
     shares = PLANT_SHARES if is_plant(schema) else (JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE)
-    jepa, *heads = (share * minutes for share in shares)
-    return _recipe(_models(size, shapes), size, schema, TrainConfig(minutes=jepa), *(HeadTraining(minutes=share) for share in heads))
+    jepa, *others = (share * minutes for share in shares)
+    dynamics, distance, policy = (HeadTraining(minutes=share) for share in others)
+    models = _models(size, shapes, pushes)
+    return _recipe(models, size, schema, TrainConfig(minutes=jepa), _predictor_alone(dynamics, pushes), distance, policy)
+
+
+def _predictor_alone(training: HeadTraining, pushes: bool) -> HeadTraining:
+    """How the predictor is trained with the encoder at rest."""
+    training = replace(training, batch=DYNAMICS_BATCH, learning_rate=DYNAMICS_RATE)
+    return replace(training, batch=PUSH_ROLLOUTS, rollout=PUSH_ROLLOUT, singles=PUSH_SINGLES) if pushes else training
 
 
 def _recipe(
@@ -166,7 +188,6 @@ def _recipe(
 ) -> Recipe:
     """A recipe by what the machine shows of itself; `models` are those of a machine with a camera."""
     jepa, head = models
-    dynamics = replace(dynamics, batch=DYNAMICS_BATCH, learning_rate=DYNAMICS_RATE)
     readout = HeadConfig(width=64, depth=1) if schema is not None and sensors_of(schema) else None
     if schema is not None and is_plant(schema):
         jepa, readout = _plant(size, schema), HeadConfig(width=1, depth=0)
