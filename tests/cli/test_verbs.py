@@ -428,10 +428,11 @@ def test_check_task_needs_a_finished_run(here: Path, capsys: pytest.CaptureFixtu
     assert "data is not a run" in capsys.readouterr().err
 
 
-def test_shapes_are_for_logs_with_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("flag", ["--shapes", "--pushes"])
+def test_shapes_and_pushes_are_for_logs_with_images(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from point_world import record
 
     record(tmp_path / "logs")
-    assert main(["train", str(tmp_path / "logs"), "--out", str(tmp_path / "run"), "--shapes", *TRAIN]) == 1
-    assert "--shapes is for logs with images" in capsys.readouterr().err
+    assert main(["train", str(tmp_path / "logs"), "--out", str(tmp_path / "run"), flag, *TRAIN]) == 1
+    assert f"{flag} is for logs with images" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
