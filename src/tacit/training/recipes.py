@@ -19,6 +19,7 @@ JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE = 0.60, 0.20, 0.14, 0.0
 SHAPE_WEIGHT = 10.0
 DYNAMICS_BATCH, DYNAMICS_RATE = 192, 2e-3  # rollouts per step, and the learning rate
 PUSH_ROLLOUTS, PUSH_ROLLOUT, PUSH_SINGLES = 96, 12, 0.4  # where things are pushed: rollouts per step, their steps, single steps before
+PUSH_HEAD = 512  # least width of the heads there: what a hand does next is told by little
 
 PLANT_SHARES = (0.2, 0.5, 0.2, 0.1)  # of the minutes: JEPA, predictor, distance, policy
 PLANT_HISTORY = 16  # moments
@@ -69,6 +70,7 @@ def _models(size: Size, shapes: bool, pushes: bool) -> tuple[JEPAConfig, HeadCon
         jepa = replace(jepa, state=2 * state, shape_weight=SHAPE_WEIGHT, encoder=replace(encoder, keypoints=True))
     if pushes:
         jepa = replace(jepa, encoder=replace(jepa.encoder, linear=True), predictor=PredictorConfig(width=4 * width // 3, depth=3))
+        head = max(head, PUSH_HEAD)
     return jepa, HeadConfig(width=head)
 
 
@@ -161,7 +163,7 @@ def for_minutes(size: Size, minutes: float, *, shapes: bool = False, pushes: boo
         shapes: Whether it matters which way things are turned: the encoder must then recognise things by their shape
             (`tacit.training.views`), before anything else and beside it, in a state of twice the size. A step takes half as long again.
         pushes: Whether things are pushed, so that a single step decides what touches what, and where: what sensors show goes straight into
-            the latent, and a deeper predictor learns single steps before it learns rollouts.
+            the latent, a deeper predictor learns single steps before it learns rollouts, and the heads are wider.
         schema: Of the machine, which decides what kind of model it gets; None for one with a camera.
     """
     shares = PLANT_SHARES if is_plant(schema) else (JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE)
