@@ -1,15 +1,23 @@
-"""Tacit as the supervisor of the Tennessee Eastman process: every quarter of an hour it moves setpoints of the plant's own controllers."""
+"""Tacit as the supervisor of the Tennessee Eastman process: every quarter of an hour it moves setpoints of the plant's own controllers.
+
+What sets the clock is the process: it takes hours to settle, and what lowers its cost for an hour, such as less purge, raises it later. A
+plan has to look over that, and the means of a quarter of an hour have less noise.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import final
 
 import numpy as np
 
+from tacit.data import EpisodeStore
 from tacit.planning import ActionLimit, Controller, Decision, Goal, Indicator, SignalGoal, Task, for_signals
-from tacit.worlds.plants import Plant
-from tacit.worlds.plants.averaged import average, slower
+from tacit.training.fit import fit
+from tacit.training.recipes import for_steps
+from tacit.worlds.plants import Plant, TennesseeEastman, record_plant
+from tacit.worlds.plants.averaged import Averaged, average, slower
 from tacit.worlds.plants.plant import Floats, Samples
 from tacit.worlds.plants.tennessee_eastman import SCHEMA
 from tacit.worlds.plants.tennessee_eastman_tags import HANDLES
@@ -17,7 +25,24 @@ from tacit.worlds.plants.tennessee_eastman_tags import HANDLES
 STEPS = 5  # control steps of the plant in one of the supervisor: 15 minutes
 HORIZON = 32  # of the supervisor's: 8 hours
 RESTING = ("separator_level_setpoint", "stripper_level_setpoint", "feed_AC_setpoint")  # as in the economic setpoints, they stay
-MOVES = 10.0  # what the squared change of a handle costs, in units of its range
+MOVES = 1000.0  # what the squared change of a handle costs, in units of its range
+FILES, FILE_STEPS = 90, 32  # of logs: 720 hours
+TRAINING_STEPS, HEAD_STEPS = 60, 400
+
+
+def recorded(work: Path) -> EpisodeStore:
+    """Logged operation at the supervisor's clock, now or before, by way of the historian's files and `tacit import`."""
+    plant = Averaged(TennesseeEastman(), STEPS)
+    return record_plant(plant, work / plant.name, episodes=FILES, steps=FILE_STEPS, seed=0)
+
+
+def trained(work: Path, seed: int) -> Path:
+    """The run of a seed, trained now or before."""
+    out = work / f"tennessee_eastman_{STEPS}-{seed}"
+    if not (out / "config.json").is_file():
+        store = recorded(work)
+        fit(store, out, for_steps("s", TRAINING_STEPS, HEAD_STEPS, schema=store.schema), seed=seed, resume=(out / "checkpoints").is_dir())
+    return out
 
 
 def supervision() -> Task:
