@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,6 +44,7 @@ class Recorded:
         return SimpleNamespace(action=np.full(len(HANDLES), len(self.seen), np.float32))
 
 
+@pytest.mark.skipif(find_spec("tep_studio") is None, reason="needs the extra: pip install 'tacit[worlds]'")
 def test_setpoints_are_planned_every_quarter_of_an_hour_from_means_that_hold_no_label() -> None:
     controller, made = Recorded(), TennesseeEastman(unrest=0.0)
     policy = Supervisor(controller)  # type: ignore[arg-type]
