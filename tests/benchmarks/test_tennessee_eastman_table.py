@@ -84,3 +84,5 @@ def test_the_table_has_a_row_for_everybody_who_was_measured() -> None:
     assert "| 0/2 | 110.0 (110.0 to 110.0) | 120.0 (" in line
     assert line.endswith("| 50.0 % | 0.0 % |")
     assert names[1] not in table(results)
+    results["rows"][names[3]] = {"base": summary([cheap])}
+    assert "| 0/1 | 110.0 | 120.0 |" in table(results), "one run has no interval"
