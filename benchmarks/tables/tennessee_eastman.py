@@ -237,7 +237,8 @@ def table(results: Numbers) -> str:
         "# Tennessee Eastman: control",
         "",
         f"{results['hours']:g} hours per run, {results['seeds']} seeds, 95 % intervals over them (shutdowns: of how many runs); "
-        f"the event comes after {EVENT_HOURS:g} h, and all is measured from then on. Cost as Downs and Vogel define it, from measurements; that of the last day beside it, because "
+        f"the event comes after {EVENT_HOURS:g} h, and all is measured from then on. Cost as Downs and Vogel define it, "
+        "from measurements; that of the last day beside it, because "
         "who lets gas and liquid gather saves for some hours only. Product flow: root mean square of the deviation from its target, from "
         f"{SETTLED_HOURS:g} h after the event on. G in the product: standard deviation, and root mean square of the deviation from {MIX} "
         f"mol %, without noise. Off: share of the time, from {SETTLED_HOURS:g} h after the event on, with the product's flow or G more "
