@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import platform
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -144,8 +147,15 @@ def test_torch_is_asked_for_gradients_and_after_the_weights_have_changed() -> No
     assert actions.grad is not None
     with torch.no_grad():
         before = model.unroll(past, actions)
+        copied = copy.deepcopy(model)
+        assert torch.equal(copied.unroll(past, actions), before)
+        copied.network[0].weight.mul_(2)
+        assert not torch.allclose(copied.unroll(past, actions), before)
+        assert torch.equal(model.unroll(past, actions), before), "only the copy has changed"
         model.network[0].weight.mul_(2)
-        assert not torch.allclose(model.unroll(past, actions), before)
+        changed = model.unroll(past, actions)
+        assert not torch.allclose(changed, before)
+        assert torch.equal(copy.deepcopy(model).unroll(past, actions), changed)
 
 
 @compiled
@@ -157,6 +167,49 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         model.unroll(torch.randn(B, 2, D), torch.randn(B, 4, H, A + 1))
     with pytest.raises(ValueError, match="shape"):
         native.unroll(model.packed, torch.randn(B + 1, 2, D), torch.randn(B, 4, H, A), S)
+    for history in (torch.randn(B, 3, D - S), torch.randn(B, 0, D + 2 * S)):  # as many numbers for the network
+        with pytest.raises(ValueError, match="a history has shape"):
+            native.unroll(model.packed, history, torch.randn(B, 4, H, A), S)
+
+
+@compiled
+@torch.no_grad()
+@pytest.mark.parametrize(("batch", "candidates", "horizon"), [(0, 4, H), (B, 0, H), (B, 4, 0)])
+def test_nothing_is_done_for_nobody(batch: int, candidates: int, horizon: int) -> None:
+    found = predictor().unroll(torch.randn(batch, 2, D), torch.randn(batch, candidates, horizon, A))
+    assert found.shape == (batch, candidates, horizon, D)
+
+
+@compiled
+def test_a_layer_that_the_stack_does_not_hold_is_left_to_torch() -> None:
+    assert native.packed([torch.nn.Linear(3, native.WIDEST)], torch.float32) is not None
+    assert native.packed([torch.nn.Linear(3, native.WIDEST + 1)], torch.float32) is None
+
+
+@compiled
+@torch.no_grad()
+def test_a_layer_as_wide_as_is_done_in_c_is_as_in_torch() -> None:
+    model = predictor(history=2, depth=1, width=native.WIDEST)
+    past, actions = torch.randn(1, 2, D), torch.randn(1, 9, 2, A)
+    assert model.packed is not None
+    found = model.unroll(past, actions)
+    with native.without():
+        torch.testing.assert_close(found, model.unroll(past, actions), rtol=1e-2, atol=1e-2)
+
+
+@compiled
+def test_another_processor_gets_code_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    own = native._library.__wrapped__(torch.float32).digest
+    assert native._library.__wrapped__(torch.float32).digest == own
+    run = subprocess.run
+
+    def elsewhere(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        return run([part.replace("-march=native", "-march=x86-64-v2") for part in command], **options)  # type: ignore[call-overload,no-any-return]
+
+    if "x86" in platform.machine():
+        monkeypatch.setattr(subprocess, "run", elsewhere)
+        assert native._library.__wrapped__(torch.float32).digest != own
 
 
 @torch.no_grad()
@@ -172,7 +225,7 @@ def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> No
 @compiled
 def test_a_compiler_that_fails_is_no_error_but_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "cc"
-    broken.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "no header" >&2\nexit 1\n')
+    broken.write_text('#!/bin/sh\ncase "$*" in *-dM*) exit 0 ;; esac\necho "no header" >&2\nexit 1\n')
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

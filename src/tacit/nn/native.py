@@ -7,6 +7,7 @@ Dimensions: N rows, B batch, K candidates, P proposals, h history, H horizon, A 
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import hashlib
 import os
@@ -26,11 +27,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tacit.atomic import atomic_write
+
 SOURCE = Path(__file__).with_suffix(".c")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-shared", "-fPIC")
 COMPILERS = ("cc", "gcc", "clang")
 GROUPS = 8  # of features in an embedding
 LEAST_ROWS = 256  # that are worth a thread of their own
+WIDEST = 16_384  # numbers of a row: a block of them is kept on the stack
 _switched_off = False
 
 
@@ -61,10 +65,12 @@ class Network:
         order: Of the outputs; None for that of the last layer.
 
     Raises:
-        NativeError: There is no compiler, or it does not compile the source.
+        NativeError: There is no compiler, it does not compile the source, or a layer is too wide.
     """
 
     def __init__(self, layers: Sequence[nn.Linear], dtype: torch.dtype, order: Tensor | None = None) -> None:
+        if (widest := max(max(layer.in_features, layer.out_features) for layer in layers)) > WIDEST:
+            raise NativeError(f"a layer has {widest:,} numbers, and {WIDEST:,} is the most that is done in C")
         self.library = _library(dtype)
         self._made_of = [(tensor, tensor._version) for layer in layers for tensor in (layer.weight, layer.bias)]
         lanes, group, panel = self.library.lanes(), self.library.group(), self.library.panel()
@@ -87,8 +93,12 @@ class Network:
         self.address = ctypes.addressof(self._network)
         self.inputs, self.outputs = layers[0].in_features, layers[-1].out_features
 
-    def __deepcopy__(self, memo: Any) -> Network:
-        return self  # it never changes
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        """The same network, of the copied weights: when those change, it is no longer asked."""
+        other = copy.copy(self)
+        copied = [(copy.deepcopy(tensor, memo), tensor._version == version) for tensor, version in self._made_of]
+        other._made_of = [(tensor, tensor._version if is_fresh else -1) for tensor, is_fresh in copied]
+        return other
 
     def answers(self, *tensors: Tensor) -> bool:
         """Whether it is to be asked about these tensors: nobody has switched it off or wants gradients, no weight has changed since, and
@@ -109,12 +119,11 @@ def packed(layers: Sequence[nn.Linear], dtype: torch.dtype, order: Tensor | None
 def unroll(network: Network, history: Tensor, actions: Tensor, state: int) -> Tensor:
     """Histories of latents (B, h, D) and standardised actions (B, K, H, A) -> predicted latents (B, K, H, D), float32."""
     batch, candidates, horizon, size = actions.shape
-    past, given = _plain(history, batch, -1, -1), _plain(actions)
+    past, given = _plain_history(history, batch, state), _plain(actions)
     _check(network, past.shape[1] * state + past.shape[-1] - state + size, state)
     found = torch.empty((batch, candidates, horizon, past.shape[-1]))
-    sizes = (candidates, horizon, past.shape[1], state, past.shape[-1] - state, size)
-    pointers = (past.data_ptr(), given.data_ptr(), found.data_ptr())
-    _by_rows(batch * candidates, lambda first, last: network.library.unroll(network.address, first, last, *sizes, *pointers))
+    sizes, call = (candidates, horizon, past.shape[1], state, past.shape[-1] - state, size), network.library.unroll
+    _by_rows(batch * candidates, lambda first, last: call(network.address, first, last, *sizes, *_pointers(past, given, found)))
     return found
 
 
@@ -145,16 +154,19 @@ def follow(
         Physical actions (B, P, H, A), float32.
     """
     batch, count, horizon, size = strays.shape
-    width = history.shape[-1]
-    past, there = _plain(history, batch, -1, width), _plain(goal, batch, width)
+    past = _plain_history(history, batch, state)
+    width = past.shape[-1]
+    there = _plain(goal, batch, width)
     noise, units = _plain(strays), _plain(scales, 4, size)
     _check(network, past.shape[1] * state + width - state + size, state)
     _check(policy, (2 + past.shape[1]) * width, 2 * size)
     found = torch.empty((batch, count, horizon, size))
-    sizes = (count, horizon, past.shape[1], state, past.shape[-1] - state, size, *log_std)
-    pointers = (units.data_ptr(), past.data_ptr(), there.data_ptr(), noise.data_ptr(), found.data_ptr())
-    call = network.library.follow
-    _by_rows(batch * count, lambda first, last: call(network.address, policy.address, first, last, *sizes, *pointers))
+    sizes, call = (count, horizon, past.shape[1], state, width - state, size, *log_std), network.library.follow
+
+    def work(first: int, last: int) -> None:
+        call(network.address, policy.address, first, last, *sizes, *_pointers(units, past, there, noise, found))
+
+    _by_rows(batch * count, work)
     return found
 
 
@@ -164,9 +176,8 @@ def steps(network: Network, latents: Tensor, goals: Tensor, *, features: int, sc
     here, there = _plain(latents), _plain(goals, batch, size)
     _check(network, size, 2 * GROUPS * features)
     found = torch.empty((batch, each))
-    pointers = (here.data_ptr(), there.data_ptr(), found.data_ptr())
-    call = network.library.steps
-    _by_rows(batch * each, lambda first, last: call(network.address, first, last, each, size, features, scale, *pointers))
+    sizes, call = (each, size, features, scale), network.library.steps
+    _by_rows(batch * each, lambda first, last: call(network.address, first, last, *sizes, *_pointers(here, there, found)))
     return found
 
 
@@ -198,6 +209,19 @@ def _plain(tensor: Tensor, *shape: int) -> Tensor:
     return tensor.float().contiguous()
 
 
+def _plain_history(tensor: Tensor, batch: int, state: int) -> Tensor:
+    """Histories of latents (B, h, D), of at least one moment, and of at least the states."""
+    found = _plain(tensor, batch, -1, -1)
+    if found.shape[1] < 1 or found.shape[2] < state:
+        raise ValueError(f"a history has shape {tuple(found.shape)}: there must be a moment in it, and states of {state} numbers")
+    return found
+
+
+def _pointers(*tensors: Tensor) -> tuple[int, ...]:
+    """Where the numbers are. Work asks for it when it begins, so that it holds the tensors as long as a thread may write to them."""
+    return tuple(tensor.data_ptr() for tensor in tensors)
+
+
 def _check(network: Network, inputs: int, outputs: int) -> None:
     """C trusts these numbers."""
     if (network.inputs, network.outputs) != (inputs, outputs):
@@ -216,8 +240,8 @@ def _by_rows(rows: int, work: Callable[[int, int], None]) -> None:
     parts = min(torch.get_num_threads(), rows // LEAST_ROWS)
     if parts < 2:
         return work(0, rows)
-    bounds = [rows * part // parts for part in range(parts + 1)]
-    for done in [_threads(parts).submit(work, first, last) for first, last in pairwise(bounds)]:
+    bounds, threads = [rows * part // parts for part in range(parts + 1)], _threads(torch.get_num_threads())
+    for done in [threads.submit(work, first, last) for first, last in pairwise(bounds)]:
         done.result()
 
 
@@ -230,8 +254,7 @@ def _library(dtype: torch.dtype) -> Any:
         raise NativeError(f"there is no C compiler among {', '.join(COMPILERS)}")
     flags = (*FLAGS, *(("-DBFLOAT16",) if dtype == torch.bfloat16 else ()))
     try:
-        version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-        digest = hashlib.sha256(repr((SOURCE.read_text(), flags, version, _processor())).encode()).hexdigest()
+        digest = hashlib.sha256(repr((SOURCE.read_text(), flags, _defined(compiler))).encode()).hexdigest()
         path = _cache() / f"planning-{digest[:32]}.so"
         if not path.exists():
             _compile([compiler, *flags], path)
@@ -250,17 +273,17 @@ def _library(dtype: torch.dtype) -> Any:
     return library
 
 
-def _processor() -> str:
-    """What `-march=native` depends on, as far as torch knows."""
-    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return repr(sorted(found.items())) + torch.backends.cpu.get_cpu_capability()
+def _defined(compiler: str) -> str:
+    """All macros that a compiler defines: its version, and which instructions `-march=native` stands for on this processor."""
+    command = [compiler, *FLAGS, "-dM", "-E", "-x", "c", os.devnull]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def _compile(command: list[str], path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
         subprocess.run([*command, "-o", str(made), str(SOURCE), "-lm"], capture_output=True, text=True, check=True, timeout=300)
-        made.replace(path)
+        atomic_write(path, made.read_bytes())
 
 
 def _cache() -> Path:
