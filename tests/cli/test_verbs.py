@@ -111,7 +111,11 @@ def test_a_run_is_not_overwritten_by_accident(here: Path, capsys: pytest.Capture
     assert main(["train", "data", "--out", "run", *TRAIN]) == 1
     assert "holds a finished run" in capsys.readouterr().err
     assert (here / "run/model.safetensors").read_bytes() == weights
+    of_some = ("monitor.safetensors", "forecasts.safetensors", "support.safetensors", "readouts.json", "readouts.safetensors")
+    for name in of_some:
+        (here / "run" / name).write_bytes(b"of the old model")
     assert main(["train", "data", "--out", "run", *TRAIN, "--seed", "1", "--overwrite"]) == 0
+    assert not any((here / "run" / name).exists() for name in of_some)
     assert (here / "run/model.safetensors").read_bytes() != weights
     assert "success" not in read_results(here / "run")  # it was measured on the other model
 

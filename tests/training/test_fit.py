@@ -159,6 +159,7 @@ def test_where_things_are_pushed_sensors_go_straight_into_the_latent_and_single_
     assert pushes.jepa.predictor.depth > usual.jepa.predictor.depth
     assert pushes.dynamics.singles > usual.dynamics.singles == 0
     assert pushes.dynamics.minutes == usual.dynamics.minutes
+    assert pushes.head.width >= recipes.PUSH_HEAD > usual.head.width
     assert (pushes.train, pushes.distance, pushes.policy) == (usual.train, usual.distance, usual.policy)
 
 

@@ -126,7 +126,9 @@ def replay(
                     )
                 case Opened(session=opened):
                     session, now = opened, build()
-                    builds |= {n: (n, was, now.get(n, "nothing")) for n, was in session.build.items() if now.get(n) != was}
+                    for n in {**session.build, **now}:
+                        was, has = session.build.get(n, "nothing"), now.get(n, "nothing")
+                        builds |= {n: (n, was, has)} if was != has else {}
                     torch.set_num_threads(session.threads)
                     planner, is_whole = _Repeating(), True
                     actor = make(session, planner.around)

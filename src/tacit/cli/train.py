@@ -215,11 +215,15 @@ def require_images(store: EpisodeStore, recipe: Recipe) -> None:
 
 def clear(options: Train) -> None:
     """With --overwrite, take away what would be mistaken for the new run."""
-    from tacit.training.folder import CONFIG, RESULTS
+    from tacit.assurance.monitor import MONITOR
+    from tacit.training.folder import CONFIG, CORRECTION, READOUT_WEIGHTS, READOUTS, RESULTS
     from tacit.training.metrics import METRICS
     from tacit.training.progress import CHECKPOINT
+    from tacit.training.support import SUPPORT
 
-    for name in (CONFIG, RESULTS, CHECKPOINT, METRICS) if options.overwrite else ():
+    # What not every run has would stay, and be taken for that of the new model: a monitor above all, which says what is usual of the old one.
+    of_some = (READOUTS, READOUT_WEIGHTS, CORRECTION, SUPPORT, MONITOR)
+    for name in (CONFIG, RESULTS, CHECKPOINT, METRICS, *of_some) if options.overwrite else ():
         (options.out / name).unlink(missing_ok=True)
 
 

@@ -70,7 +70,8 @@ def forecast(
     Args:
         model: On the CPU.
         readouts: Of it, by name.
-        seen: Observations and disturbances up to now by signal name, (T, *shape) each, oldest first; the last `LOOKED_BACK` count.
+        seen: Observations and disturbances up to now by signal name, (T, *shape) each, oldest first; the model's history and
+            `LOOKED_BACK` moments before it count.
             Of a signal that has a mask, what is not finite is missing, and its mask may be left out.
         applied: Actions between them, (T - 1, A), in physical units and the order of the schema.
         actions: Actions from now on, (K, H, A).
