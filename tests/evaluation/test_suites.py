@@ -206,6 +206,16 @@ def test_latency_is_that_of_what_is_evaluated_on_one_thread_and_leaves_the_other
     assert suites.plan_numbers(timing, suites.PLAN)["total_ms_p50"] == pytest.approx(np.median(timing.plan_ms) + 0.5)
 
 
+@pytest.mark.parametrize("name", ["push_t", "cube", "reacher", "point_maze"])
+def test_where_things_are_moved_by_hand_nearly_all_candidates_are_suggestions_and_the_arrival_counts(name: str) -> None:
+    run: Any = SimpleNamespace(arrival_cost="arrival", reaching_cost="reaching")
+    protocol = Protocol.standard(name, episodes=1)
+    settings = suites.planning_for(protocol)
+    by_hand = name in ("push_t", "cube")
+    assert (settings.proposals > 0.9 * settings.candidates) == by_hand
+    assert suites.cost_for(run, protocol) == ("arrival" if by_hand else "reaching")
+
+
 def evidence() -> Evidence:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (2, 8, 8, 3)).astype(np.uint8)

@@ -46,6 +46,28 @@ def mean_square(correction: Correction, found: Stretch) -> torch.Tensor:
     return (correction(found.predicted, found.lately) - found.truth).square().nanmean((0, 1))
 
 
+def test_sensors_have_the_same_weights_in_any_order_and_whichever_are_measured_together() -> None:
+    order, usual = torch.tensor([2, 0, 1]), Usual(middle=torch.zeros(3), half=torch.ones(3), limit=torch.tensor(3.0))
+
+    def three(seed: int, order: torch.Tensor) -> Stretch:
+        rng = torch.Generator().manual_seed(seed)
+        now, errors, change = (torch.randn(*shape, generator=rng) for shape in ((200, 3), (200, 3, J), (200, H, 3)))
+        truth = change + change.roll(1, -1) + errors[:, None, :, 1] + 0.1 * torch.randn(200, H, 3, generator=rng)
+        truth[::4, :, [0, 2]] = torch.nan
+        return Stretch(
+            lately=Lately(now=now[:, order], errors=errors[:, order], is_usual=torch.arange(200) >= 30),
+            predicted=(now[:, None] + change)[..., order],
+            truth=(now[:, None] + truth)[..., order],
+        )
+
+    found, turned = (fit_correction(usual, torch.ones(3), [three(n, each) for n in range(3)]) for each in (torch.arange(3), order))
+    columns = torch.cat((order, torch.arange(3, 3 + J)))
+    for name in ("weights", "far"):
+        torch.testing.assert_close(getattr(turned, name), getattr(found, name)[:, order][..., columns], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(turned.half_widths, found.half_widths[:, order], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.weights[:, 1], torch.tensor([1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0]).expand(H, -1), atol=0.2, rtol=0)
+
+
 def test_predictions_are_trusted_as_far_as_they_are_good() -> None:
     found = fit_correction(USUAL, torch.ones(N), [stretch(n) for n in range(5)])
     fresh = stretch(9)

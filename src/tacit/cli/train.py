@@ -221,7 +221,7 @@ def clear(options: Train) -> None:
     from tacit.training.progress import CHECKPOINT
     from tacit.training.support import SUPPORT
 
-    # What not every run has would stay, and be taken for that of the new model: a monitor above all, which says what is usual of the old one.
+    # What not every run has would stay, and be taken for that of the new model: above all a monitor, which knows what is usual of the old.
     of_some = (READOUTS, READOUT_WEIGHTS, CORRECTION, SUPPORT, MONITOR)
     for name in (CONFIG, RESULTS, CHECKPOINT, METRICS, *of_some) if options.overwrite else ():
         (options.out / name).unlink(missing_ok=True)

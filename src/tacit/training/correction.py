@@ -13,11 +13,12 @@ averages are those of exponential smoothing (Gardner, Journal of Forecasting 4, 
 
 Planning does not see this: it has its own estimate of disturbances, and needs the whole effect of an action.
 
-Dimensions: F frames, B moments, H horizon, N channels, J memories, h history.
+Dimensions: F frames, B moments, H horizon, N channels, G channels measured together, J memories, h history.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,18 +169,23 @@ def fit_correction(usual: Usual, scale: Tensor, stretches: Sequence[Stretch]) ->
         scale: See `Correction`.
         stretches: Each forecast by what did not know it.
     """
-    sums = [_sums(usual, stretch) for stretch in stretches]
-    none = torch.zeros(stretches[0].truth.shape[1:])
+    everyone = list(range(len(stretches)))
+    kept = [[m for m in everyone if m != n] or everyone for n in everyone] + [everyone]  # the others of each stretch, and all
+    steps, channels = stretches[0].truth.shape[1:]
+    weights = torch.zeros(len(kept), steps, channels, channels + stretches[0].lately.errors.shape[-1])
+    for alike in _measured_together(stretches):
+        sums = [_sums(usual, stretch, alike) for stretch in stretches]
+        for n, parts in enumerate(kept):
+            weights[n, :, alike] = _solved(alike, *(torch.stack(part).sum(0) for part in zip(*(sums[m] for m in parts), strict=True)))
+    beyond = [_sums_beyond(usual, stretch) for stretch in stretches]
 
-    def found(parts: Sequence[tuple[Tensor, ...]], half_widths: Tensor) -> Correction:
-        weights, far = _solved(*(torch.stack(part).sum(0) for part in zip(*parts, strict=True)))
-        return Correction(usual=usual, scale=scale, weights=weights, far=far, half_widths=half_widths)
+    def found(n: int, half_widths: Tensor) -> Correction:
+        sums = (torch.stack(part).sum(0) for part in zip(*(beyond[m] for m in kept[n]), strict=True))
+        return Correction(usual=usual, scale=scale, weights=weights[n], far=_solved_beyond(weights[n], *sums), half_widths=half_widths)
 
-    wrong = []
-    for n, stretch in enumerate(stretches):
-        others = found([each for m, each in enumerate(sums) if m != n] or sums, none)
-        wrong.append(stretch.truth - others(stretch.predicted, stretch.lately))
-    return found(sums, conformal_half_widths(torch.cat(wrong), CONFIDENCE))
+    none = torch.zeros(steps, channels)
+    wrong = [stretch.truth - found(n, none)(stretch.predicted, stretch.lately) for n, stretch in enumerate(stretches)]
+    return found(len(stretches), conformal_half_widths(torch.cat(wrong), CONFIDENCE))
 
 
 def limited(usual: Usual, predicted: Tensor, now: Tensor) -> Tensor:
@@ -188,47 +194,70 @@ def limited(usual: Usual, predicted: Tensor, now: Tensor) -> Tensor:
     return now[:, None] + (predicted - now[:, None]).nan_to_num(0.0).clamp(-most, most)
 
 
-def _sums(usual: Usual, stretch: Stretch) -> tuple[Tensor, ...]:
-    """Of usual moments the products of what is weighted (H, N, N + J, N + J), those with the truth (H, N, N + J) and the number of them
-    (H, N); of the others the same of the channel's own predicted change, (H, N) each."""
-    known = stretch.truth.isfinite()
-    truth = torch.where(known, stretch.truth - stretch.lately.now[:, None], 0.0).double()
-    now, errors = stretch.lately.now, stretch.lately.errors.double()
-    change = (limited(usual, stretch.predicted, now) - now[:, None]).double()
-    is_usual = stretch.lately.is_usual[:, None, None]
-    near, far = (known & is_usual).double(), (known & ~is_usual).double()
-    gram, cross = [], []
-    for n in range(truth.shape[2]):
-        weighted = torch.cat((change, errors[:, None, n].expand(-1, change.shape[1], -1)), -1)
-        gram.append(torch.einsum("bkd,bke->kde", weighted * near[..., n, None], weighted))
-        cross.append(torch.einsum("bkd,bk->kd", weighted, truth[..., n] * near[..., n]))
+def _measured_together(stretches: Sequence[Stretch]) -> list[list[int]]:
+    """Channels by when they were measured: for those of a group, which have the same moments, products of changes are summed once."""
+    groups: dict[bytes, list[int]] = {}
+    for n in range(stretches[0].truth.shape[2]):
+        when = b"".join(stretch.truth[..., n].isfinite().numpy().tobytes() for stretch in stretches)
+        groups.setdefault(hashlib.sha256(when).digest(), []).append(n)
+    return list(groups.values())
+
+
+def _sums(usual: Usual, stretch: Stretch, alike: Sequence[int]) -> tuple[Tensor, ...]:
+    """What least squares need of usual moments, for G channels that were measured together: products of all changes (H, N, N), of changes
+    with errors (H, G, N, J), of errors (H, G, J, J), of both with the truth (H, G, N + J), and the number of moments (H, G)."""
+    lately = stretch.lately
+    errors = lately.errors[:, alike].double()
+    truth = (stretch.truth[..., alike] - lately.now[:, None, alike]).nan_to_num(0.0).double()
+    change = (limited(usual, stretch.predicted, lately.now) - lately.now[:, None]).double()
+    used = (stretch.truth[..., alike[0]].isfinite() & lately.is_usual[:, None]).double()
+    counted = change * used[..., None]
+    cross = (torch.einsum("bkd,bkg->kgd", counted, truth), torch.einsum("bk,bgj,bkg->kgj", used, errors, truth))
     return (
-        torch.stack(gram, 1),
-        torch.stack(cross, 1),
-        near.sum(0),
-        (change.square() * far).sum(0),
-        (change * truth * far).sum(0),
-        far.sum(0),
+        counted.permute(1, 2, 0) @ change.transpose(0, 1),
+        torch.einsum("bkd,bgj->kgdj", counted, errors),
+        torch.einsum("bk,bgj,bgi->kgji", used, errors, errors),
+        torch.cat(cross, -1),
+        used.sum(0)[:, None].expand(-1, len(alike)),
     )
 
 
-def _solved(gram: Tensor, cross: Tensor, count: Tensor, far_square: Tensor, far_cross: Tensor, far_count: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights of least squares, of which none is negative that a channel's own predicted change has, and those of the other moments,
-    (H, N, N + J) each; from `_sums`."""
-    own = torch.eye(gram.shape[1], gram.shape[-1], dtype=torch.bool)
-    diagonal = gram.diagonal(dim1=-2, dim2=-1)
-    penalty = torch.where(own, LEAST, (PENALTY / count.clamp(min=1))[..., None]) * diagonal
-    penalty = penalty + 1e-9 * diagonal.amax(-1, keepdim=True) + 1e-30
-    weights = torch.linalg.solve(gram + torch.diag_embed(penalty), cross[..., None])[..., 0]
-    without = penalty + torch.where(own, 1e9 * diagonal, 0.0)
-    alone = torch.linalg.solve(gram + torch.diag_embed(without), cross[..., None])[..., 0]
-    is_negative = (weights.diagonal(dim1=-2, dim2=-1) < 0)[..., None]
-    weights = torch.where(is_negative, torch.where(own, 0.0, alone), weights)
-    weights = torch.where(count[..., None] < FEWEST, 0.0, weights)
-    far = (far_cross / ((1 + LEAST) * far_square + 1e-30)).clamp(0.0, 1.0)
-    far = torch.where(own, torch.where(far_count < FEWEST, 0.0, far)[..., None], 0.0)
-    is_known = far_count.amax(-1) >= FEWEST  # of a slow sensor alone there may be too little
-    return weights.float(), torch.where(is_known[:, None, None], far, weights).float()
+def _solved(alike: Sequence[int], changes: Tensor, mixed: Tensor, errors: Tensor, cross: Tensor, count: Tensor) -> Tensor:
+    """Weights of least squares, of which none is negative that a channel's own predicted change has, (H, G, N + J); from `_sums`."""
+    found = []
+    for g, n in enumerate(alike):
+        beside = mixed[:, g]
+        gram = torch.cat((torch.cat((changes, beside), 2), torch.cat((beside.mT, errors[:, g]), 2)), 1)
+        own = torch.arange(gram.shape[-1]) == n
+        diagonal = gram.diagonal(dim1=-2, dim2=-1)
+        penalty = torch.where(own, LEAST, PENALTY / count[:, g, None].clamp(min=1)) * diagonal
+        penalty = penalty + 1e-9 * diagonal.amax(-1, keepdim=True) + 1e-30
+        weights = torch.linalg.solve(gram + torch.diag_embed(penalty), cross[:, g])
+        if (is_negative := weights[:, n] < 0).any():
+            without = penalty + torch.where(own, 1e9 * diagonal, 0.0)
+            alone = torch.linalg.solve(gram + torch.diag_embed(without), cross[:, g])
+            weights = torch.where(is_negative[:, None], torch.where(own, 0.0, alone), weights)
+        found.append(torch.where(count[:, g, None] < FEWEST, 0.0, weights))
+    return torch.stack(found, 1).float()
+
+
+def _sums_beyond(usual: Usual, stretch: Stretch) -> tuple[Tensor, Tensor, Tensor]:
+    """Of moments that are not usual, of each channel the square of its own predicted change, its product with the truth, and the number,
+    (H, N) each."""
+    lately = stretch.lately
+    far = (stretch.truth.isfinite() & ~lately.is_usual[:, None, None]).double()
+    change = (limited(usual, stretch.predicted, lately.now) - lately.now[:, None]).double()
+    truth = (stretch.truth - lately.now[:, None]).nan_to_num(0.0).double()
+    return (change.square() * far).sum(0), (change * truth * far).sum(0), far.sum(0)
+
+
+def _solved_beyond(weights: Tensor, square: Tensor, cross: Tensor, count: Tensor) -> Tensor:
+    """Weights of moments that are not usual, (H, N, N + J): those of usual ones, where there were too few; from `_sums_beyond`."""
+    far = (cross / ((1 + LEAST) * square + 1e-30)).clamp(0.0, 1.0)
+    own = torch.eye(*weights.shape[1:], dtype=torch.bool)
+    is_known = count.amax(-1) >= FEWEST  # of a slow sensor alone there may be too little
+    alone = torch.where(own, torch.where(count < FEWEST, 0.0, far)[..., None], 0.0).float()
+    return torch.where(is_known[:, None, None], alone, weights)
 
 
 def write_correction(folder: Path, correction: Correction) -> None:
