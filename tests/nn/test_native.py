@@ -159,6 +159,20 @@ def test_torch_is_asked_for_gradients_and_after_the_weights_have_changed() -> No
 
 
 @compiled
+def test_in_inference_mode_weights_do_not_count_their_changes_so_torch_is_asked() -> None:
+    past, actions = torch.randn(B, 2, D), torch.randn(B, 4, H, A)
+    before = predictor()
+    with torch.inference_mode():
+        assert predictor().packed is None
+        assert before.packed is not None
+        assert before.packed.answers(past)
+        copied = copy.deepcopy(before)
+        assert copied.packed is not None
+        assert not copied.packed.answers(past)
+        torch.testing.assert_close(copied.unroll(past, actions), before.unroll(past, actions), rtol=1e-4, atol=1e-4)
+
+
+@compiled
 @torch.no_grad()
 def test_shapes_that_do_not_fit_are_refused() -> None:
     model = predictor()

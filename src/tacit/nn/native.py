@@ -65,14 +65,17 @@ class Network:
         order: Of the outputs; None for that of the last layer.
 
     Raises:
-        NativeError: There is no compiler, it does not compile the source, or a layer is too wide.
+        NativeError: There is no compiler, it does not compile the source, a layer is too wide, or nobody would notice when weights change.
     """
 
     def __init__(self, layers: Sequence[nn.Linear], dtype: torch.dtype, order: Tensor | None = None) -> None:
         if (widest := max(max(layer.in_features, layer.out_features) for layer in layers)) > WIDEST:
             raise NativeError(f"a layer has {widest:,} numbers, and {WIDEST:,} is the most that is done in C")
+        weights = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
+        if any(tensor.is_inference() for tensor in weights):
+            raise NativeError("weights that were made in inference mode do not count their changes")
         self.library = _library(dtype)
-        self._made_of = [(tensor, tensor._version) for layer in layers for tensor in (layer.weight, layer.bias)]
+        self._made_of = [(tensor, tensor._version) for tensor in weights]
         lanes, group, panel = self.library.lanes(), self.library.group(), self.library.panel()
         self._kept: list[Tensor] = []
         packed = []
@@ -96,16 +99,20 @@ class Network:
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         """The same network, of the copied weights: when those change, it is no longer asked."""
         other = copy.copy(self)
-        copied = [(copy.deepcopy(tensor, memo), tensor._version == version) for tensor, version in self._made_of]
-        other._made_of = [(tensor, tensor._version if is_fresh else -1) for tensor, is_fresh in copied]
+        copied = [(copy.deepcopy(tensor, memo), _is_as_it_was(tensor, version)) for tensor, version in self._made_of]
+        other._made_of = [(tensor, tensor._version if is_fresh and not tensor.is_inference() else -1) for tensor, is_fresh in copied]
         return other
 
     def answers(self, *tensors: Tensor) -> bool:
         """Whether it is to be asked about these tensors: nobody has switched it off or wants gradients, no weight has changed since, and
         the tensors are here."""
-        if _switched_off or torch.is_grad_enabled() or any(tensor._version != version for tensor, version in self._made_of):
+        if _switched_off or torch.is_grad_enabled() or not all(_is_as_it_was(*each) for each in self._made_of):
             return False
         return all(tensor.is_cpu for tensor in tensors)
+
+
+def _is_as_it_was(tensor: Tensor, version: int) -> bool:
+    return not tensor.is_inference() and tensor._version == version
 
 
 def packed(layers: Sequence[nn.Linear], dtype: torch.dtype, order: Tensor | None = None) -> Network | None:
