@@ -23,6 +23,7 @@ from tacit.worlds.record import record, recorded, require_live_cameras
 if find_spec("gym_pusht") is None:
     pytest.skip("needs the extra: pip install 'tacit[worlds]'", allow_module_level=True)
 
+QUICK = (0.3, 1.0)  # speeds of hands that touch and let go
 MIDDLE = State(pusher=(100.0, 120.0), block=(256.0, 200.0, 0.3))
 
 
@@ -71,20 +72,34 @@ def test_a_state_that_was_left_is_gone_from_the_next_one(table: PushT) -> None:
     assert np.array_equal(after_play, [fresh.step(np.full(2, 0.8))[4]["block"] for _ in range(6)])
 
 
-def test_a_step_from_a_set_state_is_the_step_of_the_simulation_that_was_there() -> None:
+def stepped_again(number: int) -> tuple[list[float], list[float]]:
+    """By how many px and rad the block comes out elsewhere when each step of an episode is made once more, from its state alone."""
     first, second = PushT(), PushT()
+    states, images, actions = played(first, 40, number)
+    assert np.linalg.norm(np.subtract(states[0].block[:2], states[-1].block[:2])) > 5, "something was pushed"
     shifts, turns = [], []
+    for t in range(40):
+        observation, _ = second.reset(options={"state": states[t]})
+        assert np.array_equal(observation["image"], images[t])
+        second.step(actions[t])
+        assert second.state.pusher == pytest.approx(states[t + 1].pusher, abs=1e-9)
+        shifts.append(np.abs(np.subtract(second.state.block[:2], states[t + 1].block[:2])).max())
+        turns.append(abs(wrapped(second.state.block[2] - states[t + 1].block[2])))
+    return shifts, turns
+
+
+def test_a_step_from_a_set_state_is_the_step_of_the_simulation_that_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tacit.worlds.push_t_recorder.SPEED", QUICK)
     for number in range(4):
-        states, images, actions = played(first, 40, number)
-        assert np.linalg.norm(np.subtract(states[0].block[:2], states[-1].block[:2])) > 5, "something was pushed"
-        for t in range(40):
-            observation, _ = second.reset(options={"state": states[t]})
-            assert np.array_equal(observation["image"], images[t])
-            second.step(actions[t])
-            assert second.state.pusher == pytest.approx(states[t + 1].pusher, abs=1e-9)
-            shifts.append(math.dist(second.state.block[:2], states[t + 1].block[:2]))
-            turns.append(abs(wrapped(second.state.block[2] - states[t + 1].block[2])))
-    assert np.quantile(shifts, 0.95) < 0.1, "px; now and then a contact that was going on makes a difference"
+        shifts, turns = stepped_again(number)
+        assert max(shifts) <= 0.2
+        assert max(turns) < 0.002
+
+
+def test_hands_that_stay_in_touch_seldom_make_a_difference_to_a_step_from_a_set_state() -> None:
+    """What Chipmunk keeps of a contact that goes on is no part of a state."""
+    shifts, turns = map(np.concatenate, zip(*map(stepped_again, range(4)), strict=True))
+    assert np.quantile(shifts, 0.95) < 0.1
     assert np.quantile(turns, 0.95) < 0.002
 
 
