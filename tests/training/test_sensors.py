@@ -14,9 +14,10 @@ from tacit.models.jepa import JEPA
 from tacit.signals import Role, Schema, Signal
 from tacit.training import recipes, sensors
 from tacit.training.heads import HeadTraining
-from tacit.training.latents import LatentLog, encode_log
+from tacit.training.latents import LatentLog, encode_log, moments
+from tacit.training.linear_map import ridge
 from tacit.training.recipes import sensors_of
-from tacit.training.sensors import ridge, sensor_log, usual_frames
+from tacit.training.sensors import sensor_log, usual_frames
 from tacit.worlds.plants.stiction import Stems
 from tank_world import SCHEMA, record
 
@@ -121,7 +122,7 @@ def skill_parts(
     model: JEPA, readouts: tuple[torch.nn.Module, ...], log: LatentLog, values: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean squared errors of rollouts of 20 steps, and of no change, (H, N) each."""
-    episode, t = sensors.moments(log, 20, torch.arange(len(log)))
+    episode, t = moments(log, 20, torch.arange(len(log)))
     row = log.first[episode] + t
     rows = row[:, None] + torch.arange(1, 21)
     latents = model.rollout(log.history(episode, t, model.history), log.actions[rows - 1][:, None])[:, 0]

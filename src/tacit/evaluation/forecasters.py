@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from tacit.data import EpisodeStore
 from tacit.signals import Role, Schema, Signal
+from tacit.training.linear_map import ridge
 from tacit.training.recipes import sensors_of
 from tacit.training.seed import generator
-from tacit.training.sensors import WORST, ridge, sensor_log
+from tacit.training.sensors import WORST, sensor_log
 
 ORDERS = (1, 2, 4, 8, 16, 32)  # of the linear model
 WARM_UP = 32  # steps that the recurrent network sees before it forecasts

@@ -75,3 +75,24 @@ def encode_log(
     steps = torch.tensor(lengths, dtype=torch.int64)
     first = torch.cat((torch.zeros(1, dtype=torch.int64), (steps + 1).cumsum(0)[:-1]))
     return LatentLog(latents=torch.cat(latents), actions=torch.cat(actions), first=first, steps=steps)
+
+
+def moments(log: LatentLog, horizon: int, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Moments with `horizon` steps after them in the chosen episodes: episode and time, (B,) each, in order."""
+    room = (log.steps[chosen] - horizon + 1).clamp(min=0)
+    return torch.repeat_interleave(chosen, room), torch.cat([torch.arange(int(n)) for n in room])
+
+
+def spread_evenly(moments: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, Tensor]:
+    """At most `count` of some moments."""
+    kept = torch.linspace(0, len(moments[0]) - 1, min(count, len(moments[0]))).long()
+    return moments[0][kept], moments[1][kept]
+
+
+def among(log: LatentLog, found: tuple[Tensor, Tensor], usual: Tensor, history: int, horizon: int) -> tuple[Tensor, Tensor]:
+    """Those of some moments whose history and horizon lie in usual frames; all of them where there are none."""
+    episode, t = found
+    row = log.first[episode] + t
+    before = torch.nn.functional.pad((~usual).long().cumsum(0), (1, 0))
+    inside = before[row + horizon + 1] == before[row - t.clamp(max=history - 1)]
+    return (episode[inside], t[inside]) if inside.any() else found

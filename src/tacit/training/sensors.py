@@ -28,7 +28,8 @@ from tacit.nn.blocks import zero_last
 from tacit.signals import Role, Schema, Signal
 from tacit.training.correction import Correction, Stretch, fit_correction, lately, limited, one_step_errors
 from tacit.training.heads import HeadTraining, Progress, optimized
-from tacit.training.latents import LatentLog
+from tacit.training.latents import LatentLog, among, moments, spread_evenly
+from tacit.training.linear_map import Levels, focus, solve_straight, two_layers
 from tacit.training.readouts import fit_readout
 from tacit.training.recipes import sensors_of
 from tacit.training.seed import generator
@@ -39,11 +40,7 @@ FELT = 20  # steps ahead whose forecasts choose them: about as far as a plan is 
 MEMBERS = 5  # E, small networks; each leaves out its own stretch of the logs
 LEARNED, JUDGED = 8, 50  # steps in a row that a network learns from, and that it is judged by
 LOOK_EVERY = 50  # steps between two looks at what was left out
-RIDGES = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the mean square of the inputs
-SLACK = 0.02  # of a squared error
-FAINT = 1e-9  # variance, as a share of the largest, below which differences of a history are not seen
 LATENT_WEIGHT = 0.1  # of the latent error beside that of the sensors
-MOST_ROWS = 20_000  # that least squares look at
 WINDOWS = 400  # rollouts that judge
 QUICK = HeadTraining(steps=1000, learning_rate=2e-3)  # of a readout with a hidden layer
 MOST_ERRORS = 2_000  # rollouts of each left-out stretch whose errors are kept
@@ -67,19 +64,6 @@ class SensorLog:
     def by_sensor(self) -> tuple[Tensor, ...]:
         """The values of each sensor, not finite where nothing was measured."""
         return columns(torch.where(self.there, self.values, torch.nan), self.sizes)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Levels:
-    """How much the linear map heeds levels beside differences, for each of its outputs.
-
-    Attributes:
-        outputs: Rows that make the outputs of a state, (P, S) float64: what each sensor shows, standardised, then all that is left beside.
-        weights: Of levels, one for each output, (P,).
-    """
-
-    outputs: Tensor
-    weights: Tensor
 
 
 def columns(values: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
@@ -143,7 +127,7 @@ def fit_sensors(
     target = torch.cat([readout.values(values) for readout, values in zip(readouts, shown.by_sensor(), strict=True)], -1)
     where = usual_of(shown.values)
     usual = where.holds(shown.values)
-    _focus(model, log, usual)
+    focus(model, log, usual)
     members = min(MEMBERS, len(log))
     levels = best_levels(model, log, readouts, target, usual, members)
     share = replace(config, **({"steps": config.steps // members} if config.steps else {"minutes": (config.minutes or 0) / members}))
@@ -155,7 +139,7 @@ def fit_sensors(
         stretches.append(stretch)
         scales.append(scale)
     _merge(model.predictor, networks)
-    _solve_straight(model, log, usual, torch.arange(len(log)), levels)
+    solve_straight(model, log, usual, torch.arange(len(log)), levels)
     wrong = torch.cat([(each.truth - limited(where, each.predicted, each.lately.now)).abs() for each in stretches])
     correction = fit_correction(where, torch.stack(scales).mean(0), stretches)
     return FittedSensors(readouts=readouts, errors=columns(wrong, shown.sizes), correction=correction)
@@ -183,7 +167,7 @@ def _member(
         target: Standardised values of the sensors, (F, N), not finite where nothing was measured.
         usual: See `usual_frames`.
         config: Settings of this member.
-        levels: See `_solve_straight`.
+        levels: See `solve_straight`.
         number: Which it is.
         members: E.
         seed: Of initialisation and draws.
@@ -194,14 +178,14 @@ def _member(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + number)
         predictor.network = predictor.fresh(predictor.width // members)
-    _solve_straight(model, log, usual, learned, levels)
+    solve_straight(model, log, usual, learned, levels)
 
     def errors(episode: Tensor, t: Tensor, horizon: int) -> tuple[Tensor, Tensor]:
         return rolled(model, log, readouts, target, episode, t, horizon)
 
     longest = int(log.steps.max())
     short, long = min(LEARNED, longest), min(JUDGED, longest)
-    episodes, times = _among(log, moments(log, short, learned), usual, model.history, short)
+    episodes, times = among(log, moments(log, short, learned), usual, model.history, short)
     judges = spread_evenly(moments(log, long, left_out), WINDOWS)
     worst = _worst(log, readouts, target, *judges, long)
     with torch.no_grad():
@@ -283,15 +267,6 @@ def usual_frames(shown: Tensor) -> Tensor:
     return usual_of(shown).holds(shown)
 
 
-def _among(log: LatentLog, found: tuple[Tensor, Tensor], usual: Tensor, history: int, horizon: int) -> tuple[Tensor, Tensor]:
-    """Those of some moments whose history and horizon lie in usual frames; all of them where there are none."""
-    episode, t = found
-    row = log.first[episode] + t
-    before = torch.nn.functional.pad((~usual).long().cumsum(0), (1, 0))
-    inside = before[row + horizon + 1] == before[row - t.clamp(max=history - 1)]
-    return (episode[inside], t[inside]) if inside.any() else found
-
-
 def _fold(episodes: int, number: int, members: int) -> tuple[Tensor, Tensor]:
     """Episodes that a member learns from, and its own stretch that it leaves out; the same one where there is only one."""
     every = torch.arange(episodes)
@@ -315,7 +290,7 @@ def best_levels(model: JEPA, log: LatentLog, readouts: Sequence[Readout], target
         errors = []
         for number in range(members):
             learned, left_out = _fold(len(log), number, members)
-            _solve_straight(model, log, usual, learned, alike)
+            solve_straight(model, log, usual, learned, alike)
             judges = spread_evenly(moments(log, horizon, left_out), WINDOWS)
             error, _ = rolled(model, log, readouts, target, *judges, horizon)
             errors.append(error.minimum(_worst(log, readouts, target, *judges, horizon)))
@@ -339,34 +314,15 @@ def _outputs(log: LatentLog, readouts: Sequence[Readout], state: int) -> Tensor:
 def _merge(predictor: ResidualPredictor, networks: Sequence[nn.Sequential]) -> None:
     """Make a predictor's network the mean of networks with one hidden layer: their hidden layers side by side."""
     predictor.network = predictor.fresh(predictor.width)
-    inner, outer = _two_layers(predictor.network)
+    inner, outer = two_layers(predictor.network)
     inner.weight.zero_()
     inner.bias.zero_()
-    layers = [_two_layers(network) for network in networks]
+    layers = [two_layers(network) for network in networks]
     weight, bias = torch.cat([first.weight for first, _ in layers]), torch.cat([first.bias for first, _ in layers])
     inner.weight[: len(weight)].copy_(weight)
     inner.bias[: len(bias)].copy_(bias)
     outer.weight[:, : len(weight)].copy_(torch.cat([last.weight for _, last in layers], 1) / len(layers))
     outer.bias.copy_(torch.stack([last.bias for _, last in layers]).mean(0))
-
-
-def _two_layers(network: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
-    first, last = network[0], network[-1]
-    assert isinstance(first, nn.Linear)
-    assert isinstance(last, nn.Linear)
-    return first, last
-
-
-def moments(log: LatentLog, horizon: int, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """Moments with `horizon` steps after them in the chosen episodes: episode and time, (B,) each, in order."""
-    room = (log.steps[chosen] - horizon + 1).clamp(min=0)
-    return torch.repeat_interleave(chosen, room), torch.cat([torch.arange(int(n)) for n in room])
-
-
-def spread_evenly(moments: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, Tensor]:
-    """At most `count` of some moments."""
-    kept = torch.linspace(0, len(moments[0]) - 1, min(count, len(moments[0]))).long()
-    return moments[0][kept], moments[1][kept]
 
 
 def read_sensors(schema: Schema, log: LatentLog, shown: SensorLog, head: HeadConfig, *, seed: int) -> tuple[Readout, ...]:
@@ -397,92 +353,3 @@ def _fitted(log: LatentLog, values: Tensor, config: ReadoutConfig, seed: int) ->
         linear.weight.copy_(weights[:, :-1])
         linear.bias.copy_(weights[:, -1])
     return readout.requires_grad_(False).eval()
-
-
-def _one_step(model: JEPA, log: LatentLog, usual: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs of the predictor and changes of the state in usual frames of the chosen episodes, (R, M) and (R, S)."""
-    episode, t = spread_evenly(_among(log, moments(log, 1, chosen), usual, model.history, 1), MOST_ROWS)
-    row, state = log.first[episode] + t, model.config.state
-    history = log.history(episode, t, model.history)
-    inputs = torch.cat((history[..., :state].flatten(-2), history[:, -1, state:], model.actions(log.actions[row])), dim=-1)
-    return inputs, log.latents[row + 1, :state] - log.latents[row, :state]
-
-
-@torch.no_grad()
-def _focus(model: JEPA, log: LatentLog, usual: Tensor) -> None:
-    """Set the lens of the predictor: the principal components of its inputs, each with a variance of one."""
-    straight = model.predictor.straight
-    assert straight is not None, "the recipe gives the predictor a linear map"
-    inputs, _ = _one_step(model, log, usual, torch.arange(len(log)))
-    mean = inputs.mean(0)
-    values, axes = torch.linalg.eigh((inputs - mean).T.double().cov())
-    lens = (axes * (values.clamp(min=0) + FAINT * values.max()).rsqrt()).flip(1).T.float()
-    straight.set_lens(lens, -(lens @ mean))
-
-
-@torch.no_grad()
-def _solve_straight(model: JEPA, log: LatentLog, usual: Tensor, chosen: Tensor, levels: Levels) -> None:
-    """Let the linear map say what the network does not, by least squares of one step in the chosen episodes.
-
-    It reads the differences between the moments of the history, the step of the action, and the newest levels, these multiplied by
-    a weight: the smaller that is, the less the penalty allows them to say. A plant whose feed has changed holds other levels than the logs,
-    but still answers to differences in the same way (as in Clarke, Mohtadi and Tuffs, Generalized predictive control, Automatica 23, 1987).
-    Differences alone know of a level only what a short history sums up to, and small errors of theirs stay for ever.
-    """
-    predictor, straight = model.predictor, model.predictor.straight
-    assert straight is not None
-    inputs, change = (part.double() for part in _one_step(model, log, usual, chosen))
-    seen = straight.through(inputs.float())
-    rest = change - straight.spread * predictor.network(seen[:, : predictor.leading])
-    wanted = rest @ levels.outputs.T
-    weights, bias = inputs.new_zeros((wanted.shape[1], inputs.shape[1])), inputs.new_zeros(wanted.shape[1])
-    for weight in sorted(set(levels.weights.tolist())):
-        own = levels.weights == weight
-        basis = _differences(model, log, weight)
-        features = inputs @ basis.T
-        mean, drift = (features.mean(0), wanted[:, own].mean(0)) if weight else (features.new_zeros(len(basis)), bias[own])
-        found = ridge(features - mean, wanted[:, own] - drift).double()
-        weights[own], bias[own] = found @ basis, drift - found @ mean
-    to_state = torch.linalg.pinv(levels.outputs)
-    weights, bias = to_state @ weights, to_state @ bias
-    if not _two_layers(predictor.network)[1].weight.any():
-        straight.spread.copy_((rest - inputs @ weights.T).std(0) + 1e-6)
-    # The same map of what is seen through the lens, which is inverted by least squares: it is not square where inputs never vary.
-    through = weights @ torch.linalg.pinv(straight.lens.weight.double())
-    straight.map.weight.copy_(through / straight.spread[:, None])
-    straight.map.bias.copy_((bias - through @ straight.lens.bias.double()) / straight.spread)
-
-
-def _differences(model: JEPA, log: LatentLog, levels: float) -> Tensor:
-    """Rows that make differences, the step of the action and weighted levels out of the inputs of the predictor, (M, M) float64."""
-    state, size, history = model.config.state, model.schema.action_size, model.history
-    unit = torch.eye(history * state + model.config.context + size, dtype=torch.float64)
-    states, context, action = unit[: history * state], unit[history * state : -size], unit[-size:]
-    newest = states[-state:]
-    # The action before is in the newest latent: what is left of the action once that is taken away is its step.
-    episode, t = moments(log, 1, torch.arange(len(log)))
-    row = (log.first[episode] + t)[t > 0]
-    latents = torch.cat((log.latents[row, :state], torch.ones(len(row), 1)), 1).double()
-    before = torch.linalg.lstsq(latents, model.actions(log.actions[row - 1]).double(), driver="gelsd").solution[:-1].T
-    return torch.cat((states[state:] - states[:-state], action - before @ newest, levels * newest, levels * context))
-
-
-def ridge(inputs: Tensor, targets: Tensor) -> Tensor:
-    """Weights (M, C) of a linear map from inputs (R, C) to targets (R, M).
-
-    Each output has the largest penalty that does as well on the last fifth of the rows as the best one, up to `SLACK` of its error: what
-    comes after the logs is less like them than their own end is.
-    """
-    x, y = inputs.double(), targets.double()
-    cut, size = max(1, int(0.8 * len(x))), x.square().mean()
-    unit = torch.eye(x.shape[1], dtype=x.dtype)
-    gram, cross = x[:cut].T @ x[:cut], x[:cut].T @ y[:cut]
-    tried = [torch.linalg.solve(gram + penalty * size * cut * unit, cross) for penalty in RIDGES]
-    errors = torch.stack([(x[cut:] @ weights - y[cut:]).square().sum(0) for weights in tried])
-    fine = errors <= (1 + SLACK) * errors.amin(0)
-    best = (fine * torch.arange(1, len(RIDGES) + 1)[:, None]).argmax(0)
-    gram, cross = gram + x[cut:].T @ x[cut:], cross + x[cut:].T @ y[cut:]
-    weights = torch.empty_like(cross)
-    for n, penalty in enumerate(RIDGES):
-        weights[:, best == n] = torch.linalg.solve(gram + penalty * size * len(x) * unit, cross[:, best == n])
-    return weights.T.float()
