@@ -248,7 +248,7 @@ def cost(name: str, trained: Run, calibration: Calibration, steps: int = 1000) -
     torch.set_num_threads(1)
     manifest: Manifest = draw_manifest(protocol_of(name, 1, 0))
     arena, scene = world(name), manifest.scenes[0]
-    task = Task(plan=planning_for(manifest.protocol))
+    task = Task(plan=planning_for(trained, manifest.protocol))
     env = arena.make()
     names = [s.name for s in trained.schema.observations]
     goal = {n: np.asarray(arena.goal(env, scene)[n])[None] for n in names}

@@ -117,7 +117,7 @@ def trained(options: Options, store: EpisodeStore, seed: int) -> Run:
 
 def policies(trained: Run, protocol: Protocol) -> dict[str, Callable[[], Policy]]:
     """Everybody who tries, the planner first."""
-    arena, settings = world(protocol.world), planning_for(protocol)
+    arena, settings = world(protocol.world), planning_for(trained, protocol)
     return {
         PLANNER: lambda: PlannedPolicy(trained.controller(Task(plan=settings), cost_for=cost_for(trained, protocol))),
         INVERSE: lambda: CloningPolicy(trained.model, trained.policy),
@@ -172,9 +172,9 @@ def table(results: Numbers) -> str:
     lines = [
         f"# {results['world']}",
         "",
-        f"{recording['episodes']:,} recorded episodes of {recording['steps']} steps{took}; {results['minutes']:g} "
-        f"minutes of training on one thread at size `{results['size']}`, training seeds {', '.join(seeds)}; {results['episodes']} scenes per protocol. "
-        f"Success in percent with 95 % intervals over all seeds, and each seed in brackets. {results['cpu']}.",
+        f"{recording['episodes']:,} recorded episodes of {recording['steps']} steps{took}; {results['minutes']:g} minutes of training on "
+        f"one thread at size `{results['size']}`, training seeds {', '.join(seeds)}; {results['episodes']} scenes per protocol. Success in "
+        f"percent with 95 % intervals over all seeds, and each seed in brackets. {results['cpu']}.",
         "",
         "| | " + " | ".join(PROTOCOLS) + " |",
         "|---" * (1 + len(PROTOCOLS)) + "|",

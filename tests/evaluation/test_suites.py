@@ -29,6 +29,7 @@ from tacit.evaluation.summary import limits, read_metrics, results_section, verd
 from tacit.run import Run, load
 from tacit.signals import SchemaError
 from tacit.training.fit import Silent, fit
+from tacit.training.recipes import for_minutes
 from tacit.worlds import Scene
 from tacit.worlds.two_room import Layout
 
@@ -195,7 +196,13 @@ def test_latency_is_that_of_what_is_evaluated_on_one_thread_and_leaves_the_other
             )[1],
         )
 
-    stub: Any = SimpleNamespace(controller=controller, schema=OpenFloor.schema, arrival_cost="arrival", reaching_cost="reaching")
+    stub: Any = SimpleNamespace(
+        controller=controller,
+        schema=OpenFloor.schema,
+        config=SimpleNamespace(recipe=for_minutes("xs", 1)),
+        arrival_cost="arrival",
+        reaching_cost="reaching",
+    )
     before = torch.get_num_threads()
     with torch_threads(before + 1):
         timing = suites.replanning_times(stub, draw_manifest(protocol))
@@ -206,14 +213,14 @@ def test_latency_is_that_of_what_is_evaluated_on_one_thread_and_leaves_the_other
     assert suites.plan_numbers(timing, suites.PLAN)["total_ms_p50"] == pytest.approx(np.median(timing.plan_ms) + 0.5)
 
 
-@pytest.mark.parametrize("name", ["push_t", "cube", "reacher", "point_maze"])
-def test_where_things_are_moved_by_hand_nearly_all_candidates_are_suggestions_and_the_arrival_counts(name: str) -> None:
-    run: Any = SimpleNamespace(arrival_cost="arrival", reaching_cost="reaching")
-    protocol = Protocol.standard(name, episodes=1)
-    settings = suites.planning_for(protocol)
-    by_hand = name in ("push_t", "cube")
-    assert (settings.proposals > 0.9 * settings.candidates) == by_hand
-    assert suites.cost_for(run, protocol) == ("arrival" if by_hand else "reaching")
+@pytest.mark.parametrize("pushes", [True, False])
+def test_a_run_that_was_trained_for_pushing_tries_what_hands_would_do_and_its_arrival_counts(pushes: bool) -> None:
+    config = SimpleNamespace(recipe=for_minutes("xs", 1, pushes=pushes))
+    run: Any = SimpleNamespace(config=config, arrival_cost="arrival", reaching_cost="reaching")
+    protocol = Protocol.standard("reacher", episodes=1)
+    settings = suites.planning_for(run, protocol)
+    assert (settings.proposals > 0.9 * settings.candidates) == pushes
+    assert suites.cost_for(run, protocol) == ("arrival" if pushes else "reaching")
 
 
 def evidence() -> Evidence:

@@ -55,7 +55,7 @@ def run(options: Bench, terminal: Terminal) -> int:
         if not isinstance(name := trained.config.source.get("world"), str):
             raise ValueError(f"{options.run} was not trained on a simulated world: give --task instead of --protocol")
         protocol = NAMED[options.protocol](name)
-        settings, cost = planning_for(protocol), cost_for(trained, protocol)
+        settings, cost = planning_for(trained, protocol), cost_for(trained, protocol)
     if (busy := busy_cores()) > BUSY:
         terminal.warn(f"other programs keep {busy:.1f} cores busy: the numbers will be worse than this machine's")
     with stoppable(lambda: Stopped("nothing was written", terminal.command)), terminal.phases() as phases:

@@ -130,7 +130,8 @@ def _evaluate(options: Demo, size: Size, out: Path, terminal: Terminal) -> None:
         ablation_episodes=size.ablation,
         threads=options.threads or size.threads,
     )
-    if is_evaluated(out, evaluate.manifest_of(wanted, load(out)), ablation_episodes=size.ablation):
+    trained = load(out)
+    if is_evaluated(trained, evaluate.manifest_of(wanted, trained), ablation_episodes=size.ablation):
         terminal.say("evaluated before")
         return
     evaluate.run(wanted, terminal)

@@ -208,7 +208,7 @@ def require_images(store: EpisodeStore, recipe: Recipe) -> None:
     Raises:
         ValueError: The store has no image.
     """
-    asked = "--shapes" if recipe.jepa.shape_weight else "--pushes" if recipe.dynamics.singles else None
+    asked = "--shapes" if recipe.jepa.shape_weight else "--pushes" if recipe.pushes else None
     if asked and not any(s.is_image for s in store.schema.observations):
         raise ValueError(f"{store.path}: {asked} is for logs with images, and there are none among the observations")
 

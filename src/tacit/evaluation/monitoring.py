@@ -76,7 +76,7 @@ def recorded(
         progress: Told the number of actions that are done, and of all.
     """
     protocol = manifest.protocol
-    controller = trained.controller(Task(plan=planning_for(protocol)), cost_for=cost_for(trained, protocol), seed=protocol.seed)
+    controller = trained.controller(Task(plan=planning_for(trained, protocol)), cost_for=cost_for(trained, protocol), seed=protocol.seed)
     policy = WatchedPolicy(controller, trained.watch())
     outcome = run(manifest, policy, arena=arena, progress=progress)
     return outcome, policy.moments()

@@ -49,7 +49,6 @@ REACH = PlanSettings(
 )
 # The same for what is moved by hand: nearly all are suggestions, because little between them and what was logged works out there.
 HANDLE = replace(REACH, proposals=60)
-BY_HAND = ("push_t", "cube")
 MANIFEST, REPORT = "manifest.json", "report.html"
 REPLANS, WARM_UP = 200, 10  # calls whose latency is kept, and calls before them
 SECTIONS = ("floors", "ablation", "probe", "plan", "protocol", "machine", "model")  # of results.json, besides the success rates
@@ -102,7 +101,7 @@ def evaluate(
         raise ValueError(f"ablation_episodes {fewer} must be between 1 and the {protocol.episodes} episodes of the manifest")
     first = Manifest(protocol=replace(protocol, episodes=fewer), scenes=manifest.scenes[:fewer])
 
-    settings = planning_for(protocol)
+    settings = planning_for(trained, protocol)
     timing = replanning_times(trained, manifest, display)
     planned = _tried(manifest, _planner(trained, cost_for(trained, protocol), settings, protocol.seed), "plan", display)
     flat = _tried(first, _planner(trained, trained.latent_cost, settings, protocol.seed), "plan on latent distance", display)
@@ -153,7 +152,7 @@ def replanning_times(trained: Run, manifest: Manifest, display: Display | None =
     """Latency of one machine on one thread: the first scene, every call encodes an image and makes a new plan."""
     shown = (display or Silent()).phase("latency")
     arena, scene = world(manifest.protocol.world), manifest.scenes[0]
-    settings = planning_for(manifest.protocol)
+    settings = planning_for(trained, manifest.protocol)
     controller = trained.controller(
         Task(plan=replace(settings, replan_every=1)), cost_for=cost_for(trained, manifest.protocol), seed=manifest.protocol.seed
     )
@@ -176,16 +175,16 @@ def replanning_times(trained: Run, manifest: Manifest, display: Display | None =
     return Timing(plan_ms=plan_ms.copy(), encode_ms=encode_ms.copy(), threads=1, deadline_ms=settings.deadline_ms)
 
 
-def planning_for(protocol: Protocol) -> PlanSettings:
-    """How a run plans in the scenes of a protocol."""
+def planning_for(trained: Run, protocol: Protocol) -> PlanSettings:
+    """How a run plans in the scenes of a protocol; one that was trained for pushing (`tacit train --pushes`) tries what hands would do."""
     if protocol.offset is None and protocol.world.startswith("two_room"):
         return PLAN
-    return HANDLE if protocol.world in BY_HAND else REACH
+    return HANDLE if trained.config.recipe.pushes else REACH
 
 
 def cost_for(trained: Run, protocol: Protocol) -> CostFor:
     """What a run minimises in the scenes of a protocol."""
-    return trained.reaching_cost if planning_for(protocol) == REACH else trained.arrival_cost
+    return trained.reaching_cost if planning_for(trained, protocol) == REACH else trained.arrival_cost
 
 
 def plan_numbers(timing: Timing, settings: PlanSettings) -> Numbers:
@@ -196,8 +195,9 @@ def plan_numbers(timing: Timing, settings: PlanSettings) -> Numbers:
     return found
 
 
-def is_evaluated(folder: Path, manifest: Manifest, *, ablation_episodes: int) -> bool:
-    """Whether this very suite has been measured on the model that is in the folder now."""
+def is_evaluated(trained: Run, manifest: Manifest, *, ablation_episodes: int) -> bool:
+    """Whether this very suite has been measured on the model that is in the folder of the run now."""
+    folder = trained.path
     results = read_results(folder)
     found = (
         results.get("protocol", {}).get("digest"),
@@ -205,7 +205,7 @@ def is_evaluated(folder: Path, manifest: Manifest, *, ablation_episodes: int) ->
         results.get("plan", {}).get("settings"),
     )
     return (
-        found == (manifest.digest, ablation_episodes, asdict(planning_for(manifest.protocol)))
+        found == (manifest.digest, ablation_episodes, asdict(planning_for(trained, manifest.protocol)))
         and describes(folder, results)
         and (folder / EVIDENCE).is_file()
     )

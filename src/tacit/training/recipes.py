@@ -56,6 +56,11 @@ class Recipe:
     readout: HeadConfig | None = None
     by_time: bool = False
 
+    @property
+    def pushes(self) -> bool:
+        """Whether things are pushed; see `for_minutes`."""
+        return self.dynamics.singles > 0
+
 
 def _models(size: Size, shapes: bool, pushes: bool) -> tuple[JEPAConfig, HeadConfig]:
     state, context, channels, features, width, head = {
