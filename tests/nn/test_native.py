@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,30 @@ def test_a_row_does_not_depend_on_those_beside_it_nor_on_threads(monkeypatch: py
     monkeypatch.setattr(native, "LEAST_ROWS", 10)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert torch.equal(model.unroll(past, actions), found)
+
+
+FORKED = """
+import os, time, torch
+from tacit.nn import native
+
+def work(first, last):
+    time.sleep(0.1)  # so that both threads have begun
+    rows.append((first, last))
+
+torch.set_num_threads(2)
+rows = []
+native._by_rows(1024, work)
+if (child := os.fork()) == 0:
+    native._by_rows(1024, work)
+    os._exit(0 if len(rows) == 4 else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_forked_process_plans_with_threads_of_its_own() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], timeout=30, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @compiled

@@ -242,6 +242,9 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="planning")
 
 
+os.register_at_fork(after_in_child=_threads.cache_clear)  # threads stay with the parent: a child that waits for them waits for ever
+
+
 def _by_rows(rows: int, work: Callable[[int, int], None]) -> None:
     """Do the work of all rows, on as many threads as torch has; which row is done where changes no number."""
     parts = min(torch.get_num_threads(), rows // LEAST_ROWS)
