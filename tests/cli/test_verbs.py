@@ -426,6 +426,13 @@ def test_check_task_says_what_is_limited_of_states_and_what_is_taken_off(here: P
     assert "task.toml fits run" in shown
 
 
+def test_check_task_refuses_newton_steps_to_a_goal_that_is_seen(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (64, 64)).save("goal.png")
+    Path("task.toml").write_text(TASK + '\n[plan]\nplanner = "newton"\n')
+    assert main(["check-task", "task.toml", "run"]) == 1
+    assert "plan.planner: a Newton step needs a cost that is a sum of squares" in capsys.readouterr().err
+
+
 def test_check_task_needs_a_finished_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("task.toml").write_text(TASK)
     assert main(["check-task", "task.toml", "data"]) == 1

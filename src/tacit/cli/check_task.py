@@ -32,7 +32,7 @@ class CheckTask:
 
 def run(options: CheckTask, terminal: Terminal) -> int:
     from tacit.assurance.intervals import settled_tightening
-    from tacit.planning import Task, action_limits, signal_objective, state_limits
+    from tacit.planning import Task, TaskError, action_limits, signal_objective, state_limits
     from tacit.training.folder import digest_of_run, read_config, read_schema
     from tacit.training.readouts import read_readouts
 
@@ -45,6 +45,9 @@ def run(options: CheckTask, terminal: Terminal) -> int:
     limits = state_limits(task, channels, nothing)
     spreads = {name: spread for fitted in readouts.values() for name, spread in fitted.spreads.items()}
     objective = signal_objective(task, schema, channels, spreads)
+    if task.plan.planner == "newton" and objective is None and task.goal is not None:
+        words = "a Newton step needs a cost that is a sum of squares, and the way to a goal that is seen is not: use another planner"
+        raise task.located(TaskError(words, "plan", "planner"))
     taken = settled_tightening(options.run, task, digest_of_run(options.run))
     if objective is not None:
         terminal.show(wanted(task, schema, objective))
