@@ -64,7 +64,7 @@ LOGS: Mapping[str, Logs] = {
     "reacher": Logs(episodes=2000),
     "point_maze": Logs(episodes=2000, steps=200),
     "push_t": Logs(episodes=6000, shapes=True, pushes=True),
-    "cube": Logs(episodes=664, steps=200, shapes=True, pushes=True),
+    "cube": Logs(episodes=1000, steps=200, shapes=True, pushes=True),
 }
 
 
