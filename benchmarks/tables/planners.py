@@ -107,6 +107,7 @@ COSTS: Mapping[str, Callable[[Run], CostFor]] = {
     "steps to go, summed": lambda trained: trained.temporal_cost,
     "steps to go, at the end": lambda trained: lambda goal: _steps_at_the_end(trained, goal),
     "steps to go, at the first arrival": lambda trained: trained.arrival_cost,
+    "steps to go and latent distance, at the best moment": lambda trained: trained.touching_cost,
     BOTH: lambda trained: trained.reaching_cost,
 }
 

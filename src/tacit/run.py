@@ -51,7 +51,8 @@ from tacit.training.readouts import FittedReadout, read_readouts
 from tacit.training.support import Support, read_support
 
 CostFor = Callable[[Tensor], Cost]
-COSTS = ("arrival_cost", "temporal_cost", "reaching_cost", "latent_cost")
+LATENT_STEPS = 5.0  # that a squared latent distance of one counts as, where things are pushed
+COSTS = ("arrival_cost", "touching_cost", "temporal_cost", "reaching_cost", "latent_cost")
 """Names of a run's costs, as a session has them."""
 
 
@@ -93,6 +94,17 @@ class Run:
     def arrival_cost(self, goal: Tensor) -> Cost:
         """Learned steps to the goal's latent (B, D) at the best moment of the horizon: for long horizons."""
         return FirstArrival(distance=self.distance, goal=goal, stride=5, near=4.0)
+
+    def touching_cost(self, goal: Tensor) -> Cost:
+        """Learned steps plus squared latent distance to the goal's latent (B, D), at the best moment of all: for things that are pushed.
+
+        A push that goes wrong behind the goal is of no harm to one that reached it, and the next moment may be the best one.
+        """
+
+        def apart(latents: Tensor, goal: Tensor) -> Tensor:
+            return self.distance(latents, goal) + LATENT_STEPS * (latents - goal).square().sum(-1)
+
+        return FirstArrival(distance=apart, goal=goal)
 
     def reaching_cost(self, goal: Tensor) -> Cost:
         """Squared latent distance to the goal's latent (B, D) plus the learned steps, summed over the horizon: for goals that the logs know

@@ -202,6 +202,7 @@ def test_latency_is_that_of_what_is_evaluated_on_one_thread_and_leaves_the_other
         config=SimpleNamespace(recipe=for_minutes("xs", 1)),
         arrival_cost="arrival",
         reaching_cost="reaching",
+        touching_cost="touching",
     )
     before = torch.get_num_threads()
     with torch_threads(before + 1):
@@ -214,13 +215,13 @@ def test_latency_is_that_of_what_is_evaluated_on_one_thread_and_leaves_the_other
 
 
 @pytest.mark.parametrize("pushes", [True, False])
-def test_a_run_that_was_trained_for_pushing_tries_what_hands_would_do_and_its_arrival_counts(pushes: bool) -> None:
+def test_a_run_that_was_trained_for_pushing_tries_what_hands_would_do_and_its_best_moment_counts(pushes: bool) -> None:
     config = SimpleNamespace(recipe=for_minutes("xs", 1, pushes=pushes))
-    run: Any = SimpleNamespace(config=config, arrival_cost="arrival", reaching_cost="reaching")
+    run: Any = SimpleNamespace(config=config, arrival_cost="arrival", reaching_cost="reaching", touching_cost="touching")
     protocol = Protocol.standard("reacher", episodes=1)
     settings = suites.planning_for(run, protocol)
     assert (settings.proposals > 0.9 * settings.candidates) == pushes
-    assert suites.cost_for(run, protocol) == ("arrival" if pushes else "reaching")
+    assert suites.cost_for(run, protocol) == ("touching" if pushes else "reaching")
 
 
 def evidence() -> Evidence:

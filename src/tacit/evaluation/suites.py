@@ -184,7 +184,8 @@ def planning_for(trained: Run, protocol: Protocol) -> PlanSettings:
 
 def cost_for(trained: Run, protocol: Protocol) -> CostFor:
     """What a run minimises in the scenes of a protocol."""
-    return trained.reaching_cost if planning_for(trained, protocol) == REACH else trained.arrival_cost
+    settings = planning_for(trained, protocol)
+    return {PLAN: trained.arrival_cost, REACH: trained.reaching_cost, HANDLE: trained.touching_cost}[settings]
 
 
 def plan_numbers(timing: Timing, settings: PlanSettings) -> Numbers:
