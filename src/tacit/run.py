@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +10,11 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from tacit.assurance.chain import LedgerError
 from tacit.assurance.conformal import Interval, settle
-from tacit.assurance.entries import Supervising
 from tacit.assurance.intervals import settled_tightening, write_intervals
 from tacit.assurance.ledger import Ledger
-from tacit.assurance.monitor import MONITOR, Watch
+from tacit.assurance.moments import Watch
+from tacit.assurance.monitor import MONITOR
 from tacit.assurance.monitor import Calibration as MonitorCalibration
 from tacit.assurance.session import Session
 from tacit.assurance.supervision import Supervision
@@ -250,46 +248,6 @@ class Run:
             watch=self.watch() if is_watched else None,
             supervision=supervision,
             ledger=ledger,
-        )
-
-    def supervisor_again(
-        self,
-        session: Session,
-        recorded: Supervising,
-        around: Callable[[Planner], Planner] = lambda planner: planner,
-        clock: Callable[[], float] = time.monotonic,
-        *,
-        monitor: MonitorCalibration | None = None,
-    ) -> Supervisor:
-        """Make the supervisor that a ledger says there was in a session, to let it decide again.
-
-        Args:
-            session: Of this run.
-            recorded: What the ledger says of it.
-            around: What to put the planner into.
-            clock: See `Supervisor`.
-            monitor: What was usual then; None for what `tacit calibrate` has found.
-
-        Raises:
-            LedgerError: It had another monitor, or did something else than the task says where there was no plan to trust.
-            ValueError: As of `controller_of`.
-            TaskError: As of `controller_of`.
-            MonitorError: There is no monitor any more, or it is damaged.
-        """
-        if recorded.fallback is not None:
-            raise LedgerError(f"the supervisor had a fallback of its own ({recorded.fallback}), which is not in the ledger")
-        calibration = None if recorded.monitor is None else monitor or self.monitor()
-        if calibration is not None and calibration.digest != recorded.monitor:
-            raise LedgerError(
-                f"what is usual was another then (SHA-256 {recorded.monitor}) than in {MONITOR} now (SHA-256 {calibration.digest}): "
-                "calibrating again replaced it, so give the file of that time"
-            )
-        return Supervisor(
-            self.controller_of(session, around),
-            calibration=calibration,
-            watch=None if calibration is None else self.watch(),
-            supervision=recorded.supervision,
-            clock=clock,
         )
 
     def session(self, task: Task | str | Path, *, cost: str = "arrival_cost", seed: int = 0) -> Session:

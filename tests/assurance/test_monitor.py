@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from driven_point import SCHEMA
 from numpy.typing import NDArray
 from test_scores import episodes
 
-from tacit.assurance.monitor import Calibration, Monitor, MonitorError, Watch, calibrate, scored
-from tacit.assurance.scores import SCORES, Moments
-from tacit.planning import Decision, Evidence, Verdict
-from tacit.signals import Role, Schema, Signal, mask_of
+from tacit.assurance.moments import Moments
+from tacit.assurance.monitor import Calibration, Monitor, MonitorError, calibrate, scored
+from tacit.assurance.scores import SCORES
+from tacit.signals import Role, Schema, Signal
 
 
 @pytest.fixture(scope="module")
@@ -122,26 +121,6 @@ def test_what_is_no_monitor_is_refused(calibration: Calibration, tmp_path: Path)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(MonitorError, match="damaged"):
         Calibration.load(path, SCHEMA)
-
-
-def test_a_sensor_that_is_read_now_and_then_shows_its_last_sample_between() -> None:
-    level = Signal(name="level", role=Role.OBSERVATION, unit="m")
-    schema = Schema(signals=(level, mask_of(level), Signal(name="pump", role=Role.ACTION, low=0.0, high=1.0)))
-    watch = Watch(schema)
-    nothing = torch.zeros(1, 1, 2)
-    evidence = Evidence(cost=None, surprise=None, surprise_p=None, encode_ms=0.0, plan_ms=0.0)
-    decision = Decision(action=np.zeros(1, np.float32), verdict=Verdict.ACT, reason="", plan=None, evidence=evidence, latents=nothing)
-    seen = [
-        watch.moment(samples, decision, None).senses[0].tolist()
-        for samples in (
-            {"level": 3.0, "level.valid": True},
-            {"level": None},
-            {"level": float("nan")},
-            {"level": 7.0, "level.valid": False},
-            {"level": 4.0},
-        )
-    ]
-    assert seen == [[3.0, 1.0], [3.0, 0.0], [3.0, 0.0], [3.0, 0.0], [4.0, 1.0]]
 
 
 def test_a_rate_needs_episodes() -> None:

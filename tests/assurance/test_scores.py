@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tacit.assurance.moments import Moments
 from tacit.assurance.monitor import scored
-from tacit.assurance.scores import SCORES, WORDS, Moments, Reference, fit_reference, read, senses, usual_end, usual_nearing
-from tacit.signals import Role, Schema, Signal
+from tacit.assurance.scores import SCORES, WORDS, Reference, fit_reference, read, usual_end, usual_nearing
 
 GAIN = 0.1
 
@@ -133,21 +133,6 @@ def test_machines_side_by_side_do_not_mix() -> None:
     together = scored(reference, USUAL)
     alone = np.concatenate([scored(reference, USUAL.among(np.array([i]))) for i in range(len(USUAL))])
     assert np.allclose(together, alone, atol=1e-4)
-
-
-def test_senses_are_block_means_and_plain_numbers() -> None:
-    schema = Schema(
-        signals=(
-            Signal(name="image", role=Role.OBSERVATION, shape=(32, 48, 3), dtype="uint8"),
-            Signal(name="level", role=Role.OBSERVATION, shape=(2,)),
-            Signal(name="valve", role=Role.ACTION, shape=(1,), low=0.0, high=1.0),
-        )
-    )
-    image = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3)).astype(np.uint8)
-    found = senses(schema, {"image": image, "level": np.array([[1.0, 2.0], [3.0, 4.0]])})
-    assert found.shape == (2, 16 * 16 * 3 + 2)
-    assert found[1, -2:].tolist() == [3.0, 4.0]
-    assert np.allclose(found[0, :3], image[0, :2, :3].reshape(-1, 3).mean(0), atol=1e-3)
 
 
 def test_too_few_moments_make_no_reference() -> None:

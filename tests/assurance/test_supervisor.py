@@ -10,9 +10,9 @@ import pytest
 from driven_point import SCHEMA, Ceiling, Maker, session
 from test_scores import episodes
 
-from tacit.assurance import Ledger, check
+from tacit.assurance import Ledger, Watch, check
 from tacit.assurance.chain import records
-from tacit.assurance.monitor import Calibration, Watch, calibrate
+from tacit.assurance.monitor import Calibration, calibrate
 from tacit.assurance.supervisor import Supervision, Supervisor
 from tacit.planning import ActionLimit, Decision, RampSettings, Verdict
 from tacit.planning.fallbacks import Ramp, RetreatBySetPoints, Safe

@@ -17,38 +17,29 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
-from torch import Tensor
 
 from tacit.assurance.canonical import digest
 from tacit.assurance.entries import Reading
+from tacit.assurance.moments import Floats, Moment, Moments
 from tacit.assurance.scores import (
     SCORES,
     WORDS,
-    Floats,
-    Moment,
-    Moments,
     Reference,
     Scorer,
     fit_reference,
     read,
-    senses,
     usual_end,
     usual_nearing,
 )
 from tacit.atomic import atomic_write
-from tacit.planning.decision import Decision, DecisionBatch
-from tacit.planning.history import one_step_error
-from tacit.planning.samples import LastGood
 from tacit.signals import Schema
 
 FORMAT, VERSION = "tacit-monitor", 2
@@ -331,102 +322,3 @@ def _p(usual: Floats, values: Floats) -> Floats:
     larger = (usual >= values[:, None]).sum(1)
     p: Floats = ((1 + larger) / (1 + len(usual))).astype(np.float32)
     return p
-
-
-@final
-class Watch:
-    """Makes what a monitor judges out of what a controller was given and what it decided.
-
-    Args:
-        schema: Of the machine.
-        steps_to: Goals (B, D) -> what gives the learned steps (B,) from latents (B, D) to them; None where there is no such thing.
-    """
-
-    def __init__(self, schema: Schema, steps_to: Callable[[Tensor], Callable[[Tensor], Tensor]] | None = None) -> None:
-        self._schema = schema
-        self._steps_to = steps_to
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin a new episode."""
-        self._before: dict[str, NDArray[Any]] | None = None
-        self._steps_to_go: Callable[[Tensor], Tensor] | None = None  # those of this episode
-        self._goal_senses: Floats | None = None
-        self._good = LastGood()
-
-    def moment(
-        self,
-        samples: Mapping[str, Any],
-        decided: Decision | DecisionBatch,
-        goal: Tensor | None,
-        goal_samples: Mapping[str, NDArray[Any]] | None = None,
-    ) -> Moment:
-        """What the monitor is told.
-
-        Args:
-            samples: What the controller was given: (*shape) by observation signal with a `Decision`, (B, *shape) with a batch. As there, a
-                missing sample is replaced by the last good one, and masks can be left out.
-            decided: What it decided.
-            goal: Latents of the goals, (B, D) or (1, D).
-            goal_samples: What the sensors show at the goals, (B, *shape) or (1, *shape) by observation signal; looked at in the first
-                moment of an episode.
-        """
-        one = isinstance(decided, Decision)
-        full = {s.name: _sample(samples.get(s.name), s.shape, s.dtype, len(decided.latents), one) for s in self._schema.observations}
-        self._hold(full, samples)
-        before, self._before = self._before, {name: value.copy() for name, value in full.items()}
-        newest = decided.latents[:, -1]
-        size = len(newest)
-        is_same = np.zeros(size, np.bool_)
-        if before is not None:
-            is_same = np.logical_and.reduce([(full[n] == before[n]).reshape(size, -1).all(1) for n in full])
-        steps = distance = torch.full((size,), torch.nan)
-        if self._steps_to is not None and goal is not None:
-            with torch.no_grad():
-                self._steps_to_go = self._steps_to_go or self._steps_to(goal)
-                steps, distance = self._steps_to_go(newest), one_step_error(newest, goal)
-        found = senses(self._schema, full)
-        if self._goal_senses is None:
-            is_shown = goal_samples is not None and set(full) <= set(goal_samples)
-            shown = senses(self._schema, goal_samples) if is_shown and goal_samples is not None else np.full((1, 1), np.nan, np.float32)
-            self._goal_senses = np.broadcast_to(shown, found.shape).copy()
-        expected = torch.full_like(newest, torch.nan) if decided.expected is None else decided.expected
-        actions = decided.action[None] if isinstance(decided, Decision) else decided.actions
-        return Moment(
-            latent=newest.float().cpu().numpy(),
-            expected=expected.float().cpu().numpy(),
-            action=actions,
-            steps_to_go=steps.float().cpu().numpy(),
-            distance=distance.float().cpu().numpy(),
-            senses=found,
-            is_same=is_same,
-            goal_senses=self._goal_senses,
-        )
-
-    def _hold(self, full: dict[str, NDArray[Any]], given: Mapping[str, Any]) -> None:
-        """Put the last good number in the place of a missing one, as logs have it, and say in the masks which those are."""
-        for name, mask in self._schema.masks.items():
-            if name not in full:
-                continue
-            value, is_image = full[name], self._schema.by_name[name].is_image
-            there = np.ones(full[mask.name].shape, np.bool_) if is_image else np.isfinite(value)
-            there &= given.get(name) is not None
-            if given.get(mask.name) is not None:
-                there &= full[mask.name]
-            full[mask.name] = there
-            if not is_image:
-                full[name] = self._good.held(name, value, there)
-
-
-def _sample(value: Any, shape: tuple[int, ...], dtype: str, machines: int, one: bool) -> NDArray[Any]:
-    """A sample with its batch dimension; what is missing is 0, and whether it is, its mask shows."""
-    if value is None:
-        return np.zeros((machines, *shape), dtype)
-    array = np.asarray(value)
-    return array[None] if one else array
-
-
-def watched(moments: list[Moment]) -> Moments:
-    """The moments of one batch of episodes, one after another, as `Moments`."""
-    moving = {name: np.stack([getattr(moment, name) for moment in moments], axis=1) for name in vars(moments[0]) if name != "goal_senses"}
-    return Moments(**moving, goal_senses=moments[0].goal_senses)

@@ -6,20 +6,15 @@ calibrates that. All are numpy: B machines, D latent, A action, S senses.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tacit.signals import Schema
+from tacit.assurance.moments import Floats, Moment, Moments
 
-Floats = NDArray[np.float32]
-Samples = Mapping[str, NDArray[Any]]
-
-CELLS = 16  # blocks of a picture along each side
 NEIGHBOURS = 4  # of a latent in the logs
 WINDOW = 8  # steps that drift is looked at over
 NEAR = 32  # steps within which a machine that has come near its goal counts as near
@@ -40,84 +35,6 @@ WORDS: Mapping[str, str] = {
     "progress": "the goal does not come nearer as it should have by now",
     "arrival": "it is not sure that the goal is reached",
 }
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Moment:
-    """What a monitor is told at one step.
-
-    Attributes:
-        latent: Newest latents (B, D).
-        expected: What the model expected in their place, (B, D); not finite where it expected nothing.
-        action: Actions decided now, (B, A), physical units.
-        steps_to_go: Learned number of steps to the goal, (B,); NaN where there is no goal.
-        distance: Euclidean distance of the newest latent from the goal's, (B,); NaN likewise.
-        senses: What the sensors show, coarsely: see `senses`; (B, S).
-        is_same: Whether all sensors show bit for bit what they showed before, (B,) bool.
-        goal_senses: What the sensors are to show at the goal, likewise coarsely, (B, S); NaN where there is no goal.
-    """
-
-    latent: Floats
-    expected: Floats
-    action: Floats
-    steps_to_go: Floats
-    distance: Floats
-    senses: Floats
-    is_same: NDArray[np.bool_]
-    goal_senses: Floats
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Moments:
-    """Whole episodes of moments side by side: N episodes of T moments, the fields of `Moment` as (N, T, ...), and the goal's as (N, S)."""
-
-    latent: Floats
-    expected: Floats
-    action: Floats
-    steps_to_go: Floats
-    distance: Floats
-    senses: Floats
-    is_same: NDArray[np.bool_]
-    goal_senses: Floats
-
-    def __len__(self) -> int:
-        return len(self.latent)
-
-    @property
-    def steps(self) -> int:
-        """T."""
-        return int(self.latent.shape[1])
-
-    def at(self, step: int) -> Moment:
-        moving = {name: value[:, step] for name, value in vars(self).items() if name != "goal_senses"}
-        return Moment(**moving, goal_senses=self.goal_senses)
-
-    def among(self, rows: NDArray[Any]) -> Moments:
-        """Some of the episodes."""
-        return Moments(**{name: value[rows] for name, value in vars(self).items()})
-
-
-def senses(schema: Schema, samples: Samples) -> Floats:
-    """Block means of every picture and all other numbers, side by side: (B, *shape) by observation signal -> (B, S)."""
-    parts = []
-    for signal in schema.observations:
-        value = np.asarray(samples[signal.name])
-        if signal.is_image and min(value.shape[1:3]) >= CELLS:
-            batch, height, width, channels = value.shape
-            down, across = height // CELLS, width // CELLS
-            whole = value[:, : down * CELLS, : across * CELLS].reshape(batch, CELLS, down, CELLS * across * channels)
-            kind = np.uint16 if value.dtype == np.uint8 and down <= 256 else np.float32  # small numbers are added faster
-            value = whole.sum(2, dtype=kind) @ _means(down, across, channels)
-        parts.append(value.reshape(len(value), -1).astype(np.float32))
-    return np.concatenate(parts, axis=1)
-
-
-@functools.cache
-def _means(down: int, across: int, channels: int) -> Floats:
-    """What the sums of `down` rows of pixels are multiplied with for the means of blocks: sums over an axis before a short last one take
-    longer."""
-    means: Floats = np.kron(np.eye(CELLS), np.kron(np.full((across, 1), 1 / (down * across)), np.eye(channels))).astype(np.float32)
-    return means
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tacit.assurance.monitor import Calibration, MonitorError, Watch, calibrate, scored, watched
-from tacit.assurance.scores import Moment, Moments, senses
+from tacit.assurance.moments import Moment, Moments, Watch, senses, watched
+from tacit.assurance.monitor import Calibration, MonitorError, calibrate, scored
 from tacit.data import EpisodeStore
 from tacit.evaluation.intervals import wilson
 from tacit.evaluation.outcome import Outcome
