@@ -43,7 +43,7 @@ from tacit.planning import (
 from tacit.signals import Schema
 from tacit.training.calibration import Calibration
 from tacit.training.correction import Correction, read_correction
-from tacit.training.folder import RunConfig, digest_of_run, read_run
+from tacit.training.folder import RunConfig, digest_of_run, fingerprint, read_run
 from tacit.training.forecasts import Forecast, forecast
 from tacit.training.readouts import FittedReadout, read_readouts
 from tacit.training.support import Support, read_support
@@ -65,6 +65,7 @@ class Run:
         policy: Goal policy cloned from the logs.
         calibration: Errors on held-out episodes.
         digest: SHA-256 of its files, in hex; see `digest_of_run`.
+        fingerprint: SHA-256 of its weights alone, in hex.
         readouts: What sensors are read from latents, by name; none until some are fitted (`tacit.training.readouts`).
         correction: How forecasts of the sensors are corrected; None of a machine with a camera.
     """
@@ -76,6 +77,7 @@ class Run:
     policy: GoalPolicy
     calibration: Calibration
     digest: str
+    fingerprint: str
     readouts: Mapping[str, FittedReadout] = field(default_factory=dict)
     correction: Correction | None = None
 
@@ -224,9 +226,9 @@ class Run:
         """What `tacit calibrate` wrote of this run.
 
         Raises:
-            MonitorError: There is none, it is damaged, or of another machine.
+            MonitorError: There is none, it is damaged, of another version, or of another machine or run.
         """
-        return MonitorCalibration.load(self.path / MONITOR, self.schema)
+        return MonitorCalibration.load(self.path / MONITOR, self.schema, self.fingerprint)
 
     def supervisor(self, session: Session, *, supervision: Supervision | None = None, ledger: Ledger | None = None) -> Supervisor:
         """The controller of a session, and around it the fallback of its task; with the monitor, where `tacit calibrate` has made one.
@@ -239,7 +241,7 @@ class Run:
         Raises:
             ValueError: As of `controller_of`.
             TaskError: As of `controller_of`.
-            MonitorError: There is a monitor, but it is damaged, or of another machine.
+            MonitorError: There is a monitor, but it is damaged, of another version, or of another machine or run.
         """
         is_watched = (self.path / MONITOR).exists()
         return Supervisor(
@@ -326,7 +328,7 @@ def load(path: str | Path) -> Run:
         RunError: It is not a complete run of this version; the message says what is wrong with it.
     """
     config, model, distance, policy, calibration = read_run(Path(path))
-    digest = digest_of_run(Path(path))
+    digest, weights = digest_of_run(Path(path)), fingerprint(Path(path))
     distance.to(products_dtype())
     readouts = read_readouts(Path(path), model.latent_size)
     if not config.recipe.jepa.predictor.leading:
@@ -343,6 +345,7 @@ def load(path: str | Path) -> Run:
         policy=policy,
         calibration=calibration,
         digest=digest,
+        fingerprint=weights,
         readouts=readouts,
         correction=read_correction(Path(path)),
     )

@@ -21,6 +21,7 @@ SCHEMA = Schema(
         Signal(name="velocity", role=Role.ACTION, shape=(2,), unit="m/s", low=-1.0, high=1.0),
     )
 )
+WEIGHTS = "ab" * 32  # SHA-256 of its weights, if it had any
 PLAN = PlanSettings(horizon=5, candidates=16, iterations=2)
 
 

@@ -42,7 +42,7 @@ from tacit.assurance.scores import (
 from tacit.atomic import atomic_write
 from tacit.signals import Schema
 
-FORMAT, VERSION = "tacit-monitor", 2
+FORMAT, VERSION = "tacit-monitor", 3
 MONITOR = "monitor.safetensors"
 """Name of the file beside a run's other files."""
 
@@ -53,7 +53,7 @@ USUAL, RARE = 0.5, 0.95  # quantiles of a score's maxima that become 0 and 1
 
 
 class MonitorError(ValueError):
-    """A file is no monitor, or of another machine; or there is too little to make one of."""
+    """A file is no monitor, or of another machine or run; or there is too little to make one of."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,6 +69,7 @@ class Calibration:
         false_alarms: Share of episodes that go well in which there may be an alarm.
         passing: Whether it is enough to have been at the goal once; else it counts where the episode ends.
         schema: Digest of the signals of the machine.
+        weights: SHA-256 of the weights of the run, in hex.
     """
 
     reference: Reference
@@ -79,6 +80,7 @@ class Calibration:
     false_alarms: float
     passing: bool
     schema: str
+    weights: str
 
     @functools.cached_property
     def digest(self) -> str:
@@ -141,19 +143,21 @@ class Calibration:
             "false_alarms": self.false_alarms,
             "passing": self.passing,
             "schema": self.schema,
+            "weights": self.weights,
         }
         atomic_write(path, save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, {"tacit": json.dumps(text)}))
 
     @classmethod
-    def load(cls, path: str | Path, schema: Schema) -> Calibration:
+    def load(cls, path: str | Path, schema: Schema, weights: str) -> Calibration:
         """Read what `save` wrote.
 
         Args:
             path: The file.
             schema: Of the machine that is to be watched.
+            weights: SHA-256 of the weights of the run that is to be watched, in hex.
 
         Raises:
-            MonitorError: There is none, it is damaged, of another version, or of another machine.
+            MonitorError: There is none, it is damaged, of another version, or of another machine or run.
         """
         from safetensors import safe_open
 
@@ -162,9 +166,17 @@ class Calibration:
                 text = json.loads((file.metadata() or {})["tacit"])
             arrays = load_file(path)
             if (text["format"], text["version"], text["scores"]) != (FORMAT, VERSION, list(SCORES)):
-                raise MonitorError(f"{path} was written by another version of Tacit; calibrate again")
+                raise MonitorError(
+                    f"{path} has format version {text['version']}; this Tacit reads version {VERSION}: "
+                    "make a new one with `tacit calibrate`"
+                )
             if text["schema"] != schema.digest():
                 raise MonitorError(f"{path} is the monitor of a machine with other signals")
+            if text["weights"] != weights:
+                raise MonitorError(
+                    f"{path} is the monitor of another run: its weights have SHA-256 {text['weights']}, those of this run {weights}; "
+                    "make one of this run with `tacit calibrate`"
+                )
             reference = {name.removeprefix("reference."): a for name, a in arrays.items() if name.startswith("reference.")}
             return cls(
                 reference=Reference(**reference, error=float(text["error"])),
@@ -172,6 +184,7 @@ class Calibration:
                 false_alarms=float(text["false_alarms"]),
                 passing=bool(text["passing"]),
                 schema=text["schema"],
+                weights=text["weights"],
             )
         except FileNotFoundError:
             raise MonitorError(f"{path}: no such file; `tacit calibrate` makes it") from None
@@ -180,7 +193,14 @@ class Calibration:
 
 
 def calibrate(
-    logs: Moments, episodes: Moments, *, schema: Schema, false_alarms: float = 0.04, passing: bool = False, seed: int = 0
+    logs: Moments,
+    episodes: Moments,
+    *,
+    schema: Schema,
+    weights: str,
+    false_alarms: float = 0.04,
+    passing: bool = False,
+    seed: int = 0,
 ) -> Calibration:
     """Learn what is usual.
 
@@ -188,6 +208,7 @@ def calibrate(
         logs: Moments that say what the logs look like, in which all was well.
         episodes: Other episodes that went well, recorded as the machine is used: by the planner that is to be watched.
         schema: Of the machine.
+        weights: SHA-256 of the weights of the run, in hex: a monitor is for no other.
         false_alarms: Share of episodes that go well in which there may be an alarm, above 0 and below 1.
         passing: Whether it is enough to have been at the goal once.
         seed: Of what is drawn.
@@ -219,6 +240,7 @@ def calibrate(
         false_alarms=false_alarms,
         passing=passing,
         schema=schema.digest(),
+        weights=weights,
     )
     channels = usual.reached(usual.channelled(scores))
     return replace(usual, maxima=np.sort(usual.reached(scores), axis=0), channels=np.sort(channels, axis=0))

@@ -94,7 +94,7 @@ def replay(options: Replay, terminal: Terminal) -> int:
                 raise ValueError(
                     f"{options.task} was not what was asked: its SHA-256 is {asked}, that of the ledger's task {entry.session.task_digest}"
                 )
-    monitor = None if options.monitor is None else Calibration.load(options.monitor, trained.schema)
+    monitor = None if options.monitor is None else Calibration.load(options.monitor, trained.schema, trained.fingerprint)
     with terminal.phases() as phases:
         shown = phases.phase("replay")
         found = replayed(trained, options.ledger, monitor=monitor, progress=lambda done: shown(0.0, f"{done:,} decisions"))

@@ -159,7 +159,7 @@ def monitor_of(
     if logs is None:
         third = len(good) // 3
         logs, good = good.among(np.arange(third)), good.among(np.arange(third, len(good)))
-    return calibrate(logs, good, schema=trained.schema, false_alarms=false_alarms, passing=passing, seed=seed)
+    return calibrate(logs, good, schema=trained.schema, weights=trained.fingerprint, false_alarms=false_alarms, passing=passing, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
