@@ -10,6 +10,9 @@ that no way has to lead through it. Nothing else is changed, and nothing is done
 Beside it a run that was trained likewise on all of the logs, in the same scenes: how hard they are. Numbers as in `benchmarks/shifts.py`:
 failed, success without a warning, warned, silent failure (failed without a warning), with 95 % Wilson intervals, and the floors.
 
+Of the goals alone: how many are more unusual than 98.67 % of the goals of the scenes that the monitor was made of, by how they look, which
+is a score of the monitor, and by what is none: how far their latents are from those of the logs, and the learned steps to them from there.
+
 Where the dot is, is used to cut the logs, to choose the scenes and to score, and never shown to a run or a monitor.
 """
 
@@ -31,7 +34,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from tacit.assurance import Moments
+from tacit.assurance import Calibration, Moments
+from tacit.assurance.moments import senses
+from tacit.assurance.monitor import CHANNELS
+from tacit.assurance.scores import NEIGHBOURS
 from tacit.atomic import atomic_write
 from tacit.cli import main as tacit
 from tacit.data import Episode, EpisodeStore, EpisodeWriter
@@ -41,13 +47,13 @@ from tacit.evaluation.monitoring import Warned, auroc, joined, judged, logged, m
 from tacit.evaluation.protocol import Manifest, Protocol, draw_manifest
 from tacit.run import Run, load
 from tacit.signals import Role, Schema
-from tacit.worlds import Scene
+from tacit.worlds import Scene, world
 
 Numbers = dict[str, Any]
 EDGE = 44.0  # the region is below it: y of the dot's centre, pixels, downwards
 MARGIN = 3.0  # that starts, goals and doors keep from the edge
 LEAST = 40  # actions of an episode that is kept
-DRAWN = 3000  # scenes that are chosen from
+DRAWN = 4000  # scenes that are chosen from
 USUAL, TEST = 1000, 3  # seeds of the scenes that the monitor is made of, and of the others
 
 
@@ -128,6 +134,9 @@ def is_of(kind: str, scene: Scene) -> bool:
     return is_known(scene.layout["door"]) and KINDS[kind](scene.start[1], scene.goal[1])
 
 
+MEASURES = ("appearance", "novelty", "steps")
+
+
 def run_of(path: Path, logs: EpisodeStore, options: Options) -> Run:
     if not (path / "config.json").exists():
         long = ["--minutes", f"{options.minutes:g}"] if options.steps is None else ["--steps", str(options.steps)]
@@ -166,7 +175,28 @@ def areas(unseen: Warned, known: Warned) -> Numbers:
     return {name: None if value is None else round(value, 4) for name, value in found.items()}
 
 
-def success_of(ended: NDArray[np.bool_]) -> Numbers:
+@torch.no_grad()
+def measured(trained: Run, calibration: Calibration, manifest: Manifest) -> NDArray[np.float32]:
+    """How unusual goals are, by each of `MEASURES`: (N, 3)."""
+    arena, known = world(manifest.protocol.world), torch.from_numpy(calibration.reference.latents)
+    env = arena.make()
+    images = np.stack([arena.goal(env, scene)["image"] for scene in manifest.scenes])
+    env.close()
+    goals = trained.model.encode({"image": torch.from_numpy(images)[:, None]})[:, 0]
+    steps = torch.stack([trained.steps_to(goal[None])(known) for goal in goals])
+    nearest = [values.float().topk(NEIGHBOURS, largest=False).values.mean(-1) for values in (torch.cdist(goals, known), steps)]
+    looks = calibration.reference.appearance(senses(trained.schema, {"image": images}))
+    return np.stack([looks, *(values.numpy() for values in nearest)], axis=1)
+
+
+def unusual(trained: Run, calibration: Calibration, manifests: Mapping[str, Manifest], usual: Manifest) -> Numbers:
+    """Share of the goals of each kind of scenes that are more unusual than a channel's share of the usual ones."""
+    level = np.quantile(measured(trained, calibration, usual), 1 - calibration.false_alarms / len(CHANNELS), axis=0)
+    beyond = {kind: measured(trained, calibration, manifest) > level for kind, manifest in manifests.items()}
+    return {kind: {name: share_of(found[:, n]) for n, name in enumerate(MEASURES)} for kind, found in beyond.items()}
+
+
+def share_of(ended: NDArray[np.bool_]) -> Numbers:
     low, high = wilson(int(ended.sum()), len(ended))
     return {"rate": round(float(ended.mean()), 4), "low": round(low, 4), "high": round(high, 4), "episodes": len(ended)}
 
@@ -211,8 +241,14 @@ def main(options: Options, console: Console) -> None:
     if options.whole:
         other = run_of(options.work / "run-of-all-logs", logs, options)
         for kind in KINDS:
-            rows[kind]["success_with_all_logs"] = success_of(recording(other, kind, options.episodes, TEST, options.work, console)[1])
+            rows[kind]["success_with_all_logs"] = share_of(recording(other, kind, options.episodes, TEST, options.work, console)[1])
     show(rows, console)
+    goals = unusual(
+        trained,
+        calibration,
+        {kind: scenes(kind, options.episodes, TEST) for kind in ("outside", "goal in the region")},
+        scenes("outside", options.usual, USUAL),
+    )
     results = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": {"processor": cpu_model(), "python": platform.python_version(), "load": round(os.getloadavg()[0], 1)},
@@ -223,6 +259,7 @@ def main(options: Options, console: Console) -> None:
         "run": {"sha256": trained.digest},
         "usual": {"episodes": len(went_well), "went_well": int(went_well.sum())},
         "scenes": rows,
+        "goals_beyond_usual": goals,
     }
     atomic_write(options.json, json.dumps(results, indent=1, allow_nan=False) + "\n")
 

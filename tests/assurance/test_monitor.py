@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,16 @@ def test_an_episode_that_ends_elsewhere_is_not_done() -> None:
     assert "it is not sure that the goal is reached (arrival" in last.ending()
 
 
+def test_a_goal_that_the_logs_do_not_show_is_an_alarm_before_the_first_action() -> None:
+    known = calibrate(episodes(20, seed=0), arriving(300, 1), schema=SCHEMA, weights=WEIGHTS, false_alarms=0.12)
+    usual = arriving(20, 2)
+    unseen = replace(usual, goal_senses=np.full((20, 2), 20.0, np.float32))
+    assert not Monitor(known, 20).judge(usual.at(0)).alarm.any()
+    judged = Monitor(known, 20).judge(unseen.at(0))
+    assert judged.alarm.all()
+    assert "the goal shows something that the logs never show (goal" in judged.reason()
+
+
 def test_having_passed_the_goal_counts_where_that_is_enough() -> None:
     away: NDArray[np.float32] = (
         np.where(np.arange(30) < 20, np.maximum(5.0 - np.arange(30), 0.05), 3.0)[None].repeat(20, 0).astype(np.float32)
@@ -79,7 +90,10 @@ def test_without_goals_nobody_arrives(calibration: Calibration) -> None:
     moments, monitor = arriving(20, 4), Monitor(calibration, 20)
     judged = [monitor.judge(moments.at(t)) for t in range(moments.steps)]
     assert not judged[-1].arrived.any()
-    assert not any((j.worst == SCORES.index("progress")).any() for j in judged)
+    assert not any(np.isin(j.worst, [SCORES.index("progress"), SCORES.index("goal")]).any() for j in judged)
+    assert all((j.p[:, SCORES.index("goal")] == 1).all() for j in judged)
+    unseen = replace(arriving(20, 4), goal_senses=np.full((20, 2), 99.0, np.float32))
+    assert np.array_equal(Monitor(calibration, 20).judge(unseen.at(0)).statistic, judged[0].statistic)
 
 
 def test_a_weak_actuator_is_noticed(calibration: Calibration) -> None:

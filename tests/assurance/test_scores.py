@@ -69,6 +69,7 @@ DISTURBED = {
     "response": episodes(20, seed=1, gain=0.4 * GAIN),
     "disagreement": far_away(USUAL),
     "frozen": STILL,
+    "goal": replace(USUAL, goal_senses=np.full((20, 2), 3.0, np.float32)),
     "progress": episodes(20, seed=1, to_go=np.full((20, 30), 5.0, np.float32)),
 }
 
@@ -105,6 +106,7 @@ def test_who_sees_nothing_has_not_arrived() -> None:
 
 def test_without_a_goal_it_is_never_sure() -> None:
     assert np.isinf(ends(USUAL)).all()
+    assert not highest("goal", USUAL).any()
 
 
 def test_every_score_has_words() -> None:

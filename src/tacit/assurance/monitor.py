@@ -47,7 +47,7 @@ MONITOR = "monitor.safetensors"
 """Name of the file beside a run's other files."""
 
 CHANNELS = ("strange", "progress", "arrival")
-PROGRESS, ARRIVAL = SCORES.index("progress"), SCORES.index("arrival")
+GOAL, PROGRESS, ARRIVAL = SCORES.index("goal"), SCORES.index("progress"), SCORES.index("arrival")
 STRANGE = [number for number in range(len(SCORES)) if number not in (PROGRESS, ARRIVAL)]
 USUAL, RARE = 0.5, 0.95  # quantiles of a score's maxima that become 0 and 1
 
@@ -63,7 +63,7 @@ class Calibration:
     Attributes:
         reference: What the logs look like.
         zero: What each score but arrival reaches in half of the episodes, (S - 1,): 0 on the common scale.
-        one: What it reaches in one of twenty, (S - 1,): 1 on the common scale.
+        one: What it reaches in one of twenty, (S - 1,): 1 on the common scale. Infinite for the goal where none was shown.
         maxima: The largest values of each score, of episodes that went well, and of arrival those in the end; each sorted, (N, S).
         channels: Of the same episodes, what the channels reached, each sorted, (N, 3).
         false_alarms: Share of episodes that go well in which there may be an alarm.
@@ -231,10 +231,14 @@ def calibrate(
     reference = replace(reference, near=usual_end(read(reference, scale), passing=passing))
     reference = replace(reference, nearing=usual_nearing(scored(reference, scale)[..., ARRIVAL]))
     usual_maxima, scores = scored(reference, scale)[..., :ARRIVAL].max(1), scored(reference, rest)
+    zero, one = (np.quantile(usual_maxima, share, axis=0).astype(np.float32) for share in (USUAL, RARE))
+    is_goal_shown = bool(np.isfinite(episodes.goal_senses).any())
+    if not is_goal_shown:  # nobody knows then how goals usually look
+        one[GOAL] = np.inf
     usual = Calibration(
         reference=reference,
-        zero=np.quantile(usual_maxima, USUAL, axis=0).astype(np.float32),
-        one=np.quantile(usual_maxima, RARE, axis=0).astype(np.float32),
+        zero=zero,
+        one=one,
         maxima=np.empty(0, np.float32),
         channels=np.empty(0, np.float32),
         false_alarms=false_alarms,
@@ -242,8 +246,10 @@ def calibrate(
         schema=schema.digest(),
         weights=weights,
     )
-    channels = usual.reached(usual.channelled(scores))
-    return replace(usual, maxima=np.sort(usual.reached(scores), axis=0), channels=np.sort(channels, axis=0))
+    maxima, channels = np.sort(usual.reached(scores), axis=0), np.sort(usual.reached(usual.channelled(scores)), axis=0)
+    if not is_goal_shown:
+        maxima[:, GOAL] = np.inf
+    return replace(usual, maxima=maxima, channels=channels)
 
 
 def scored(reference: Reference, episodes: Moments) -> Floats:

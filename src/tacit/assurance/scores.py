@@ -21,7 +21,7 @@ NEAR = 32  # steps within which a machine that has come near its goal counts as 
 REFERENCE = 1024  # latents of the logs that are kept
 COMPONENTS = 48  # of what the senses usually do
 MEMBERS, FEATURES = 5, 192  # of the ensemble, and of each member
-SCORES = ("novelty", "appearance", "surprise", "response", "disagreement", "frozen", "progress", "arrival")
+SCORES = ("novelty", "appearance", "surprise", "response", "disagreement", "frozen", "goal", "progress", "arrival")
 READINGS = 4  # of how far the goal is
 ENORMOUS = 1e15  # more counts as this, so that its square is a number, and not taken for what cannot be told
 
@@ -32,6 +32,7 @@ WORDS: Mapping[str, str] = {
     "response": "the machine does not answer to actions as it did in the logs",
     "disagreement": "models made of the same logs disagree about what comes next",
     "frozen": "a sensor shows the same although something should have moved",
+    "goal": "the goal shows something that the logs never show",
     "progress": "the goal does not come nearer as it should have by now",
     "arrival": "it is not sure that the goal is reached",
 }
@@ -67,6 +68,14 @@ class Reference:
     error: float
     nearing: Floats = field(default_factory=lambda: np.ones(1, np.float32))
     near: Floats = field(default_factory=lambda: np.ones(READINGS, np.float32))
+
+    def appearance(self, senses: Floats) -> Floats:
+        """Root mean square of what the usual directions leave over of senses (B, S), each in units of what they usually do, (B,)."""
+        off = _bounded(senses) - self.usual
+        off -= (off @ self.components.T) @ self.components
+        off = _bounded(off / self.rest)
+        appearance: Floats = np.sqrt(np.square(off).sum(-1) / off.shape[1])
+        return appearance
 
 
 def fit_reference(logs: Moments, *, seed: int = 0) -> Reference:
@@ -131,8 +140,6 @@ class Scorer:
         self._reference = reference
         self._squares = np.square(reference.latents).sum(-1)
         self._transposed = np.ascontiguousarray(reference.latents.T)
-        self._along = np.ascontiguousarray(reference.components.T)
-        self._per_rest = 1.0 / reference.rest
         self._heads = reference.heads.reshape(len(reference.heads), -1)
         size = reference.latents.shape[1]
         self._noise = reference.error * np.sqrt(size)  # length of a usual error
@@ -143,9 +150,10 @@ class Scorer:
         self._still = np.zeros((2, machines), np.float32)
         self._readings = Readings(reference, machines)
         self._nearest = Nearest(machines)
+        self._goal: Floats | None = None  # how the goals of the episode look, (B,)
 
     def __call__(self, moment: Moment) -> Floats:
-        """The scores of a step, in the order of `SCORES`: (B, 8), float32."""
+        """The scores of a step, in the order of `SCORES`: (B, 9), float32."""
         reference = self._reference
         scores = np.empty((len(moment.latent), len(SCORES)), np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -155,18 +163,18 @@ class Scorer:
             squares = np.square(latent).sum(-1)[:, None] + self._squares - 2 * latent @ self._transposed
             nearest = np.partition(squares, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
             scores[:, 0], scores[:, 2] = self._means(np.sqrt(np.maximum(nearest, 0.0)).sum(1) / NEIGHBOURS, error)
-            off = _bounded(moment.senses) - reference.usual
-            off -= (off @ self._along) @ reference.components
-            off = _bounded(off * self._per_rest)
+            if self._goal is None:
+                self._goal = reference.appearance(moment.goal_senses)
             still, unseen = self._ways(predicted, moment.is_same)
             far = arrival(self._readings(moment), reference.near) + unseen / reference.near[0]
             far[~np.isfinite(moment.senses).any(-1)] = np.inf  # nothing was seen: the latent is only what was expected
-            scores[:, 1] = np.sqrt(np.square(off).sum(-1) / off.shape[1])
+            scores[:, 1] = reference.appearance(moment.senses)
             scores[:, 3] = self._response(observed, predicted)
             scores[:, 4] = self._disagreement(moment)
             scores[:, 5] = still
-            scores[:, 6] = self._nearest(far) / reference.nearing[min(self._steps, len(reference.nearing) - 1)]
-            scores[:, 7] = far
+            scores[:, 6] = self._goal
+            scores[:, 7] = self._nearest(far) / reference.nearing[min(self._steps, len(reference.nearing) - 1)]
+            scores[:, 8] = far
         is_seen = np.isfinite(moment.latent).all(axis=-1, keepdims=True)
         self._before = np.where(is_seen, moment.latent, self._before)
         self._steps += 1
