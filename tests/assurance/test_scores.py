@@ -69,6 +69,7 @@ DISTURBED = {
     "response": episodes(20, seed=1, gain=0.4 * GAIN),
     "disagreement": far_away(USUAL),
     "frozen": STILL,
+    "jitter": replace(USUAL, senses=USUAL.senses + np.random.default_rng(0).normal(0, 1, USUAL.senses.shape).astype(np.float32)),
     "goal": replace(USUAL, goal_senses=np.full((20, 2), 3.0, np.float32)),
     "progress": episodes(20, seed=1, to_go=np.full((20, 30), 5.0, np.float32)),
 }
@@ -107,6 +108,25 @@ def test_who_sees_nothing_has_not_arrived() -> None:
 def test_without_a_goal_it_is_never_sure() -> None:
     assert np.isinf(ends(USUAL)).all()
     assert not highest("goal", USUAL).any()
+
+
+def test_what_moves_in_a_picture_is_no_jitter_and_what_is_missing_is_not_known() -> None:
+    reference = fit_reference(wide(40, seed=9))
+    usual, column = wide(20, seed=1), SCORES.index("jitter")
+    noise = np.random.default_rng(0).normal(0, 1, usual.senses.shape).astype(np.float32)
+    assert (scored(reference, usual)[:, 1:, column] == 1).all()
+    assert scored(reference, replace(usual, senses=usual.senses + noise))[:, 1:, column].min() > 1.1
+    assert not scored(reference, replace(usual, senses=np.full_like(usual.senses, np.nan)))[..., column].any()
+
+
+def wide(count: int, seed: int) -> Moments:
+    """A point in a picture of 16 senses, most of which never change."""
+    moments = episodes(count, seed=seed)
+    return replace(
+        moments,
+        senses=np.concatenate((moments.senses, np.zeros((*moments.senses.shape[:2], 14), np.float32)), axis=-1),
+        goal_senses=np.full((count, 16), np.nan, np.float32),
+    )
 
 
 def test_every_score_has_words() -> None:

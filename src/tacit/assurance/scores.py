@@ -21,7 +21,7 @@ NEAR = 32  # steps within which a machine that has come near its goal counts as 
 REFERENCE = 1024  # latents of the logs that are kept
 COMPONENTS = 48  # of what the senses usually do
 MEMBERS, FEATURES = 5, 192  # of the ensemble, and of each member
-SCORES = ("novelty", "appearance", "surprise", "response", "disagreement", "frozen", "goal", "progress", "arrival")
+SCORES = ("novelty", "appearance", "surprise", "response", "disagreement", "frozen", "jitter", "goal", "progress", "arrival")
 READINGS = 4  # of how far the goal is
 ENORMOUS = 1e15  # more counts as this, so that its square is a number, and not taken for what cannot be told
 
@@ -32,6 +32,7 @@ WORDS: Mapping[str, str] = {
     "response": "the machine does not answer to actions as it did in the logs",
     "disagreement": "models made of the same logs disagree about what comes next",
     "frozen": "a sensor shows the same although something should have moved",
+    "jitter": "the sensors are restless as they never were",
     "goal": "the goal shows something that the logs never show",
     "progress": "the goal does not come nearer as it should have by now",
     "arrival": "it is not sure that the goal is reached",
@@ -150,10 +151,11 @@ class Scorer:
         self._still = np.zeros((2, machines), np.float32)
         self._readings = Readings(reference, machines)
         self._nearest = Nearest(machines)
+        self._senses = np.full((machines, len(reference.usual)), np.nan, np.float32)  # of the step before
         self._goal: Floats | None = None  # how the goals of the episode look, (B,)
 
     def __call__(self, moment: Moment) -> Floats:
-        """The scores of a step, in the order of `SCORES`: (B, 9), float32."""
+        """The scores of a step, in the order of `SCORES`: (B, 10), float32."""
         reference = self._reference
         scores = np.empty((len(moment.latent), len(SCORES)), np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -172,9 +174,10 @@ class Scorer:
             scores[:, 3] = self._response(observed, predicted)
             scores[:, 4] = self._disagreement(moment)
             scores[:, 5] = still
-            scores[:, 6] = self._goal
-            scores[:, 7] = self._nearest(far) / reference.nearing[min(self._steps, len(reference.nearing) - 1)]
-            scores[:, 8] = far
+            scores[:, 6] = self._jitter(moment.senses)
+            scores[:, 7] = self._goal
+            scores[:, 8] = self._nearest(far) / reference.nearing[min(self._steps, len(reference.nearing) - 1)]
+            scores[:, 9] = far
         is_seen = np.isfinite(moment.latent).all(axis=-1, keepdims=True)
         self._before = np.where(is_seen, moment.latent, self._before)
         self._steps += 1
@@ -209,6 +212,14 @@ class Scorer:
         guesses -= guesses.sum(1, keepdims=True) / guesses.shape[1]
         disagreement: Floats = np.sqrt(np.square(guesses).sum((1, 2)) / (guesses.shape[1] * guesses.shape[2]))
         return disagreement
+
+    def _jitter(self, senses: Floats) -> Floats:
+        """1 and the change of the senses in a step, the median of all, in the unit of appearance, (B,): what moves in a picture changes few
+        of them, and noise changes each. Without the 1 the least noise would be endlessly more than none."""
+        changes, self._senses = np.abs(senses - self._senses) / self._reference.rest, senses
+        middle = changes.shape[1] // 2
+        jitter: Floats = 1.0 + np.partition(changes, middle, axis=1)[:, middle]
+        return jitter
 
     def _ways(self, predicted: Floats, is_same: NDArray[np.bool_]) -> Floats:
         """Length of the way that the model expected while all sensors showed the same, in latent units, and of what of it no usual error
