@@ -218,8 +218,8 @@ class Scorer:
         of them, and noise changes each. Without the 1 the least noise would be endlessly more than none."""
         changes, self._senses = np.abs(senses - self._senses) / self._reference.rest, senses
         middle = changes.shape[1] // 2
-        jitter: Floats = 1.0 + np.partition(changes, middle, axis=1)[:, middle]
-        return jitter
+        median: Floats = np.partition(changes, middle, axis=1)[:, middle]
+        return median + np.float32(1)
 
     def _ways(self, predicted: Floats, is_same: NDArray[np.bool_]) -> Floats:
         """Length of the way that the model expected while all sensors showed the same, in latent units, and of what of it no usual error
