@@ -28,7 +28,6 @@ import tyro
 from rich.console import Console
 
 from tacit.assurance import Ledger, Supervision, Supervisor
-from tacit.assurance.replay import replay
 from tacit.atomic import atomic_write
 from tacit.cli import main as tacit
 from tacit.evaluation.machine import cpu_model
@@ -36,6 +35,7 @@ from tacit.evaluation.protocol import Protocol, draw_manifest
 from tacit.evaluation.suites import PLAN
 from tacit.planning import RetreatSettings, Task
 from tacit.run import Run, load
+from tacit.run_replay import replayed
 from tacit.worlds import SHIFTS, ShiftedWorld, World, world
 
 RARE = 0.02  # share of old and of black pictures, and of late decisions
@@ -120,7 +120,7 @@ def main(options: Options, console: Console) -> None:
     path = options.work / f"{time.time_ns()}.ledger"
     made = drive(trained, path, options)
     began = time.perf_counter()
-    found = replay(path, trained.controller_of, trained.supervisor_again)
+    found = replayed(trained, path)
     seconds = time.perf_counter() - began
     again = subprocess.run([sys.executable, "-m", "tacit.cli", "ledger", "replay", path, trained.path], capture_output=True, text=True)
     results: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """What a run does, and its monitor says, where the logs have never been.
 
-    python benchmarks/unseen_region.py [--logs STORE] [--minutes 10] [--episodes 60] [--usual 300] [--work FOLDER] [--json FILE]
+    python benchmarks/unseen_region.py [--logs STORE] [--minutes 10] [--episodes 60] [--goals 400] [--work FOLDER] [--json FILE]
 
 From the logs of Two Rooms every moment is left out at which the dot is in the lower part of the picture, in either room; what is left of an
 episode between two of them is an episode of its own. A run is trained on that, and its monitor is made in scenes that start and end outside
@@ -9,6 +9,9 @@ that no way has to lead through it. Nothing else is changed, and nothing is done
 
 Beside it a run that was trained likewise on all of the logs, in the same scenes: how hard they are. Numbers as in `benchmarks/shifts.py`:
 failed, success without a warning, warned, silent failure (failed without a warning), with 95 % Wilson intervals, and the floors.
+
+Of the goals alone: how many are more unusual than 98.67 % of the goals of the scenes that the monitor was made of, by how they look, which
+is a score of the monitor, and by what is none: how far their latents are from those of the logs, and the learned steps to them from there.
 
 Where the dot is, is used to cut the logs, to choose the scenes and to score, and never shown to a run or a monitor.
 """
@@ -31,7 +34,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from tacit.assurance import Moments
+from tacit.assurance import Calibration, Moments
+from tacit.assurance.moments import senses
+from tacit.assurance.monitor import CHANNELS
+from tacit.assurance.scores import NEIGHBOURS
 from tacit.atomic import atomic_write
 from tacit.cli import main as tacit
 from tacit.data import Episode, EpisodeStore, EpisodeWriter
@@ -41,13 +47,13 @@ from tacit.evaluation.monitoring import Warned, auroc, joined, judged, logged, m
 from tacit.evaluation.protocol import Manifest, Protocol, draw_manifest
 from tacit.run import Run, load
 from tacit.signals import Role, Schema
-from tacit.worlds import Scene
+from tacit.worlds import Scene, world
 
 Numbers = dict[str, Any]
 EDGE = 44.0  # the region is below it: y of the dot's centre, pixels, downwards
 MARGIN = 3.0  # that starts, goals and doors keep from the edge
 LEAST = 40  # actions of an episode that is kept
-DRAWN = 3000  # scenes that are chosen from
+DRAWN = 4000  # scenes that are chosen from
 USUAL, TEST = 1000, 3  # seeds of the scenes that the monitor is made of, and of the others
 
 
@@ -59,7 +65,8 @@ class Options:
         logs: Store of Two Rooms; recorded when left out.
         minutes: Of training, for each run.
         steps: Of training instead of minutes.
-        episodes: Of each kind.
+        episodes: Of each kind but that with the goal in the region.
+        goals: Episodes of that one: few of them are silent failures.
         usual: Episodes that the monitor is made of.
         whole: Whether a run is trained on all of the logs, too.
         work: Where logs, runs and recordings are kept.
@@ -71,6 +78,7 @@ class Options:
     minutes: float = 10.0
     steps: int | None = None
     episodes: int = 60
+    goals: int = 400
     usual: int = 300
     whole: bool = True
     work: Path = Path("benchmarks/work/unseen_region")
@@ -86,10 +94,11 @@ def is_unseen(y: float) -> bool:
     return y > EDGE + MARGIN
 
 
+UNSEEN_GOAL = "goal in the region"
 KINDS: Mapping[str, Callable[[float, float], bool]] = {
     "outside": lambda start, goal: is_known(start) and is_known(goal),
     "start in the region": lambda start, goal: is_unseen(start) and is_known(goal),
-    "goal in the region": lambda start, goal: is_known(start) and is_unseen(goal),
+    UNSEEN_GOAL: lambda start, goal: is_known(start) and is_unseen(goal),
 }
 """Kinds of scenes, by y of start and goal."""
 
@@ -126,6 +135,9 @@ def scenes(kind: str, count: int, seed: int) -> Manifest:
 
 def is_of(kind: str, scene: Scene) -> bool:
     return is_known(scene.layout["door"]) and KINDS[kind](scene.start[1], scene.goal[1])
+
+
+MEASURES = ("appearance", "novelty", "steps")
 
 
 def run_of(path: Path, logs: EpisodeStore, options: Options) -> Run:
@@ -166,7 +178,28 @@ def areas(unseen: Warned, known: Warned) -> Numbers:
     return {name: None if value is None else round(value, 4) for name, value in found.items()}
 
 
-def success_of(ended: NDArray[np.bool_]) -> Numbers:
+@torch.no_grad()
+def measured(trained: Run, calibration: Calibration, manifest: Manifest) -> NDArray[np.float32]:
+    """How unusual goals are, by each of `MEASURES`: (N, 3)."""
+    arena, known = world(manifest.protocol.world), torch.from_numpy(calibration.reference.latents)
+    env = arena.make()
+    images = np.stack([arena.goal(env, scene)["image"] for scene in manifest.scenes])
+    env.close()
+    goals = trained.model.encode({"image": torch.from_numpy(images)[:, None]})[:, 0]
+    steps = torch.stack([trained.steps_to(goal[None])(known) for goal in goals])
+    nearest = [values.float().topk(NEIGHBOURS, largest=False).values.mean(-1) for values in (torch.cdist(goals, known), steps)]
+    looks = calibration.reference.appearance(senses(trained.schema, {"image": images}))
+    return np.stack([looks, *(values.numpy() for values in nearest)], axis=1)
+
+
+def unusual(trained: Run, calibration: Calibration, manifests: Mapping[str, Manifest], usual: Manifest) -> Numbers:
+    """Share of the goals of each kind of scenes that are more unusual than a channel's share of the usual ones."""
+    level = np.quantile(measured(trained, calibration, usual), 1 - calibration.false_alarms / len(CHANNELS), axis=0)
+    beyond = {kind: measured(trained, calibration, manifest) > level for kind, manifest in manifests.items()}
+    return {kind: {name: share_of(found[:, n]) for n, name in enumerate(MEASURES)} for kind, found in beyond.items()}
+
+
+def share_of(ended: NDArray[np.bool_]) -> Numbers:
     low, high = wilson(int(ended.sum()), len(ended))
     return {"rate": round(float(ended.mean()), 4), "low": round(low, 4), "high": round(high, 4), "episodes": len(ended)}
 
@@ -196,12 +229,13 @@ def main(options: Options, console: Console) -> None:
         assert tacit(["record", "two_room", "--out", str(whole)]) == 0
     logs, left = EpisodeStore(whole), cut(EpisodeStore(whole), options.work / "logs")
     trained = run_of(options.work / "run", left, options)
+    counts = {kind: options.goals if kind == UNSEEN_GOAL else options.episodes for kind in KINDS}
     train = trained.config.division(left)[0].tolist()
     usual, went_well = recording(trained, "outside", options.usual, USUAL, options.work, console)
     seen = logged(trained, left, [n for n in train if left.lengths[n] >= LEAST][:120], steps=LEAST)
     calibration = monitor_of(trained, usual, went_well, logs=seen)
     calibration.save(options.work / "monitor.safetensors")
-    met = {kind: judged(calibration, *recording(trained, kind, options.episodes, TEST, options.work, console)) for kind in KINDS}
+    met = {kind: judged(calibration, *recording(trained, kind, count, TEST, options.work, console)) for kind, count in counts.items()}
     rows: dict[str, Numbers] = {}
     for kind, warned in met.items():
         row = matrix_row(warned)
@@ -210,9 +244,15 @@ def main(options: Options, console: Console) -> None:
             rows[kind]["auroc_with_outside"] = areas(warned, met["outside"])
     if options.whole:
         other = run_of(options.work / "run-of-all-logs", logs, options)
-        for kind in KINDS:
-            rows[kind]["success_with_all_logs"] = success_of(recording(other, kind, options.episodes, TEST, options.work, console)[1])
+        for kind, count in counts.items():
+            rows[kind]["success_with_all_logs"] = share_of(recording(other, kind, count, TEST, options.work, console)[1])
     show(rows, console)
+    goals = unusual(
+        trained,
+        calibration,
+        {kind: scenes(kind, counts[kind], TEST) for kind in ("outside", UNSEEN_GOAL)},
+        scenes("outside", options.usual, USUAL),
+    )
     results = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": {"processor": cpu_model(), "python": platform.python_version(), "load": round(os.getloadavg()[0], 1)},
@@ -223,6 +263,7 @@ def main(options: Options, console: Console) -> None:
         "run": {"sha256": trained.digest},
         "usual": {"episodes": len(went_well), "went_well": int(went_well.sum())},
         "scenes": rows,
+        "goals_beyond_usual": goals,
     }
     atomic_write(options.json, json.dumps(results, indent=1, allow_nan=False) + "\n")
 

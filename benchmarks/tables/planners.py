@@ -30,10 +30,11 @@ from tacit.evaluation.baselines import CloningPolicy, PlannedPolicy, Samples
 from tacit.evaluation.machine import cpu_model
 from tacit.evaluation.outcome import rates
 from tacit.evaluation.protocol import NAMED, Policy, draw_manifest, run
-from tacit.evaluation.suites import REACH, fingerprint
+from tacit.evaluation.suites import REACH
 from tacit.planning import Controller, PlanSettings, Retrieval, Task, action_limits, planner_for
 from tacit.planning.costs import LatentDistance, TemporalDistance, TerminalLatentDistance
 from tacit.run import CostFor, Run, load
+from tacit.training.folder import fingerprint
 from tacit.training.latents import LatentLog, encode_log
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +10,11 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from tacit.assurance.chain import LedgerError
 from tacit.assurance.conformal import Interval, settle
-from tacit.assurance.entries import Supervising
 from tacit.assurance.intervals import settled_tightening, write_intervals
 from tacit.assurance.ledger import Ledger
-from tacit.assurance.monitor import MONITOR, Watch
+from tacit.assurance.moments import Watch
+from tacit.assurance.monitor import MONITOR
 from tacit.assurance.monitor import Calibration as MonitorCalibration
 from tacit.assurance.session import Session
 from tacit.assurance.supervision import Supervision
@@ -45,7 +43,7 @@ from tacit.planning import (
 from tacit.signals import Schema
 from tacit.training.calibration import Calibration
 from tacit.training.correction import Correction, read_correction
-from tacit.training.folder import RunConfig, digest_of_run, read_run
+from tacit.training.folder import RunConfig, digest_of_run, fingerprint, read_run
 from tacit.training.forecasts import Forecast, forecast
 from tacit.training.readouts import FittedReadout, read_readouts
 from tacit.training.support import Support, read_support
@@ -68,6 +66,7 @@ class Run:
         policy: Goal policy cloned from the logs.
         calibration: Errors on held-out episodes.
         digest: SHA-256 of its files, in hex; see `digest_of_run`.
+        fingerprint: SHA-256 of its weights alone, in hex.
         readouts: What sensors are read from latents, by name; none until some are fitted (`tacit.training.readouts`).
         correction: How forecasts of the sensors are corrected; None of a machine with a camera.
     """
@@ -79,6 +78,7 @@ class Run:
     policy: GoalPolicy
     calibration: Calibration
     digest: str
+    fingerprint: str
     readouts: Mapping[str, FittedReadout] = field(default_factory=dict)
     correction: Correction | None = None
 
@@ -238,9 +238,9 @@ class Run:
         """What `tacit calibrate` wrote of this run.
 
         Raises:
-            MonitorError: There is none, it is damaged, or of another machine.
+            MonitorError: There is none, it is damaged, of another version, or of another machine or run.
         """
-        return MonitorCalibration.load(self.path / MONITOR, self.schema)
+        return MonitorCalibration.load(self.path / MONITOR, self.schema, self.fingerprint)
 
     def supervisor(self, session: Session, *, supervision: Supervision | None = None, ledger: Ledger | None = None) -> Supervisor:
         """The controller of a session, and around it the fallback of its task; with the monitor, where `tacit calibrate` has made one.
@@ -253,7 +253,7 @@ class Run:
         Raises:
             ValueError: As of `controller_of`.
             TaskError: As of `controller_of`.
-            MonitorError: There is a monitor, but it is damaged, or of another machine.
+            MonitorError: There is a monitor, but it is damaged, of another version, or of another machine or run.
         """
         is_watched = (self.path / MONITOR).exists()
         return Supervisor(
@@ -262,46 +262,6 @@ class Run:
             watch=self.watch() if is_watched else None,
             supervision=supervision,
             ledger=ledger,
-        )
-
-    def supervisor_again(
-        self,
-        session: Session,
-        recorded: Supervising,
-        around: Callable[[Planner], Planner] = lambda planner: planner,
-        clock: Callable[[], float] = time.monotonic,
-        *,
-        monitor: MonitorCalibration | None = None,
-    ) -> Supervisor:
-        """Make the supervisor that a ledger says there was in a session, to let it decide again.
-
-        Args:
-            session: Of this run.
-            recorded: What the ledger says of it.
-            around: What to put the planner into.
-            clock: See `Supervisor`.
-            monitor: What was usual then; None for what `tacit calibrate` has found.
-
-        Raises:
-            LedgerError: It had another monitor, or did something else than the task says where there was no plan to trust.
-            ValueError: As of `controller_of`.
-            TaskError: As of `controller_of`.
-            MonitorError: There is no monitor any more, or it is damaged.
-        """
-        if recorded.fallback is not None:
-            raise LedgerError(f"the supervisor had a fallback of its own ({recorded.fallback}), which is not in the ledger")
-        calibration = None if recorded.monitor is None else monitor or self.monitor()
-        if calibration is not None and calibration.digest != recorded.monitor:
-            raise LedgerError(
-                f"what is usual was another then (SHA-256 {recorded.monitor}) than in {MONITOR} now (SHA-256 {calibration.digest}): "
-                "calibrating again replaced it, so give the file of that time"
-            )
-        return Supervisor(
-            self.controller_of(session, around),
-            calibration=calibration,
-            watch=None if calibration is None else self.watch(),
-            supervision=recorded.supervision,
-            clock=clock,
         )
 
     def session(self, task: Task | str | Path, *, cost: str = "arrival_cost", seed: int = 0) -> Session:
@@ -380,7 +340,7 @@ def load(path: str | Path) -> Run:
         RunError: It is not a complete run of this version; the message says what is wrong with it.
     """
     config, model, distance, policy, calibration = read_run(Path(path))
-    digest = digest_of_run(Path(path))
+    digest, weights = digest_of_run(Path(path)), fingerprint(Path(path))
     distance.to(products_dtype())
     readouts = read_readouts(Path(path), model.latent_size)
     if not config.recipe.jepa.predictor.leading:
@@ -397,6 +357,7 @@ def load(path: str | Path) -> Run:
         policy=policy,
         calibration=calibration,
         digest=digest,
+        fingerprint=weights,
         readouts=readouts,
         correction=read_correction(Path(path)),
     )

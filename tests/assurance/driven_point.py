@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from tacit.assurance import Ledger, Recorded, Session
+from tacit.assurance import Ledger, Made, Recorded, Session
+from tacit.assurance.replay import entries
 from tacit.contracts import Limit, Planner
-from tacit.planning import Controller, Goal, LatentDistance, PlanSettings, Task, planner_for
+from tacit.planning import Controller, Decision, Goal, LatentDistance, PlanSettings, Task, planner_for
 from tacit.signals import Role, Schema, Signal
 
 SCHEMA = Schema(
@@ -20,6 +21,7 @@ SCHEMA = Schema(
         Signal(name="velocity", role=Role.ACTION, shape=(2,), unit="m/s", low=-1.0, high=1.0),
     )
 )
+WEIGHTS = "ab" * 32  # SHA-256 of its weights, if it had any
 PLAN = PlanSettings(horizon=5, candidates=16, iterations=2)
 
 
@@ -92,6 +94,17 @@ def drive(actor: Recorded | Controller, steps: int, *, noise: float = 0.01, seed
         given.append(decision.action)
         state = state + 0.1 * decision.action + noise * rng.normal(size=2)
     return given
+
+
+def decided(observation: dict[str, object] | None = None) -> tuple[dict[str, object], Decision]:
+    """An observation, and what was decided on it."""
+    seen = observation or {"state": np.array([0.1, 0.2])}
+    return seen, Maker()(session()).act(seen)
+
+
+def made(path: Path) -> list[Made]:
+    """The decisions in a ledger."""
+    return [entry for entry in entries(path) if isinstance(entry, Made)]
 
 
 def write(

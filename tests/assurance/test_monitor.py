@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from driven_point import SCHEMA
+from driven_point import SCHEMA, WEIGHTS
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 from test_scores import episodes
 
-from tacit.assurance.monitor import Calibration, Monitor, MonitorError, Watch, calibrate, scored
-from tacit.assurance.scores import SCORES, Moments
-from tacit.planning import Decision, Evidence, Verdict
-from tacit.signals import Role, Schema, Signal, mask_of
+from tacit.assurance.moments import Moments
+from tacit.assurance.monitor import Calibration, Monitor, MonitorError, calibrate, scored
+from tacit.assurance.scores import SCORES
+from tacit.signals import Role, Schema, Signal
 
 
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
-    return calibrate(episodes(20, seed=0), episodes(150, seed=1), schema=SCHEMA, false_alarms=0.1)
+    return calibrate(episodes(20, seed=0), episodes(150, seed=1), schema=SCHEMA, weights=WEIGHTS, false_alarms=0.1)
 
 
 def alarms(calibration: Calibration, seed: int, gain: float = 0.1, count: int = 600) -> float:
@@ -29,7 +32,10 @@ def alarms(calibration: Calibration, seed: int, gain: float = 0.1, count: int = 
 
 
 def test_alarms_come_at_the_rate_that_was_set(calibration: Calibration) -> None:
-    rates = [alarms(calibrate(episodes(20, seed=0), episodes(150, seed=s), schema=SCHEMA, false_alarms=0.1), 50 + s) for s in range(1, 6)]
+    rates = [
+        alarms(calibrate(episodes(20, seed=0), episodes(150, seed=s), schema=SCHEMA, weights=WEIGHTS, false_alarms=0.1), 50 + s)
+        for s in range(1, 6)
+    ]
     assert 0.05 < np.mean(rates) < 0.13  # on average over calibrations at most 0.1
 
 
@@ -44,7 +50,7 @@ def arriving(count: int, seed: int, *, end: float = 0.1) -> Moments:
 def test_with_a_goal_alarms_and_doubts_come_at_the_rate_that_was_set(passing: bool) -> None:
     rates = []
     for seed in range(1, 6):
-        known = calibrate(episodes(20, seed=0), arriving(300, seed), schema=SCHEMA, false_alarms=0.12, passing=passing)
+        known = calibrate(episodes(20, seed=0), arriving(300, seed), schema=SCHEMA, weights=WEIGHTS, false_alarms=0.12, passing=passing)
         moments, monitor = arriving(400, 50 + seed), Monitor(known, 400)
         judged = [monitor.judge(moments.at(t)) for t in range(moments.steps)]
         rates.append((np.logical_or.reduce([j.alarm for j in judged]) | ~judged[-1].arrived).mean())
@@ -52,11 +58,21 @@ def test_with_a_goal_alarms_and_doubts_come_at_the_rate_that_was_set(passing: bo
 
 
 def test_an_episode_that_ends_elsewhere_is_not_done() -> None:
-    known = calibrate(episodes(20, seed=0), arriving(300, 1), schema=SCHEMA, false_alarms=0.12)
+    known = calibrate(episodes(20, seed=0), arriving(300, 1), schema=SCHEMA, weights=WEIGHTS, false_alarms=0.12)
     monitor, moments = Monitor(known, 50), arriving(50, 2, end=2.0)
     last = [monitor.judge(moments.at(t)) for t in range(moments.steps)][-1]
     assert not last.arrived.any()
     assert "it is not sure that the goal is reached (arrival" in last.ending()
+
+
+def test_a_goal_that_the_logs_do_not_show_is_an_alarm_before_the_first_action() -> None:
+    known = calibrate(episodes(20, seed=0), arriving(300, 1), schema=SCHEMA, weights=WEIGHTS, false_alarms=0.12)
+    usual = arriving(20, 2)
+    unseen = replace(usual, goal_senses=np.full((20, 2), 20.0, np.float32))
+    assert not Monitor(known, 20).judge(usual.at(0)).alarm.any()
+    judged = Monitor(known, 20).judge(unseen.at(0))
+    assert judged.alarm.all()
+    assert "the goal shows something that the logs never show (goal" in judged.reason()
 
 
 def test_having_passed_the_goal_counts_where_that_is_enough() -> None:
@@ -64,7 +80,7 @@ def test_having_passed_the_goal_counts_where_that_is_enough() -> None:
         np.where(np.arange(30) < 20, np.maximum(5.0 - np.arange(30), 0.05), 3.0)[None].repeat(20, 0).astype(np.float32)
     )
     for passing in (False, True):
-        known = calibrate(episodes(20, seed=0), arriving(300, 1), schema=SCHEMA, false_alarms=0.12, passing=passing)
+        known = calibrate(episodes(20, seed=0), arriving(300, 1), schema=SCHEMA, weights=WEIGHTS, false_alarms=0.12, passing=passing)
         moments, monitor = episodes(20, seed=3, to_go=away), Monitor(known, 20)
         last = [monitor.judge(moments.at(t)) for t in range(moments.steps)][-1]
         assert (last.arrived == passing).all()
@@ -74,7 +90,10 @@ def test_without_goals_nobody_arrives(calibration: Calibration) -> None:
     moments, monitor = arriving(20, 4), Monitor(calibration, 20)
     judged = [monitor.judge(moments.at(t)) for t in range(moments.steps)]
     assert not judged[-1].arrived.any()
-    assert not any((j.worst == SCORES.index("progress")).any() for j in judged)
+    assert not any(np.isin(j.worst, [SCORES.index("progress"), SCORES.index("goal")]).any() for j in judged)
+    assert all((j.p[:, SCORES.index("goal")] == 1).all() for j in judged)
+    unseen = replace(arriving(20, 4), goal_senses=np.full((20, 2), 99.0, np.float32))
+    assert np.array_equal(Monitor(calibration, 20).judge(unseen.at(0)).statistic, judged[0].statistic)
 
 
 def test_a_weak_actuator_is_noticed(calibration: Calibration) -> None:
@@ -105,7 +124,7 @@ def test_the_reason_names_the_score(calibration: Calibration) -> None:
 
 def test_a_saved_monitor_is_the_same(calibration: Calibration, tmp_path: Path) -> None:
     calibration.save(tmp_path / "m.safetensors")
-    again = Calibration.load(tmp_path / "m.safetensors", SCHEMA)
+    again = Calibration.load(tmp_path / "m.safetensors", SCHEMA, WEIGHTS)
     assert np.array_equal(again.levels, calibration.levels)
     assert not again.has_goal
     assert alarms(again, 8, count=20) == alarms(calibration, 8, count=20)
@@ -114,40 +133,33 @@ def test_a_saved_monitor_is_the_same(calibration: Calibration, tmp_path: Path) -
 def test_what_is_no_monitor_is_refused(calibration: Calibration, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     with pytest.raises(MonitorError, match="no such file"):
-        Calibration.load(path, SCHEMA)
+        Calibration.load(path, SCHEMA, WEIGHTS)
     calibration.save(path)
     other = Schema(signals=(*SCHEMA.signals, Signal(name="more", role=Role.OBSERVATION, shape=(1,))))
     with pytest.raises(MonitorError, match="other signals"):
-        Calibration.load(path, other)
+        Calibration.load(path, other, WEIGHTS)
+    with pytest.raises(MonitorError, match=f"is the monitor of another run: .*{WEIGHTS}.* make one of this run with `tacit calibrate`"):
+        Calibration.load(path, SCHEMA, "cd" * 32)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(MonitorError, match="damaged"):
-        Calibration.load(path, SCHEMA)
+        Calibration.load(path, SCHEMA, WEIGHTS)
 
 
-def test_a_sensor_that_is_read_now_and_then_shows_its_last_sample_between() -> None:
-    level = Signal(name="level", role=Role.OBSERVATION, unit="m")
-    schema = Schema(signals=(level, mask_of(level), Signal(name="pump", role=Role.ACTION, low=0.0, high=1.0)))
-    watch = Watch(schema)
-    nothing = torch.zeros(1, 1, 2)
-    evidence = Evidence(cost=None, surprise=None, surprise_p=None, encode_ms=0.0, plan_ms=0.0)
-    decision = Decision(action=np.zeros(1, np.float32), verdict=Verdict.ACT, reason="", plan=None, evidence=evidence, latents=nothing)
-    seen = [
-        watch.moment(samples, decision, None).senses[0].tolist()
-        for samples in (
-            {"level": 3.0, "level.valid": True},
-            {"level": None},
-            {"level": float("nan")},
-            {"level": 7.0, "level.valid": False},
-            {"level": 4.0},
-        )
-    ]
-    assert seen == [[3.0, 1.0], [3.0, 0.0], [3.0, 0.0], [3.0, 0.0], [4.0, 1.0]]
+def test_a_file_of_an_earlier_version_is_refused(calibration: Calibration, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    calibration.save(path)
+    with safe_open(path, framework="numpy") as file:
+        text = json.loads(file.metadata()["tacit"])
+    del text["weights"]
+    save_file(load_file(path), path, {"tacit": json.dumps(text | {"version": 2})})
+    with pytest.raises(MonitorError, match="has format version 2; this Tacit reads version 3: make a new one with `tacit calibrate`"):
+        Calibration.load(path, SCHEMA, WEIGHTS)
 
 
 def test_a_rate_needs_episodes() -> None:
     with pytest.raises(MonitorError, match="it takes 149"):
-        calibrate(episodes(20), episodes(50), schema=SCHEMA, false_alarms=0.01)
+        calibrate(episodes(20), episodes(50), schema=SCHEMA, weights=WEIGHTS, false_alarms=0.01)
     with pytest.raises(MonitorError, match="it takes 112"):
-        calibrate(episodes(20), arriving(50, 0), schema=SCHEMA)  # three channels share the rate
+        calibrate(episodes(20), arriving(50, 0), schema=SCHEMA, weights=WEIGHTS)  # three channels share the rate
     with pytest.raises(MonitorError, match="between 0 and 1"):
-        calibrate(episodes(20), episodes(50), schema=SCHEMA, false_alarms=0.0)
+        calibrate(episodes(20), episodes(50), schema=SCHEMA, weights=WEIGHTS, false_alarms=0.0)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tacit.assurance.moments import Moments
 from tacit.assurance.monitor import scored
-from tacit.assurance.scores import SCORES, WORDS, Moments, Reference, fit_reference, read, senses, usual_end, usual_nearing
-from tacit.signals import Role, Schema, Signal
+from tacit.assurance.scores import SCORES, WORDS, Reference, fit_reference, read, usual_end, usual_nearing
 
 GAIN = 0.1
 
@@ -69,6 +69,8 @@ DISTURBED = {
     "response": episodes(20, seed=1, gain=0.4 * GAIN),
     "disagreement": far_away(USUAL),
     "frozen": STILL,
+    "jitter": replace(USUAL, senses=USUAL.senses + np.random.default_rng(0).normal(0, 1, USUAL.senses.shape).astype(np.float32)),
+    "goal": replace(USUAL, goal_senses=np.full((20, 2), 3.0, np.float32)),
     "progress": episodes(20, seed=1, to_go=np.full((20, 30), 5.0, np.float32)),
 }
 
@@ -105,6 +107,26 @@ def test_who_sees_nothing_has_not_arrived() -> None:
 
 def test_without_a_goal_it_is_never_sure() -> None:
     assert np.isinf(ends(USUAL)).all()
+    assert not highest("goal", USUAL).any()
+
+
+def test_what_moves_in_a_picture_is_no_jitter_and_what_is_missing_is_not_known() -> None:
+    reference = fit_reference(wide(40, seed=9))
+    usual, column = wide(20, seed=1), SCORES.index("jitter")
+    noise = np.random.default_rng(0).normal(0, 1, usual.senses.shape).astype(np.float32)
+    assert (scored(reference, usual)[:, 1:, column] == 1).all()
+    assert scored(reference, replace(usual, senses=usual.senses + noise))[:, 1:, column].min() > 1.1
+    assert not scored(reference, replace(usual, senses=np.full_like(usual.senses, np.nan)))[..., column].any()
+
+
+def wide(count: int, seed: int) -> Moments:
+    """A point in a picture of 16 senses, most of which never change."""
+    moments = episodes(count, seed=seed)
+    return replace(
+        moments,
+        senses=np.concatenate((moments.senses, np.zeros((*moments.senses.shape[:2], 14), np.float32)), axis=-1),
+        goal_senses=np.full((count, 16), np.nan, np.float32),
+    )
 
 
 def test_every_score_has_words() -> None:
@@ -133,21 +155,6 @@ def test_machines_side_by_side_do_not_mix() -> None:
     together = scored(reference, USUAL)
     alone = np.concatenate([scored(reference, USUAL.among(np.array([i]))) for i in range(len(USUAL))])
     assert np.allclose(together, alone, atol=1e-4)
-
-
-def test_senses_are_block_means_and_plain_numbers() -> None:
-    schema = Schema(
-        signals=(
-            Signal(name="image", role=Role.OBSERVATION, shape=(32, 48, 3), dtype="uint8"),
-            Signal(name="level", role=Role.OBSERVATION, shape=(2,)),
-            Signal(name="valve", role=Role.ACTION, shape=(1,), low=0.0, high=1.0),
-        )
-    )
-    image = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3)).astype(np.uint8)
-    found = senses(schema, {"image": image, "level": np.array([[1.0, 2.0], [3.0, 4.0]])})
-    assert found.shape == (2, 16 * 16 * 3 + 2)
-    assert found[1, -2:].tolist() == [3.0, 4.0]
-    assert np.allclose(found[0, :3], image[0, :2, :3].reshape(-1, 3).mean(0), atol=1e-3)
 
 
 def test_too_few_moments_make_no_reference() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driven_point import SCHEMA, Maker, session, write, write_with_gap
+from driven_point import SCHEMA, WEIGHTS, Maker, session, write, write_with_gap
 from test_scores import episodes
 
 from tacit.assurance import Ledger, LedgerError, Made, Recorded, Session, Supervising, Supervision, Supervisor, Watch, calibrate
@@ -35,7 +35,7 @@ FALLBACKS = {
 
 @pytest.fixture(scope="module")
 def usual() -> Calibration:
-    return calibrate(episodes(20, seed=0), episodes(60, seed=1), schema=SCHEMA, false_alarms=0.05)
+    return calibrate(episodes(20, seed=0), episodes(60, seed=1), schema=SCHEMA, weights=WEIGHTS, false_alarms=0.05)
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_why_says_how_long_it_took_and_how_old_the_observation_was(path: Path) -
 
 def test_other_settings_and_another_monitor_differ_where_they_first_matter(path: Path, usual: Calibration) -> None:
     record(path, told(), usual)
-    other = calibrate(episodes(20, seed=5), episodes(60, seed=6), schema=SCHEMA, false_alarms=0.05)
+    other = calibrate(episodes(20, seed=5), episodes(60, seed=6), schema=SCHEMA, weights=WEIGHTS, false_alarms=0.05)
     first = replayed(path, other).difference
     assert first is not None
     assert first.step < 3
@@ -172,7 +172,7 @@ def test_what_a_ledger_says_of_its_supervisor(path: Path, usual: Calibration, tm
     (said,) = (entry for entry in entries(path) if isinstance(entry, Supervising))
     assert (said.supervision, said.monitor, said.fallback) == (SUPERVISION, usual.digest, "applying the safe action")
     usual.save(tmp_path / "monitor.safetensors")
-    loaded = Calibration.load(tmp_path / "monitor.safetensors", SCHEMA)
+    loaded = Calibration.load(tmp_path / "monitor.safetensors", SCHEMA, WEIGHTS)
     assert loaded.digest == usual.digest
     assert replace(usual, false_alarms=0.06).digest != usual.digest
     found = replay(path, Maker(), again(loaded, fallback=Safe(action=(0.0, 0.1))))

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from driven_point import SCHEMA, Ceiling, Maker, session
+from driven_point import SCHEMA, WEIGHTS, Ceiling, Maker, session
 from test_scores import episodes
 
-from tacit.assurance import Ledger, check
+from tacit.assurance import Ledger, Watch, check
 from tacit.assurance.chain import records
-from tacit.assurance.monitor import Calibration, Watch, calibrate
+from tacit.assurance.monitor import Calibration, calibrate
 from tacit.assurance.supervisor import Supervision, Supervisor
 from tacit.planning import ActionLimit, Decision, RampSettings, Verdict
 from tacit.planning.fallbacks import Ramp, RetreatBySetPoints, Safe
@@ -46,7 +46,7 @@ class Machine:
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
     """Of episodes of the point; with no goal, so that missing progress is never an alarm."""
-    return calibrate(episodes(20, seed=0), episodes(60, seed=1), schema=SCHEMA, false_alarms=0.05)
+    return calibrate(episodes(20, seed=0), episodes(60, seed=1), schema=SCHEMA, weights=WEIGHTS, false_alarms=0.05)
 
 
 def machine(calibration: Calibration | None = None, *, maker: Maker | None = None, **options: object) -> Machine:

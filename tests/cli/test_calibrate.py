@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import tacit
-from tacit.assurance import Calibration
+from tacit.assurance import MonitorError
 from tacit.cli import main
+from tacit.training.checkpoint import load_tensors, save_tensors
 from tacit.worlds import TwoRoomWorld
 
 
@@ -20,11 +21,15 @@ def test_a_monitor_is_made_of_episodes_that_went_well(
     before = tacit.load("run").digest
     assert main(["calibrate", "run", "--world", "two_room", *words]) == 0
     run = tacit.load("run")
-    found = Calibration.load("run/monitor.safetensors", run.schema)
+    found = run.monitor()
     assert found.false_alarms == 0.5
     assert len(found.reference.nearing) == 16
     assert "in which all was well, warnings in at most 50.0% of such episodes" in capsys.readouterr().out
     assert run.digest == before
+    tensors, meta = load_tensors(Path("run/model.safetensors"))
+    save_tensors(Path("run/model.safetensors"), {name: value + 1 for name, value in tensors.items()}, meta)  # as if trained again
+    with pytest.raises(MonitorError, match=r"run/monitor\.safetensors is the monitor of another run: .* make one of this run"):
+        tacit.load("run").monitor()
 
 
 def test_too_few_episodes_leave_the_run_as_it_was(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

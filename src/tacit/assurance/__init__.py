@@ -12,9 +12,9 @@ from tacit.assurance.conformal import (
 )
 from tacit.assurance.entries import Began, Closed, Entry, Gap, Made, Opened, Reading, Retargeted, Supervising, Timing
 from tacit.assurance.ledger import Ledger
-from tacit.assurance.monitor import Calibration, Judgement, Monitor, MonitorError, Watch, calibrate
+from tacit.assurance.moments import Moment, Moments, Watch
+from tacit.assurance.monitor import Calibration, Judgement, Monitor, MonitorError, calibrate
 from tacit.assurance.recorded import Actor, Recorded
-from tacit.assurance.scores import Moment, Moments
 from tacit.assurance.session import Session
 from tacit.assurance.supervision import Supervision
 from tacit.assurance.supervisor import Supervisor

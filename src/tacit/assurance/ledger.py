@@ -12,81 +12,30 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import threading
 import time
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self, final
+from typing import Any, BinaryIO, Self, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tacit.assurance.canonical import Array, ArrayDigest, digest_of_array
-from tacit.assurance.chain import Checked, Head, LedgerError, check, head_path, line_of, records
-from tacit.assurance.entries import (
-    Began,
-    Closed,
-    Cut,
-    Entry,
-    Gap,
-    Made,
-    Opened,
-    Reading,
-    Retargeted,
-    Supervising,
-    Timing,
-    made_of,
-    to_json,
-)
+from tacit.assurance.canonical import Array
+from tacit.assurance.chain import Checked, Head, LedgerError, check, head_path, records
+from tacit.assurance.entries import Began, Closed, Cut, Entry, Gap, Made, Opened, Reading, Retargeted, Supervising, Timing
+from tacit.assurance.ledger_writer import Decided, Inputs, LedgerWriter
 from tacit.assurance.session import Session
 from tacit.assurance.supervision import Supervision
-from tacit.atomic import atomic_write, sync_folder
+from tacit.atomic import atomic_write
 from tacit.closing import close_after
 from tacit.planning.decision import Decision
 
-Inputs = Literal["full", "digest"]
-
 QUEUE_BYTES = 64 * 2**20
 SYNC_SECONDS = 0.2
-WRITE_SECONDS = 0.05
-_BATCH_BYTES = 4 * 2**20  # brought to the file at once
 _OVERHEAD = 2_000  # bytes of an entry besides its inputs and its plan, roughly
-_BREATH = 5e-5  # seconds between two entries in which a control thread can have the interpreter
-
-
-@dataclass(slots=True)
-class _Decided:
-    """What `add` was given. To make an entry of it takes ten times as long as to copy it, so that is left to the thread that writes.
-
-    The tensors of a plan are not copied: nobody writes into a plan that was returned, which a controller relies on too.
-    """
-
-    time: float
-    step: int
-    episode: int
-    inputs: Mapping[str, Array | None]
-    applied: Array | None
-    decision: Decision
-    action: Array
-    readings: Mapping[str, Reading]
-    timing: Timing | None
-
-    def made(self) -> Made:
-        return made_of(
-            self.decision,
-            time=self.time,
-            step=self.step,
-            episode=self.episode,
-            inputs=self.inputs,
-            applied=self.applied,
-            action=self.action,
-            readings=self.readings,
-            timing=self.timing,
-        )
 
 
 @final
@@ -135,33 +84,16 @@ class Ledger:
             raise ValueError(f"sync_seconds must be positive, not {sync_seconds}")
         self.path = Path(path)
         self.lost = 0
-        self.fault: Exception | None = None
-        self._inputs = inputs
-        self._sync_seconds = sync_seconds
         self._queue_bytes = queue_bytes
-        self._queue: deque[tuple[Entry | _Decided, int]] = deque()
         self._missing: Gap | None = None  # what was lost since the last entry that was kept
         self._step = self._episode = 0
         self._is_closed = False
-        self._accepted = self._accepted_bytes = 0  # by the control thread, into the queue
-        self._drawn = self._drawn_bytes = 0  # by the writing thread, out of it
-        self._stored_bytes = 0  # of the queue, that are in the file
-        self._settled = 0  # entries that are on disk
-        self._failures = 0
-        self._is_over = False  # the writing thread has ended
-        self._pending: list[bytes] = []  # lines that are not in the file yet
-        self._head: Head | None = None  # of all lines
-        self._synced: Head | None = None  # of those on disk
-        self._file = _opened(self.path)
-        self._end = self._file.seek(0, os.SEEK_END)
+        file = _opened(self.path)
         try:
-            self._open(session)
+            self._writer = self._open(file, session, inputs, sync_seconds)
         except BaseException:
-            self._file.close()
+            file.close()
             raise
-        self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._write, name="tacit-ledger", daemon=True)
-        self._thread.start()
 
     def __enter__(self) -> Self:
         return self
@@ -172,8 +104,13 @@ class Ledger:
     @property
     def head(self) -> Head:
         """Of all that is safely on disk. Keep it where this machine cannot write, and it proves everything until now."""
-        assert self._synced is not None
-        return self._synced
+        assert self._writer.synced is not None
+        return self._writer.synced
+
+    @property
+    def fault(self) -> Exception | None:
+        """Why the last try to bring something to the disk failed; None where it did not."""
+        return self._writer.fault
 
     @property
     def steps(self) -> int:
@@ -250,7 +187,7 @@ class Ledger:
         inputs = {name: None if value is None else _copied(name, value) for name, value in observation.items()}
         told = None if applied is None else _copied("applied", applied)
         numbers = {} if readings is None else {name: _reading(name, value) for name, value in readings.items()}
-        decided = _Decided(time.time(), self._step, self._episode, inputs, told, decision, decision.action.copy(), numbers, timing)
+        decided = Decided(time.time(), self._step, self._episode, inputs, told, decision, decision.action.copy(), numbers, timing)
         self._step += 1
         plan = 0 if decision.plan is None else decision.plan.actions.nbytes + decision.plan.trajectory.nbytes
         return self._put(decided, _size(inputs) + plan, decisions=1, episodes=0)
@@ -264,12 +201,7 @@ class Ledger:
         Raises:
             OSError: The disk failed, or is full; the queue keeps what it can, and writing is tried again.
         """
-        wanted, failures = self._accepted, self._failures
-        while self._settled < wanted and self._failures == failures and not self._is_over:
-            self._wake.set()
-            time.sleep(0.002)
-        if self._settled < wanted and self.fault is not None:
-            raise self.fault
+        self._writer.sync()
         return self.head
 
     def close(self) -> None:
@@ -281,53 +213,40 @@ class Ledger:
         if self._is_closed:
             return
         self._append_gap()
-        self._append(Closed(time=time.time()), _OVERHEAD)
+        self._writer.put(Closed(time=time.time()), _OVERHEAD)
         self._is_closed = True
-        self._wake.set()
-        self._thread.join()
-        self._file.close()
-        if self.fault is not None:
-            raise self.fault
+        self._writer.close()
 
-    def _put(self, entry: Entry | _Decided, size: int, *, decisions: int, episodes: int) -> bool:
+    def _put(self, entry: Entry | Decided, size: int, *, decisions: int, episodes: int) -> bool:
         if self._is_closed:
             raise LedgerError(f"{self.path} is closed: make a new Ledger, it goes on in the same file")
         size += _OVERHEAD
-        if self._is_over or self._accepted_bytes - self._stored_bytes + size > self._queue_bytes:
+        if self._writer.is_over or self._writer.waiting + size > self._queue_bytes:
             gap = self._missing or Gap(time=entry.time, step=self._step - decisions, decisions=0, episodes=0)
             self._missing = replace(gap, decisions=gap.decisions + decisions, episodes=gap.episodes + episodes)
             self.lost += decisions
             return False
         self._append_gap()
-        self._append(entry, size)
+        self._writer.put(entry, size)
         return True
 
     def _append_gap(self) -> None:
         if self._missing is not None:
-            self._append(self._missing, _OVERHEAD)
+            self._writer.put(self._missing, _OVERHEAD)
             self._missing = None
 
-    def _append(self, entry: Entry | _Decided, size: int) -> None:
-        self._accepted_bytes += size
-        self._accepted += 1
-        self._queue.append((entry, size))
-
-    def _open(self, session: Session) -> None:
+    def _open(self, file: BinaryIO, session: Session, inputs: Inputs, sync_seconds: float) -> LedgerWriter:
         """Take the file over: what is in it must verify, and what is torn at its end goes elsewhere."""
-        was_closed, cut, ledger = None, None, os.urandom(8).hex()
-        if self._end or head_path(self.path).exists():
+        end, head, was_closed, cut, ledger = file.seek(0, os.SEEK_END), None, None, None, os.urandom(8).hex()
+        if end or head_path(self.path).exists():
             found = check(self.path)
-            self._head, cut = found.head, _cut(self.path, found)
-            self._end = found.bytes
+            end, head, cut = found.bytes, found.head, _cut(self.path, found)
             for record in records(self.path):
                 ledger, was_closed = record["ledger"], record["kind"] == Closed.kind
                 self._count_on(record)
-        self._ledger = ledger
-        opened = Opened(time=time.time(), session=session, inputs=self._inputs, was_closed=was_closed, cut=cut)
-        self._chain(to_json(opened))
-        self._store()
-        sync_folder(self.path.parent)
-        self._sync()
+        writer = LedgerWriter(self.path, file, ledger=ledger, head=head, end=end, inputs=inputs, sync_seconds=sync_seconds)
+        writer.start(Opened(time=time.time(), session=session, inputs=inputs, was_closed=was_closed, cut=cut))
+        return writer
 
     def _count_on(self, record: Mapping[str, Any]) -> None:
         if record["kind"] == Made.kind:
@@ -337,83 +256,6 @@ class Ledger:
         elif record["kind"] == Gap.kind:
             self._step = record["step"] + record["decisions"]
             self._episode += record["episodes"]
-
-    def _write(self) -> None:
-        """The thread that writes."""
-        synced = time.monotonic()
-        try:
-            while not self._is_over:
-                is_wanted = self._wake.wait(min(WRITE_SECONDS, self._sync_seconds))
-                self._wake.clear()
-                is_last = self._is_closed  # read before the queue: nothing comes after it
-                try:
-                    self._drain()
-                    if is_last or is_wanted or time.monotonic() - synced >= self._sync_seconds:
-                        self._sync()
-                        synced = time.monotonic()
-                    self.fault = None
-                except OSError as error:
-                    self._fail(error)
-                self._is_over = is_last
-        except Exception as error:  # noqa: BLE001 (it is raised again where somebody waits for the disk)
-            self._fail(error)
-        finally:
-            self._is_over = True
-
-    def _fail(self, error: Exception) -> None:
-        self.fault = error
-        self._failures += 1
-
-    def _drain(self) -> None:
-        """Write all that waits."""
-        self._store()
-        while self._queue:
-            full = self._drawn_bytes + _BATCH_BYTES
-            while self._queue and self._drawn_bytes < full:
-                entry, size = self._queue.popleft()
-                self._chain(to_json(self._kept(entry)))
-                self._drawn += 1
-                self._drawn_bytes += size
-                time.sleep(_BREATH)
-            self._store()
-
-    def _chain(self, values: Mapping[str, Any]) -> None:
-        line, self._head = line_of(values, ledger=self._ledger, head=self._head)
-        self._pending.append(line)
-
-    def _store(self) -> None:
-        """Bring the pending lines into the file. After a failure they are written again, over what the failure left."""
-        rest, place = memoryview(b"".join(self._pending)), self._end
-        while rest:
-            written = os.pwrite(self._file.fileno(), rest, place)
-            rest, place = rest[written:], place + written
-        self._end = place
-        self._pending.clear()
-        self._stored_bytes = self._drawn_bytes
-
-    def _sync(self) -> None:
-        """Bring what is in the file to the disk, and then its head."""
-        if self._synced != self._head:
-            try:
-                os.fsync(self._file.fileno())
-            except OSError as error:  # the system may forget what it could not write: a second try would succeed, and prove nothing
-                raise LedgerError(f"{self.path}: the disk failed ({error}), so the ledger ends; what `head` counts is safe") from error
-            atomic_write(head_path(self.path), f"{self._head}\n")
-            self._synced = self._head
-        self._settled = self._drawn
-
-    def _kept(self, entry: Entry | _Decided) -> Entry:
-        """An entry as it is kept, with digests in the place of inputs if that is wanted."""
-        entry = entry.made() if isinstance(entry, _Decided) else entry
-        if self._inputs == "full":
-            return entry
-        if isinstance(entry, Made):
-            return replace(entry, inputs={name: None if v is None else _digest(v) for name, v in entry.inputs.items()})
-        if isinstance(entry, Began) and entry.goal is not None:
-            return replace(entry, goal={name: _digest(v) for name, v in entry.goal.items()})
-        if isinstance(entry, Retargeted):
-            return replace(entry, setpoints={name: _digest(v) for name, v in entry.setpoints.items()})
-        return entry
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -468,10 +310,6 @@ def _reading(name: str, value: Reading | float) -> Reading:
     if not all(isinstance(part, int | float | np.number | None) for part in (reading.value, reading.low, reading.high)):
         raise TypeError(f"the reading {name!r} is not made of numbers: {reading}")
     return reading
-
-
-def _digest(value: Array | ArrayDigest) -> ArrayDigest:
-    return value if isinstance(value, ArrayDigest) else digest_of_array(value)
 
 
 def _size(arrays: Mapping[str, Array | None]) -> int:

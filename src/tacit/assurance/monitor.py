@@ -17,52 +17,43 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
-from torch import Tensor
 
 from tacit.assurance.canonical import digest
 from tacit.assurance.entries import Reading
+from tacit.assurance.moments import Floats, Moment, Moments
 from tacit.assurance.scores import (
     SCORES,
     WORDS,
-    Floats,
-    Moment,
-    Moments,
     Reference,
     Scorer,
     fit_reference,
     read,
-    senses,
     usual_end,
     usual_nearing,
 )
 from tacit.atomic import atomic_write
-from tacit.planning.decision import Decision, DecisionBatch
-from tacit.planning.history import one_step_error
-from tacit.planning.samples import LastGood
 from tacit.signals import Schema
 
-FORMAT, VERSION = "tacit-monitor", 2
+FORMAT, VERSION = "tacit-monitor", 3
 MONITOR = "monitor.safetensors"
 """Name of the file beside a run's other files."""
 
 CHANNELS = ("strange", "progress", "arrival")
-PROGRESS, ARRIVAL = SCORES.index("progress"), SCORES.index("arrival")
+GOAL, PROGRESS, ARRIVAL = SCORES.index("goal"), SCORES.index("progress"), SCORES.index("arrival")
 STRANGE = [number for number in range(len(SCORES)) if number not in (PROGRESS, ARRIVAL)]
 USUAL, RARE = 0.5, 0.95  # quantiles of a score's maxima that become 0 and 1
 
 
 class MonitorError(ValueError):
-    """A file is no monitor, or of another machine; or there is too little to make one of."""
+    """A file is no monitor, or of another machine or run; or there is too little to make one of."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,12 +63,13 @@ class Calibration:
     Attributes:
         reference: What the logs look like.
         zero: What each score but arrival reaches in half of the episodes, (S - 1,): 0 on the common scale.
-        one: What it reaches in one of twenty, (S - 1,): 1 on the common scale.
+        one: What it reaches in one of twenty, (S - 1,): 1 on the common scale. Infinite for the goal where none was shown.
         maxima: The largest values of each score, of episodes that went well, and of arrival those in the end; each sorted, (N, S).
         channels: Of the same episodes, what the channels reached, each sorted, (N, 3).
         false_alarms: Share of episodes that go well in which there may be an alarm.
         passing: Whether it is enough to have been at the goal once; else it counts where the episode ends.
         schema: Digest of the signals of the machine.
+        weights: SHA-256 of the weights of the run, in hex.
     """
 
     reference: Reference
@@ -88,6 +80,7 @@ class Calibration:
     false_alarms: float
     passing: bool
     schema: str
+    weights: str
 
     @functools.cached_property
     def digest(self) -> str:
@@ -150,19 +143,21 @@ class Calibration:
             "false_alarms": self.false_alarms,
             "passing": self.passing,
             "schema": self.schema,
+            "weights": self.weights,
         }
         atomic_write(path, save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, {"tacit": json.dumps(text)}))
 
     @classmethod
-    def load(cls, path: str | Path, schema: Schema) -> Calibration:
+    def load(cls, path: str | Path, schema: Schema, weights: str) -> Calibration:
         """Read what `save` wrote.
 
         Args:
             path: The file.
             schema: Of the machine that is to be watched.
+            weights: SHA-256 of the weights of the run that is to be watched, in hex.
 
         Raises:
-            MonitorError: There is none, it is damaged, of another version, or of another machine.
+            MonitorError: There is none, it is damaged, of another version, or of another machine or run.
         """
         from safetensors import safe_open
 
@@ -171,9 +166,17 @@ class Calibration:
                 text = json.loads((file.metadata() or {})["tacit"])
             arrays = load_file(path)
             if (text["format"], text["version"], text["scores"]) != (FORMAT, VERSION, list(SCORES)):
-                raise MonitorError(f"{path} was written by another version of Tacit; calibrate again")
+                raise MonitorError(
+                    f"{path} has format version {text['version']}; this Tacit reads version {VERSION}: "
+                    "make a new one with `tacit calibrate`"
+                )
             if text["schema"] != schema.digest():
                 raise MonitorError(f"{path} is the monitor of a machine with other signals")
+            if text["weights"] != weights:
+                raise MonitorError(
+                    f"{path} is the monitor of another run: its weights have SHA-256 {text['weights']}, those of this run {weights}; "
+                    "make one of this run with `tacit calibrate`"
+                )
             reference = {name.removeprefix("reference."): a for name, a in arrays.items() if name.startswith("reference.")}
             return cls(
                 reference=Reference(**reference, error=float(text["error"])),
@@ -181,6 +184,7 @@ class Calibration:
                 false_alarms=float(text["false_alarms"]),
                 passing=bool(text["passing"]),
                 schema=text["schema"],
+                weights=text["weights"],
             )
         except FileNotFoundError:
             raise MonitorError(f"{path}: no such file; `tacit calibrate` makes it") from None
@@ -189,7 +193,14 @@ class Calibration:
 
 
 def calibrate(
-    logs: Moments, episodes: Moments, *, schema: Schema, false_alarms: float = 0.04, passing: bool = False, seed: int = 0
+    logs: Moments,
+    episodes: Moments,
+    *,
+    schema: Schema,
+    weights: str,
+    false_alarms: float = 0.04,
+    passing: bool = False,
+    seed: int = 0,
 ) -> Calibration:
     """Learn what is usual.
 
@@ -197,6 +208,7 @@ def calibrate(
         logs: Moments that say what the logs look like, in which all was well.
         episodes: Other episodes that went well, recorded as the machine is used: by the planner that is to be watched.
         schema: Of the machine.
+        weights: SHA-256 of the weights of the run, in hex: a monitor is for no other.
         false_alarms: Share of episodes that go well in which there may be an alarm, above 0 and below 1.
         passing: Whether it is enough to have been at the goal once.
         seed: Of what is drawn.
@@ -219,18 +231,25 @@ def calibrate(
     reference = replace(reference, near=usual_end(read(reference, scale), passing=passing))
     reference = replace(reference, nearing=usual_nearing(scored(reference, scale)[..., ARRIVAL]))
     usual_maxima, scores = scored(reference, scale)[..., :ARRIVAL].max(1), scored(reference, rest)
+    zero, one = (np.quantile(usual_maxima, share, axis=0).astype(np.float32) for share in (USUAL, RARE))
+    is_goal_shown = bool(np.isfinite(episodes.goal_senses).any())
+    if not is_goal_shown:  # nobody knows then how goals usually look
+        one[GOAL] = np.inf
     usual = Calibration(
         reference=reference,
-        zero=np.quantile(usual_maxima, USUAL, axis=0).astype(np.float32),
-        one=np.quantile(usual_maxima, RARE, axis=0).astype(np.float32),
+        zero=zero,
+        one=one,
         maxima=np.empty(0, np.float32),
         channels=np.empty(0, np.float32),
         false_alarms=false_alarms,
         passing=passing,
         schema=schema.digest(),
+        weights=weights,
     )
-    channels = usual.reached(usual.channelled(scores))
-    return replace(usual, maxima=np.sort(usual.reached(scores), axis=0), channels=np.sort(channels, axis=0))
+    maxima, channels = np.sort(usual.reached(scores), axis=0), np.sort(usual.reached(usual.channelled(scores)), axis=0)
+    if not is_goal_shown:
+        maxima[:, GOAL] = np.inf
+    return replace(usual, maxima=maxima, channels=channels)
 
 
 def scored(reference: Reference, episodes: Moments) -> Floats:
@@ -331,102 +350,3 @@ def _p(usual: Floats, values: Floats) -> Floats:
     larger = (usual >= values[:, None]).sum(1)
     p: Floats = ((1 + larger) / (1 + len(usual))).astype(np.float32)
     return p
-
-
-@final
-class Watch:
-    """Makes what a monitor judges out of what a controller was given and what it decided.
-
-    Args:
-        schema: Of the machine.
-        steps_to: Goals (B, D) -> what gives the learned steps (B,) from latents (B, D) to them; None where there is no such thing.
-    """
-
-    def __init__(self, schema: Schema, steps_to: Callable[[Tensor], Callable[[Tensor], Tensor]] | None = None) -> None:
-        self._schema = schema
-        self._steps_to = steps_to
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin a new episode."""
-        self._before: dict[str, NDArray[Any]] | None = None
-        self._steps_to_go: Callable[[Tensor], Tensor] | None = None  # those of this episode
-        self._goal_senses: Floats | None = None
-        self._good = LastGood()
-
-    def moment(
-        self,
-        samples: Mapping[str, Any],
-        decided: Decision | DecisionBatch,
-        goal: Tensor | None,
-        goal_samples: Mapping[str, NDArray[Any]] | None = None,
-    ) -> Moment:
-        """What the monitor is told.
-
-        Args:
-            samples: What the controller was given: (*shape) by observation signal with a `Decision`, (B, *shape) with a batch. As there, a
-                missing sample is replaced by the last good one, and masks can be left out.
-            decided: What it decided.
-            goal: Latents of the goals, (B, D) or (1, D).
-            goal_samples: What the sensors show at the goals, (B, *shape) or (1, *shape) by observation signal; looked at in the first
-                moment of an episode.
-        """
-        one = isinstance(decided, Decision)
-        full = {s.name: _sample(samples.get(s.name), s.shape, s.dtype, len(decided.latents), one) for s in self._schema.observations}
-        self._hold(full, samples)
-        before, self._before = self._before, {name: value.copy() for name, value in full.items()}
-        newest = decided.latents[:, -1]
-        size = len(newest)
-        is_same = np.zeros(size, np.bool_)
-        if before is not None:
-            is_same = np.logical_and.reduce([(full[n] == before[n]).reshape(size, -1).all(1) for n in full])
-        steps = distance = torch.full((size,), torch.nan)
-        if self._steps_to is not None and goal is not None:
-            with torch.no_grad():
-                self._steps_to_go = self._steps_to_go or self._steps_to(goal)
-                steps, distance = self._steps_to_go(newest), one_step_error(newest, goal)
-        found = senses(self._schema, full)
-        if self._goal_senses is None:
-            is_shown = goal_samples is not None and set(full) <= set(goal_samples)
-            shown = senses(self._schema, goal_samples) if is_shown and goal_samples is not None else np.full((1, 1), np.nan, np.float32)
-            self._goal_senses = np.broadcast_to(shown, found.shape).copy()
-        expected = torch.full_like(newest, torch.nan) if decided.expected is None else decided.expected
-        actions = decided.action[None] if isinstance(decided, Decision) else decided.actions
-        return Moment(
-            latent=newest.float().cpu().numpy(),
-            expected=expected.float().cpu().numpy(),
-            action=actions,
-            steps_to_go=steps.float().cpu().numpy(),
-            distance=distance.float().cpu().numpy(),
-            senses=found,
-            is_same=is_same,
-            goal_senses=self._goal_senses,
-        )
-
-    def _hold(self, full: dict[str, NDArray[Any]], given: Mapping[str, Any]) -> None:
-        """Put the last good number in the place of a missing one, as logs have it, and say in the masks which those are."""
-        for name, mask in self._schema.masks.items():
-            if name not in full:
-                continue
-            value, is_image = full[name], self._schema.by_name[name].is_image
-            there = np.ones(full[mask.name].shape, np.bool_) if is_image else np.isfinite(value)
-            there &= given.get(name) is not None
-            if given.get(mask.name) is not None:
-                there &= full[mask.name]
-            full[mask.name] = there
-            if not is_image:
-                full[name] = self._good.held(name, value, there)
-
-
-def _sample(value: Any, shape: tuple[int, ...], dtype: str, machines: int, one: bool) -> NDArray[Any]:
-    """A sample with its batch dimension; what is missing is 0, and whether it is, its mask shows."""
-    if value is None:
-        return np.zeros((machines, *shape), dtype)
-    array = np.asarray(value)
-    return array[None] if one else array
-
-
-def watched(moments: list[Moment]) -> Moments:
-    """The moments of one batch of episodes, one after another, as `Moments`."""
-    moving = {name: np.stack([getattr(moment, name) for moment in moments], axis=1) for name in vars(moments[0]) if name != "goal_senses"}
-    return Moments(**moving, goal_senses=moments[0].goal_senses)

@@ -6,27 +6,22 @@ calibrates that. All are numpy: B machines, D latent, A action, S senses.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tacit.signals import Schema
+from tacit.assurance.moments import Floats, Moment, Moments
 
-Floats = NDArray[np.float32]
-Samples = Mapping[str, NDArray[Any]]
-
-CELLS = 16  # blocks of a picture along each side
 NEIGHBOURS = 4  # of a latent in the logs
 WINDOW = 8  # steps that drift is looked at over
 NEAR = 32  # steps within which a machine that has come near its goal counts as near
 REFERENCE = 1024  # latents of the logs that are kept
 COMPONENTS = 48  # of what the senses usually do
 MEMBERS, FEATURES = 5, 192  # of the ensemble, and of each member
-SCORES = ("novelty", "appearance", "surprise", "response", "disagreement", "frozen", "progress", "arrival")
+SCORES = ("novelty", "appearance", "surprise", "response", "disagreement", "frozen", "jitter", "goal", "progress", "arrival")
 READINGS = 4  # of how far the goal is
 ENORMOUS = 1e15  # more counts as this, so that its square is a number, and not taken for what cannot be told
 
@@ -37,87 +32,11 @@ WORDS: Mapping[str, str] = {
     "response": "the machine does not answer to actions as it did in the logs",
     "disagreement": "models made of the same logs disagree about what comes next",
     "frozen": "a sensor shows the same although something should have moved",
+    "jitter": "the sensors are restless as they never were",
+    "goal": "the goal shows something that the logs never show",
     "progress": "the goal does not come nearer as it should have by now",
     "arrival": "it is not sure that the goal is reached",
 }
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Moment:
-    """What a monitor is told at one step.
-
-    Attributes:
-        latent: Newest latents (B, D).
-        expected: What the model expected in their place, (B, D); not finite where it expected nothing.
-        action: Actions decided now, (B, A), physical units.
-        steps_to_go: Learned number of steps to the goal, (B,); NaN where there is no goal.
-        distance: Euclidean distance of the newest latent from the goal's, (B,); NaN likewise.
-        senses: What the sensors show, coarsely: see `senses`; (B, S).
-        is_same: Whether all sensors show bit for bit what they showed before, (B,) bool.
-        goal_senses: What the sensors are to show at the goal, likewise coarsely, (B, S); NaN where there is no goal.
-    """
-
-    latent: Floats
-    expected: Floats
-    action: Floats
-    steps_to_go: Floats
-    distance: Floats
-    senses: Floats
-    is_same: NDArray[np.bool_]
-    goal_senses: Floats
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Moments:
-    """Whole episodes of moments side by side: N episodes of T moments, the fields of `Moment` as (N, T, ...), and the goal's as (N, S)."""
-
-    latent: Floats
-    expected: Floats
-    action: Floats
-    steps_to_go: Floats
-    distance: Floats
-    senses: Floats
-    is_same: NDArray[np.bool_]
-    goal_senses: Floats
-
-    def __len__(self) -> int:
-        return len(self.latent)
-
-    @property
-    def steps(self) -> int:
-        """T."""
-        return int(self.latent.shape[1])
-
-    def at(self, step: int) -> Moment:
-        moving = {name: value[:, step] for name, value in vars(self).items() if name != "goal_senses"}
-        return Moment(**moving, goal_senses=self.goal_senses)
-
-    def among(self, rows: NDArray[Any]) -> Moments:
-        """Some of the episodes."""
-        return Moments(**{name: value[rows] for name, value in vars(self).items()})
-
-
-def senses(schema: Schema, samples: Samples) -> Floats:
-    """Block means of every picture and all other numbers, side by side: (B, *shape) by observation signal -> (B, S)."""
-    parts = []
-    for signal in schema.observations:
-        value = np.asarray(samples[signal.name])
-        if signal.is_image and min(value.shape[1:3]) >= CELLS:
-            batch, height, width, channels = value.shape
-            down, across = height // CELLS, width // CELLS
-            whole = value[:, : down * CELLS, : across * CELLS].reshape(batch, CELLS, down, CELLS * across * channels)
-            kind = np.uint16 if value.dtype == np.uint8 and down <= 256 else np.float32  # small numbers are added faster
-            value = whole.sum(2, dtype=kind) @ _means(down, across, channels)
-        parts.append(value.reshape(len(value), -1).astype(np.float32))
-    return np.concatenate(parts, axis=1)
-
-
-@functools.cache
-def _means(down: int, across: int, channels: int) -> Floats:
-    """What the sums of `down` rows of pixels are multiplied with for the means of blocks: sums over an axis before a short last one take
-    longer."""
-    means: Floats = np.kron(np.eye(CELLS), np.kron(np.full((across, 1), 1 / (down * across)), np.eye(channels))).astype(np.float32)
-    return means
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,6 +69,14 @@ class Reference:
     error: float
     nearing: Floats = field(default_factory=lambda: np.ones(1, np.float32))
     near: Floats = field(default_factory=lambda: np.ones(READINGS, np.float32))
+
+    def appearance(self, senses: Floats) -> Floats:
+        """Root mean square of what the usual directions leave over of senses (B, S), each in units of what they usually do, (B,)."""
+        off = _bounded(senses) - self.usual
+        off -= (off @ self.components.T) @ self.components
+        off = _bounded(off / self.rest)
+        appearance: Floats = np.sqrt(np.square(off).sum(-1) / off.shape[1])
+        return appearance
 
 
 def fit_reference(logs: Moments, *, seed: int = 0) -> Reference:
@@ -214,8 +141,6 @@ class Scorer:
         self._reference = reference
         self._squares = np.square(reference.latents).sum(-1)
         self._transposed = np.ascontiguousarray(reference.latents.T)
-        self._along = np.ascontiguousarray(reference.components.T)
-        self._per_rest = 1.0 / reference.rest
         self._heads = reference.heads.reshape(len(reference.heads), -1)
         size = reference.latents.shape[1]
         self._noise = reference.error * np.sqrt(size)  # length of a usual error
@@ -226,9 +151,11 @@ class Scorer:
         self._still = np.zeros((2, machines), np.float32)
         self._readings = Readings(reference, machines)
         self._nearest = Nearest(machines)
+        self._senses = np.full((machines, len(reference.usual)), np.nan, np.float32)  # of the step before
+        self._goal: Floats | None = None  # how the goals of the episode look, (B,)
 
     def __call__(self, moment: Moment) -> Floats:
-        """The scores of a step, in the order of `SCORES`: (B, 8), float32."""
+        """The scores of a step, in the order of `SCORES`: (B, 10), float32."""
         reference = self._reference
         scores = np.empty((len(moment.latent), len(SCORES)), np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -238,18 +165,19 @@ class Scorer:
             squares = np.square(latent).sum(-1)[:, None] + self._squares - 2 * latent @ self._transposed
             nearest = np.partition(squares, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
             scores[:, 0], scores[:, 2] = self._means(np.sqrt(np.maximum(nearest, 0.0)).sum(1) / NEIGHBOURS, error)
-            off = _bounded(moment.senses) - reference.usual
-            off -= (off @ self._along) @ reference.components
-            off = _bounded(off * self._per_rest)
+            if self._goal is None:
+                self._goal = reference.appearance(moment.goal_senses)
             still, unseen = self._ways(predicted, moment.is_same)
             far = arrival(self._readings(moment), reference.near) + unseen / reference.near[0]
             far[~np.isfinite(moment.senses).any(-1)] = np.inf  # nothing was seen: the latent is only what was expected
-            scores[:, 1] = np.sqrt(np.square(off).sum(-1) / off.shape[1])
+            scores[:, 1] = reference.appearance(moment.senses)
             scores[:, 3] = self._response(observed, predicted)
             scores[:, 4] = self._disagreement(moment)
             scores[:, 5] = still
-            scores[:, 6] = self._nearest(far) / reference.nearing[min(self._steps, len(reference.nearing) - 1)]
-            scores[:, 7] = far
+            scores[:, 6] = self._jitter(moment.senses)
+            scores[:, 7] = self._goal
+            scores[:, 8] = self._nearest(far) / reference.nearing[min(self._steps, len(reference.nearing) - 1)]
+            scores[:, 9] = far
         is_seen = np.isfinite(moment.latent).all(axis=-1, keepdims=True)
         self._before = np.where(is_seen, moment.latent, self._before)
         self._steps += 1
@@ -284,6 +212,14 @@ class Scorer:
         guesses -= guesses.sum(1, keepdims=True) / guesses.shape[1]
         disagreement: Floats = np.sqrt(np.square(guesses).sum((1, 2)) / (guesses.shape[1] * guesses.shape[2]))
         return disagreement
+
+    def _jitter(self, senses: Floats) -> Floats:
+        """1 and the change of the senses in a step, the median of all, in the unit of appearance, (B,): what moves in a picture changes few
+        of them, and noise changes each. Without the 1 the least noise would be endlessly more than none."""
+        changes, self._senses = np.abs(senses - self._senses) / self._reference.rest, senses
+        middle = changes.shape[1] // 2
+        median: Floats = np.partition(changes, middle, axis=1)[:, middle]
+        return median + np.float32(1)
 
     def _ways(self, predicted: Floats, is_same: NDArray[np.bool_]) -> Floats:
         """Length of the way that the model expected while all sensors showed the same, in latent units, and of what of it no usual error

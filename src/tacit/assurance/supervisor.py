@@ -24,7 +24,8 @@ from torch import Tensor
 
 from tacit.assurance.entries import Timing
 from tacit.assurance.ledger import Ledger
-from tacit.assurance.monitor import Calibration, Judgement, Monitor, Watch
+from tacit.assurance.moments import Watch
+from tacit.assurance.monitor import Calibration, Judgement, Monitor
 from tacit.assurance.recorded import Actor
 from tacit.assurance.supervision import Supervision
 from tacit.planning.decision import Decision, Verdict

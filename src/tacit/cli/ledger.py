@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,10 +81,10 @@ def replay(options: Replay, terminal: Terminal) -> int:
     from tacit.assurance.entries import Opened
     from tacit.assurance.monitor import Calibration
     from tacit.assurance.replay import entries
-    from tacit.assurance.replay import replay as made_again
     from tacit.assurance.session import Session
     from tacit.planning import Task
     from tacit.run import load
+    from tacit.run_replay import replayed
 
     trained = load(options.run)
     if options.task is not None:
@@ -95,11 +94,10 @@ def replay(options: Replay, terminal: Terminal) -> int:
                 raise ValueError(
                     f"{options.task} was not what was asked: its SHA-256 is {asked}, that of the ledger's task {entry.session.task_digest}"
                 )
-    monitor = None if options.monitor is None else Calibration.load(options.monitor, trained.schema)
+    monitor = None if options.monitor is None else Calibration.load(options.monitor, trained.schema, trained.fingerprint)
     with terminal.phases() as phases:
         shown = phases.phase("replay")
-        supervise = partial(trained.supervisor_again, monitor=monitor)
-        found = made_again(options.ledger, trained.controller_of, supervise, lambda done: shown(0.0, f"{done:,} decisions"))
+        found = replayed(trained, options.ledger, monitor=monitor, progress=lambda done: shown(0.0, f"{done:,} decisions"))
     for line in outcome(found):
         terminal.say(line)
     return 0 if found.difference is None else 1

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tacit.assurance.monitor import Calibration, MonitorError, Watch, calibrate, scored, watched
-from tacit.assurance.scores import Moment, Moments, senses
+from tacit.assurance.moments import Moment, Moments, Watch, senses, watched
+from tacit.assurance.monitor import Calibration, MonitorError, calibrate, scored
 from tacit.data import EpisodeStore
 from tacit.evaluation.intervals import wilson
 from tacit.evaluation.outcome import Outcome
@@ -159,7 +159,7 @@ def monitor_of(
     if logs is None:
         third = len(good) // 3
         logs, good = good.among(np.arange(third)), good.among(np.arange(third, len(good)))
-    return calibrate(logs, good, schema=trained.schema, false_alarms=false_alarms, passing=passing, seed=seed)
+    return calibrate(logs, good, schema=trained.schema, weights=trained.fingerprint, false_alarms=false_alarms, passing=passing, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,7 +7,6 @@ random policy, no action, behaviour cloning) meet the same scenes. Latency is me
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -32,7 +31,7 @@ from tacit.evaluation.sections import Probes, Timing, Values
 from tacit.planning import PlanSettings, Task
 from tacit.run import CostFor, Run
 from tacit.training.fit import Display, Silent
-from tacit.training.folder import MODEL, RESULTS, merge_results, read_results, versions
+from tacit.training.folder import RESULTS, fingerprint, merge_results, read_results, versions
 from tacit.worlds import world
 
 # One wide throw of long, smooth candidates: what finds a door that the learned distance does not see.
@@ -215,12 +214,6 @@ def is_evaluated(trained: Run, manifest: Manifest, *, ablation_episodes: int) ->
 def describes(folder: Path, results: Mapping[str, Any]) -> bool:
     """Whether measured numbers are of the model that is in the folder now."""
     return bool(results.get("model", {}).get("sha256") == fingerprint(folder))
-
-
-def fingerprint(folder: Path) -> str:
-    """SHA-256 of the weights, in hex."""
-    with (folder / MODEL).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def forget(folder: Path) -> None:

@@ -137,6 +137,19 @@ def digest_of_run(folder: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def fingerprint(folder: Path) -> str:
+    """SHA-256 of the weights, in hex.
+
+    Raises:
+        RunError: There are none.
+    """
+    try:
+        with (folder / MODEL).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RunError(f"{error.filename}: {error.strerror}") from error
+
+
 def read_config(folder: Path) -> RunConfig:
     """Read config.json.
 
