@@ -92,7 +92,7 @@ def test_decisions_follow_from_the_seed(run: Run, task: Task) -> None:
     assert not np.array_equal(actions(1), actions(2))
 
 
-@pytest.mark.parametrize("cost", ["temporal_cost", "reaching_cost", "latent_cost"])
+@pytest.mark.parametrize("cost", ["touching_cost", "temporal_cost", "reaching_cost", "latent_cost"])
 def test_costs_are_lower_nearer_to_the_goal(run: Run, cost: str) -> None:
     goal, far, near = (run.model.encode({"sensors": torch.tensor(sensed(p))[None, None]})[0] for p in (THERE, HERE, THERE + 0.2))
     scored: Cost = getattr(run, cost)(goal)
@@ -103,7 +103,7 @@ def test_costs_are_lower_nearer_to_the_goal(run: Run, cost: str) -> None:
     assert values[0, 1] < values[0, 0]
 
 
-@pytest.mark.parametrize("cost", ["temporal_cost", "reaching_cost", "latent_cost"])
+@pytest.mark.parametrize("cost", ["touching_cost", "temporal_cost", "reaching_cost", "latent_cost"])
 def test_the_controller_brings_the_point_to_its_goal(run: Run, task: Task, cost: str) -> None:
     controller, pose = run.controller(task, cost_for=getattr(run, cost)), HERE.copy()
     for _ in range(8):

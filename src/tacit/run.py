@@ -50,6 +50,7 @@ from tacit.training.support import Support, read_support
 
 CostFor = Callable[[Tensor], Cost]
 LATENT_STEPS = 5.0  # that a squared latent distance of one counts as, where things are pushed
+THERE = 1.5  # of both together, is there: of pairs of logged moments of `push_t` so near, 99.7 % are within the tolerance
 COSTS = ("arrival_cost", "touching_cost", "temporal_cost", "reaching_cost", "latent_cost")
 """Names of a run's costs, as a session has them."""
 
@@ -98,13 +99,14 @@ class Run:
     def touching_cost(self, goal: Tensor) -> Cost:
         """Learned steps plus squared latent distance to the goal's latent (B, D), at the best moment of all: for things that are pushed.
 
-        A push that goes wrong behind the goal is of no harm to one that reached it, and the next moment may be the best one.
+        A push that goes wrong after the goal is of no harm to one that reached it. Only of what is there by now is it asked to stay.
         """
 
         def apart(latents: Tensor, goal: Tensor) -> Tensor:
-            return self.distance(latents, goal) + LATENT_STEPS * (latents - goal).square().sum(-1)
+            steps: Tensor = self.distance(latents, goal)
+            return steps + LATENT_STEPS * (latents - goal).square().sum(-1)
 
-        return FirstArrival(distance=apart, goal=goal)
+        return FirstArrival(distance=apart, goal=goal, near=THERE)
 
     def reaching_cost(self, goal: Tensor) -> Cost:
         """Squared latent distance to the goal's latent (B, D) plus the learned steps, summed over the horizon: for goals that the logs know
