@@ -54,6 +54,7 @@ DECISIVE = (
     "benchmarks/plants",
     *(f"src/tacit/{room}" for room in ("data", "models", "nn", "objectives", "planning", "training", "worlds/plants")),
 )
+SOURCES = (".py", ".c")
 FILES, FILE_MINUTES = 16, 30  # of logs: eight hours
 MINUTES = {"evaporator": 60.0}  # of a scenario; half an hour elsewhere
 TACIT, PI, LINEAR, CEILING, NOTHING = "Tacit", "PI control", "linear MPC", "NMPC, true model", "constant"
@@ -88,10 +89,11 @@ class Options:
 
 
 def code(house: Path = HOUSE, parts: Sequence[str] = DECISIVE) -> str:
-    """A digest of the code that numbers follow from, in hex: plants, models, training and planning, or other folders and files."""
+    """A digest of the code that numbers follow from, in Python and C, in hex: plants, models, training and planning, or other folders and
+    files."""
     digest = hashlib.sha256()
     found = [house / part for part in parts]
-    for file in sorted(file for part in found for file in ([part] if part.is_file() else part.rglob("*.py"))):
+    for file in sorted(file for part in found for file in ([part] if part.is_file() else part.rglob("*")) if file.suffix in SOURCES):
         digest.update(f"{file.relative_to(house)}\0{file.read_text()}\0".encode())
     return digest.hexdigest()[:12]
 

@@ -44,6 +44,7 @@ from tacit.signals import Schema
 from tacit.training.calibration import Calibration
 from tacit.training.correction import Correction, read_correction
 from tacit.training.folder import RunConfig, digest_of_run, fingerprint, read_run
+from tacit.training.following import LiveForecasts
 from tacit.training.forecasts import Forecast, forecast
 from tacit.training.readouts import FittedReadout, read_readouts
 from tacit.training.support import Support, read_support
@@ -218,6 +219,16 @@ class Run:
             ValueError: The run has no readouts, or something does not fit; see `tacit.training.forecasts.forecast`.
         """
         return forecast(self.model, self.readouts, seen, applied, actions, self.correction)
+
+    def live_forecasts(self) -> LiveForecasts:
+        """Forecasts of a machine that runs, whose intervals follow what forecasts are wrong by.
+
+        Raises:
+            ValueError: The run has none that are corrected, as that of a machine with a camera.
+        """
+        if self.correction is None:
+            raise ValueError(f"{self.path} is no run of sensors alone, so nothing is known of its forecasts that intervals could follow")
+        return LiveForecasts(self.model, self.readouts, self.correction)
 
     def support(self) -> Support:
         """What the logs of this run can answer; see `tacit.training.support`.

@@ -71,3 +71,6 @@ def test_numbers_of_other_code_are_other_numbers(tmp_path: Path) -> None:
     plant.write_text("x = 2\n")
     assert code(tmp_path) != before
     assert len(code()) == len(before) == 12
+    after = code(tmp_path)
+    (plant.parent / "fast.c").write_text("int x;")
+    assert code(tmp_path) != after, "what is written in C counts as well"
