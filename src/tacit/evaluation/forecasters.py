@@ -29,7 +29,7 @@ ORDERS = (1, 2, 4, 8, 16, 32)  # of the linear model
 WARM_UP = 32  # steps that the recurrent network sees before it forecasts
 JUDGED = 512  # moments that decide between orders
 VALIDATION = 0.2  # of the training episodes, the last ones, decide
-LOOK_EVERY, PATIENCE = 50, 24  # steps between two looks of the recurrent network at these; looks without gain after which it stops
+LOOK_EVERY, PATIENCE = 50, 12  # steps between two looks of the recurrent network at these; looks without gain after which it stops
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
