@@ -91,7 +91,8 @@ def operation(made: SimulatedPlant, run: Run, *, moments: int, steps: int) -> It
     source = run.config.source
     rng = stream(Purpose.RECORDING, int(source["seed"]), 0)  # as the historian's recording began
     samples, operator = made.reset(int(rng.integers(2**63))), made.operator(rng)
-    rows, done, branches = [samples], [], {}
+    rows, done = [samples], []
+    branches: dict[int, SimulatedPlant] = {}
     logged = int(source["steps"]) * (run.config.train_episodes + run.config.held_out_episodes)
     for step in range(logged + moments * GAP + steps):
         if step >= logged and (step - logged) % GAP == 0 and len(branches) < moments:
@@ -169,7 +170,8 @@ def outside(kind: str, run: Run, logged: NDArray[np.float32], ranges: Floats, rn
             n = int(rng.integers(len(elements)))
             name, signal = elements[n]
             low, high = float(logged[:, n].min() - 0.2 * width[n]), float(logged[:, n].max() + 0.2 * width[n])
-            ends = [(signal.low, low)] * (low > (signal.low or 0.0)) + [(high, signal.high)] * (high < (signal.high or 0.0))
+            least, most = signal.low or 0.0, signal.high or 0.0
+            ends = [(least, low)] * (low > least) + [(high, most)] * (high < most)
             a, b = ends[int(rng.integers(len(ends)))]
             found.append(f"{name}={rng.uniform(a, b):.3f} for {int(rng.integers(steps // 3, steps + 1)) * period:g}s")
         elif kind == "combination" and len(elements) > 1:

@@ -16,7 +16,7 @@ from tacit.assurance.ledger import Ledger
 from tacit.assurance.moments import Watch
 from tacit.assurance.monitor import MONITOR
 from tacit.assurance.monitor import Calibration as MonitorCalibration
-from tacit.assurance.session import Session
+from tacit.assurance.session import Session, build
 from tacit.assurance.supervision import Supervision
 from tacit.assurance.supervisor import Supervisor
 from tacit.contracts import Cost, Planner, Proposal
@@ -24,6 +24,7 @@ from tacit.models.heads import GoalPolicy
 from tacit.models.heads import TemporalDistance as DistanceHead
 from tacit.models.imagination import following
 from tacit.models.jepa import JEPA
+from tacit.nn import native
 from tacit.nn.precision import products_dtype
 from tacit.planning import (
     Controller,
@@ -88,6 +89,11 @@ class Run:
     def schema(self) -> Schema:
         """Signals the model knows; never a label."""
         return self.model.schema
+
+    @property
+    def planning(self) -> str:
+        """What makes the products of plans: "torch" for a model of sensors and where there is no compiler, else the name of the C code."""
+        return "torch" if self.model.predictor.packed is None else native.name(products_dtype())
 
     def temporal_cost(self, goal: Tensor) -> Cost:
         """Learned steps to the goal's latent (B, D), summed over the horizon."""
@@ -294,7 +300,16 @@ class Run:
         task = task if isinstance(task, Task) else Task.from_toml(task)
         tightening = settled_tightening(self.path, task, self.digest)
         names = tuple(limit.name for limit in self.limits(task, tightening))
-        return Session(model=self.digest, schema=self.schema, task=task, cost=cost, seed=seed, limits=names, tightening=tightening)
+        return Session(
+            model=self.digest,
+            schema=self.schema,
+            task=task,
+            cost=cost,
+            seed=seed,
+            limits=names,
+            tightening=tightening,
+            build=build(self.planning),
+        )
 
     def controller_of(self, session: Session, around: Callable[[Planner], Planner] = lambda planner: planner) -> Controller:
         """Make the controller of a session: each time one that decides the same from the same observations.

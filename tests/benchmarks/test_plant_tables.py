@@ -51,6 +51,9 @@ def test_table_says_what_was_not_measured() -> None:
     text = table(results)
     assert "| Tacit | 3 | 0.75 | not measured |" in text  # the second seed has not met u1
     assert "| NMPC, true model | not measured |" in text
+    assert "sensors alone" not in text
+    results["policies"]["Tacit, sensors alone 0"] = results["policies"]["Tacit, sensors alone 1"] = {"s1": row}
+    assert "| Tacit, sensors alone | 2 | 0.50 | not measured |" in table(results)
 
 
 def test_seeds_that_the_table_does_not_tell_of_are_not_in_its_numbers() -> None:
