@@ -58,6 +58,7 @@ DECISIVE = (
 SOURCES = (".py", ".c")
 FILES, FILE_MINUTES = 16, 30  # of logs: eight hours
 MINUTES = {"evaporator": 60.0, "heater": 60.0}  # of a scenario; half an hour elsewhere
+HORIZONS = {"four_tank_nonminimum": 120}  # steps that plans look ahead: a plant that answers the other way at first needs more
 MOST_STATES = 100  # of a plant that there is a ceiling of: the equations of a field are too many for it
 TACIT, ALONE, PI, LINEAR, CEILING, NOTHING = "Tacit", "Tacit, sensors alone", "PI control", "linear MPC", "NMPC, true model", "constant"
 ORDER = (TACIT, ALONE, PI, LINEAR, CEILING, NOTHING)
@@ -315,13 +316,17 @@ def main(options: Options) -> None:
     made = plant(options.plant)
     if not isinstance(made, SimulatedPlant):
         raise SystemExit(f"{options.plant} has no equations here")
-    minutes, path = MINUTES.get(options.plant, 30.0), RESULTS / f"plants-{options.plant}.json"
+    minutes, horizon, path = (
+        MINUTES.get(options.plant, 30.0),
+        HORIZONS.get(options.plant, HORIZON),
+        RESULTS / f"plants-{options.plant}.json",
+    )
     setting = {
         "plant": options.plant,
         "minutes": options.minutes,
         "size": options.size,
         "scenario_minutes": minutes,
-        "horizon": HORIZON,
+        "horizon": horizon,
         "moves": MOVES,
         "step_seconds": made.step_seconds,
         "code": code(),
@@ -331,7 +336,7 @@ def main(options: Options) -> None:
         results = setting | {"policies": {}}
     chosen = scenes(made, episodes=options.scenarios, steps=round(minutes * 60 / made.step_seconds), seed=1000)
     results |= {"cpu": cpu_model(), "seeds": list(options.seeds), "scenes": {scenario.name: kind for kind, scenario in chosen}}
-    store, task = recorded(options, made), plant_task(made)
+    store, task = recorded(options, made), plant_task(made, horizon=horizon)
     for seed in options.seeds:
         for alone in (False, True)[: 1 + bool(made.process.cameras)]:
             trained(options, store, seed, alone)
