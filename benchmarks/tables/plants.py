@@ -316,11 +316,8 @@ def main(options: Options) -> None:
     made = plant(options.plant)
     if not isinstance(made, SimulatedPlant):
         raise SystemExit(f"{options.plant} has no equations here")
-    minutes, horizon, path = (
-        MINUTES.get(options.plant, 30.0),
-        HORIZONS.get(options.plant, HORIZON),
-        RESULTS / f"plants-{options.plant}.json",
-    )
+    minutes, horizon = MINUTES.get(options.plant, 30.0), HORIZONS.get(options.plant, HORIZON)
+    path = RESULTS / f"plants-{options.plant}.json"
     setting = {
         "plant": options.plant,
         "minutes": options.minutes,
