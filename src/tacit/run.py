@@ -358,8 +358,8 @@ def load(path: str | Path) -> Run:
     """Load a run for use on the CPU.
 
     What planning evaluates thousands of times, the predictor, the distance and the readouts, is kept in `products_dtype()`; running
-    latents, costs and the encoder stay in float32, and so does all that reads sensors from a linear predictor, which lives from small
-    differences of large numbers.
+    latents, costs and the encoder stay in float32, and so do linear readouts and a linear predictor, which live from small differences of
+    large numbers.
 
     Args:
         path: Its folder.
@@ -374,7 +374,8 @@ def load(path: str | Path) -> Run:
     if not config.recipe.jepa.predictor.leading:
         model.predictor.to(products_dtype())
         for fitted in readouts.values():
-            fitted.readout.network.to(products_dtype())
+            if fitted.readout.config.head.depth:
+                fitted.readout.network.to(products_dtype())
     for network in (model.predictor, distance, policy):
         network.pack(products_dtype())
     return Run(
