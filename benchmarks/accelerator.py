@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from tacit.planning import ImaginedPolicy, ProposeVerify, ProposeVerifyConfig
 from tacit.planning import TemporalDistance as Steps
 from tacit.planning.action_limits import action_limits
 from tacit.training.distributed import joined
-from tacit.training.loop import train
+from tacit.training.loop import Moment, train
 from tacit.training.recipes import Size, for_steps
 from tacit.worlds import record, world
 
@@ -80,13 +81,17 @@ def training(store: EpisodeStore, steps: int, folder: Path) -> list[Numbers]:
                     folder / f"{size}-{batch}",
                     seed=0,
                     group=group,
-                    on_step=lambda moment, moments=moments: moments.append((moment.step, time.perf_counter())),
+                    on_step=partial(_clocked, moments),
                 )
             first = next(i for i, (step, _) in enumerate(moments) if step >= steps // 10)
             (began, since), (ended, until) = moments[first], moments[-1]
             rate = (ended - began) * batch * config.window / (until - since)
             found.append({"size": size, "batch": batch, "frames_per_second": round(rate)})
     return found
+
+
+def _clocked(moments: list[tuple[int, float]], moment: Moment) -> None:
+    moments.append((moment.step, time.perf_counter()))
 
 
 def planning(store: EpisodeStore, options: Options, device: torch.device) -> list[Numbers]:

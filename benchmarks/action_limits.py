@@ -25,7 +25,7 @@ from rich.console import Console
 from torch import Tensor
 
 from tacit.atomic import atomic_write
-from tacit.contracts import Plan, Planner, Problem, Spent
+from tacit.contracts import Deadline, Plan, Planner, Problem, Spent
 from tacit.evaluation.machine import cpu_model
 from tacit.planning import (
     ActionLimit,
@@ -174,7 +174,7 @@ class HostilePlanner:
     rng: np.random.Generator
     seen: Problem | None = None
 
-    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: float | None = None) -> Plan:
+    def plan(self, problem: Problem, warm_start: Tensor | None = None, deadline: Deadline | None = None) -> Plan:
         limits, (batch, size) = problem.action_limits, problem.previous.shape
         shape = (batch, problem.horizon, size)
         low, high = limits.low.numpy(), limits.high.numpy()
@@ -216,6 +216,8 @@ def violations(schema: Schema, task: Task, actions: NDArray[np.float32]) -> dict
     found = dict.fromkeys(("box", *KINDS), 0)
     start = 0
     for signal in schema.actions:
+        assert signal.low is not None
+        assert signal.high is not None
         part, limit = slice(start, start + signal.size), task.limits[signal.name]
         start += signal.size
         found["box"] += _count((now[..., part] < signal.low) | (now[..., part] > signal.high))

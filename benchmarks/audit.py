@@ -25,7 +25,7 @@ from tacit.evaluation.intervals import wilson
 from tacit.evaluation.machine import cpu_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "data"))
-import plants
+import plants  # type: ignore[import-not-found]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,7 @@ def there_and_back(store: EpisodeStore, scratch: Path) -> tuple[EpisodeStore, di
 
 def pixel_error(one: EpisodeStore, other: EpisodeStore, episodes: int = 50) -> dict[str, float]:
     """Mean and largest difference of the pictures, in levels of 255, over the first episodes."""
-    pairs = [(one[i].signals["image"].astype(np.int16), other[i].signals["image"]) for i in range(min(episodes, len(one)))]
+    pairs = [(one[i].signals["image"].astype(np.int16), other[i].signals["image"].astype(np.int16)) for i in range(min(episodes, len(one)))]
     differences = [np.abs(a - b) for a, b in pairs]
     return {"mean": round(float(np.mean([d.mean() for d in differences])), 3), "largest": int(max(d.max() for d in differences))}
 

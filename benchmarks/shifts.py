@@ -52,7 +52,8 @@ from tacit.evaluation.protocol import Manifest, Protocol, draw_manifest
 from tacit.evaluation.suites import cost_for, planning_for
 from tacit.planning import Decision, Task
 from tacit.run import Run, load
-from tacit.worlds import SHIFTS, ObstacleWorld, ShiftedWorld, TwoRoomWorld, World, world
+from tacit.worlds import SHIFTS, ObstacleWorld, ShiftedWorld, World, world
+from tacit.worlds.two_room import TwoRoomWorld
 
 Numbers = dict[str, Any]
 FAILURES = 5
@@ -255,7 +256,7 @@ def cost(name: str, trained: Run, calibration: Calibration, steps: int = 1000) -
     controller = Timed(trained.controller(task, cost_for=cost_for(trained, manifest.protocol)))
     found: dict[str, list[float]] = {part: [] for part in ("supervisor", "supervisor_cpu", "monitor", "monitor_cpu", "control_cpu")}
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l", trained.session(task)) as ledger:
-        supervisor = Supervisor(controller, calibration=calibration, watch=trained.watch(), ledger=ledger)  # type: ignore[arg-type]
+        supervisor = Supervisor(controller, calibration=calibration, watch=trained.watch(), ledger=ledger)
         monitor, watch = Monitor(calibration), trained.watch()
         supervisor.reset(goal)
         observation, _ = arena.start(env, scene)

@@ -166,14 +166,14 @@ def drive(what: Drive, manifest: Manifest) -> Driven:
     limits = trained.limits(task(None, given.plan), {})
     policy = WatchedPolicy(controller, limits, what.watched, SENSORS)
     outcome = tried(manifest, policy, keep=range(len(manifest.scenes)), batch=len(manifest.scenes))
-    path = np.stack([trace.labels["position"] for trace in outcome.traces]).astype(np.float64)  # (N, T + 1, 2)
+    path: NDArray[np.float64] = np.stack([trace.labels["position"] for trace in outcome.traces]).astype(np.float64)  # (N, T + 1, 2)
     inside = is_inside(path)
     share = np.linspace(0, 1, 9)[:, None, None, None]
-    between = is_inside(path[None, :, :-1] * (1 - share) + path[None, :, 1:] * share).any(0)
+    between = np.any(is_inside(path[None, :, :-1] * (1 - share) + path[None, :, 1:] * share), axis=0)
     return Driven(
         success=outcome.success,
-        violated=inside.any(1),
-        crossed=between.any(1),
+        violated=np.any(inside, axis=1),
+        crossed=np.any(between, axis=1),
         scores=policy.scores()[LIMIT],
         fallbacks=policy.verdicts[Verdict.FALLBACK],
         decisions=policy.verdicts.total(),
@@ -181,7 +181,7 @@ def drive(what: Drive, manifest: Manifest) -> Driven:
 
 
 def is_inside(position: NDArray[np.float64]) -> NDArray[np.bool_]:
-    inside: NDArray[np.bool_] = ((position > LOW) & (position < HIGH)).all(-1)
+    inside: NDArray[np.bool_] = np.all((position > LOW) & (position < HIGH), axis=-1)
     return inside
 
 

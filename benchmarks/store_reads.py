@@ -81,7 +81,8 @@ def recorded(options: Options) -> Iterator[np.ndarray]:
 
 def firsts(starts: np.ndarray, options: Options) -> np.ndarray:
     """First frame of each window (B,) in a file that holds one episode after the other."""
-    return starts[:, 0] * options.episode + starts[:, 1]
+    first: np.ndarray = starts[:, 0] * options.episode + starts[:, 1]
+    return first
 
 
 def in_store(folder: Path, batch: np.ndarray, options: Options) -> Read:
@@ -195,7 +196,7 @@ def measure(options: Options, folder: Path) -> dict[str, list[float]]:
         checksum = 0
         for s in starts:
             read(s)
-            checksum = zlib.crc32(batch, checksum)
+            checksum = zlib.crc32(batch.data, checksum)
         seen.add(checksum)
     if len(seen) != 1:
         raise RuntimeError("the readers do not read the same windows")

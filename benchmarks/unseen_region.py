@@ -105,7 +105,7 @@ KINDS: Mapping[str, Callable[[float, float], bool]] = {
 
 def stretches(episode: Episode, schema: Schema) -> Iterator[Episode]:
     """What is left of an episode outside the region."""
-    outside = np.flatnonzero(episode.signals["position"][:, 1] <= EDGE)
+    outside = np.flatnonzero(np.asarray(episode.signals["position"], np.float64)[:, 1] <= EDGE)
     for part in np.split(outside, np.flatnonzero(np.diff(outside) != 1) + 1):
         if len(part) > LEAST:
             first, end = int(part[0]), int(part[-1]) + 1

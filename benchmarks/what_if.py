@@ -32,7 +32,7 @@ from rich.console import Console
 
 from tacit.atomic import atomic_write
 from tacit.data import EpisodeStore
-from tacit.evaluation.forecast_skill import lstm_width
+from tacit.evaluation.forecast_skill import LSTM_STEPS, lstm_width
 from tacit.evaluation.forecasters import Forecaster, Lstm, ProcessLog, best_arx, process_log
 from tacit.evaluation.intervals import wilson
 from tacit.evaluation.machine import cpu_model
@@ -64,7 +64,7 @@ class Options:
         data: Folder in which the stores are, when they are not where a run says.
         questions: Of each kind.
         seed: Of the questions.
-        lstm_minutes: Training of the LSTM, at most.
+        lstm_steps: Of training of the LSTM, at most.
         json: Where the numbers go.
     """
 
@@ -72,7 +72,7 @@ class Options:
     data: Path | None = None
     questions: int = 200
     seed: int = 7
-    lstm_minutes: float = 2.0
+    lstm_steps: int = LSTM_STEPS
     json: Path = Path(__file__).parent / "results" / "what_if.json"
 
 
@@ -91,7 +91,8 @@ def operation(made: SimulatedPlant, run: Run, *, moments: int, steps: int) -> It
     source = run.config.source
     rng = stream(Purpose.RECORDING, int(source["seed"]), 0)  # as the historian's recording began
     samples, operator = made.reset(int(rng.integers(2**63))), made.operator(rng)
-    rows, done, branches = [samples], [], {}
+    rows, done = [samples], []
+    branches: dict[int, SimulatedPlant] = {}
     logged = int(source["steps"]) * (run.config.train_episodes + run.config.held_out_episodes)
     for step in range(logged + moments * GAP + steps):
         if step >= logged and (step - logged) % GAP == 0 and len(branches) < moments:
@@ -169,7 +170,8 @@ def outside(kind: str, run: Run, logged: NDArray[np.float32], ranges: Floats, rn
             n = int(rng.integers(len(elements)))
             name, signal = elements[n]
             low, high = float(logged[:, n].min() - 0.2 * width[n]), float(logged[:, n].max() + 0.2 * width[n])
-            ends = [(signal.low, low)] * (low > (signal.low or 0.0)) + [(high, signal.high)] * (high < (signal.high or 0.0))
+            least, most = signal.low or 0.0, signal.high or 0.0
+            ends = [(least, low)] * (low > least) + [(high, most)] * (high < most)
             a, b = ends[int(rng.integers(len(ends)))]
             found.append(f"{name}={rng.uniform(a, b):.3f} for {int(rng.integers(steps // 3, steps + 1)) * period:g}s")
         elif kind == "combination" and len(elements) > 1:
@@ -305,7 +307,7 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
     arx, channels = best_arx(log, steps), log.seen.shape[1]
     weights = sum(p.numel() for part in (run.model.encoder, run.model.predictor) for p in part.parameters())
     width = lstm_width(weights, channels + log.actions.shape[1], channels)
-    lstm = Lstm(log, width=width, minutes=options.lstm_minutes, horizon=steps, seed=options.seed)
+    lstm = Lstm(log, width=width, steps=options.lstm_steps, horizon=steps, seed=options.seed)
     beside: dict[str, Forecaster] = {"arx": arx, "lstm": lstm}
     console.print(f"{name}: sizes {sizes}, ranges {ranges.tolist()}, ARX of order {arx.order}, LSTM best after {lstm.best} of {lstm.steps}")
 

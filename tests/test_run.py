@@ -21,6 +21,7 @@ from tacit.contracts import Cost, WorldModel
 from tacit.data import EpisodeStore
 from tacit.models.readout import ReadoutConfig
 from tacit.nn import native
+from tacit.nn.precision import products_dtype
 from tacit.planning import Fallback, PlanSettings, RampSettings, RegionLimit, TaskError
 from tacit.training.fit import fit
 from tacit.training.folder import RunError
@@ -58,6 +59,7 @@ def test_load_gives_the_model_and_what_it_is_worth(run: Run, folder: Path) -> No
     assert not run.schema.labels
     assert run.calibration.prediction[0] < run.calibration.stay[0]
     assert tacit.load(str(folder)).config == run.config
+    assert run.planning == native.name(products_dtype()) == run.session(Task()).build["planning"]
 
 
 def test_a_controller_decides_inside_the_limits_with_evidence(run: Run, task: Task) -> None:

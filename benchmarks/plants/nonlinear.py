@@ -24,7 +24,7 @@ from tacit.evaluation.closed_loop import Samples
 from tacit.planning import Decision
 from tacit.worlds.plants import Plant, Process, SimulatedPlant
 from tacit.worlds.plants.integrate import runge_kutta
-from tacit.worlds.plants.plant import position
+from tacit.worlds.plants.process import position
 
 NUDGE = 1e-5  # of a state's or an action's range, for differences
 ITERATIONS = 2  # Gauss-Newton steps at each control step; the plan goes on from the last one

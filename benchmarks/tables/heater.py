@@ -23,6 +23,7 @@ import matplotlib
 import numpy as np
 import torch
 import tyro
+from benchmarks.tables.bars import empty, written
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -230,9 +231,7 @@ def table(results: Numbers) -> str:
 
 def draw(results: Numbers, path: Path) -> None:
     """The same as bars."""
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 3.2), layout="constrained")
+    figure, axes = empty()
     width = 0.8 / len(COLOURS)
     for i, (name, colour) in enumerate(COLOURS.items()):
         if name not in results["scores"]:
@@ -242,10 +241,7 @@ def draw(results: Numbers, path: Path) -> None:
         axes.bar(where, rmse["value"], width * 0.92, color=colour, label=name)
         axes.vlines(where, rmse["low"], rmse["high"], color="black", linewidth=1)
     axes.set(xticks=range(len(AHEAD)), xticklabels=["now", *(f"{k} steps ahead" for k in AHEAD[1:])], ylabel="error of the hot spot, K")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.1))
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    written(figure, axes, path)
 
 
 def main(options: Options) -> None:

@@ -21,6 +21,7 @@ import matplotlib
 import numpy as np
 import torch
 import tyro
+from benchmarks.tables.bars import empty, written
 from rich.console import Console
 
 from tacit.atomic import atomic_write
@@ -195,9 +196,7 @@ def table(results: Numbers) -> str:
 
 def draw(results: Numbers, path: Path) -> None:
     """The same as bars."""
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 3.2), layout="constrained")
+    figure, axes = empty()
     width = 0.8 / len(COLOURS)
     for i, (name, colour) in enumerate(COLOURS.items()):
         for j, protocol in enumerate(PROTOCOLS):
@@ -210,10 +209,7 @@ def draw(results: Numbers, path: Path) -> None:
             axes.plot([where, where], [100 * low, 100 * high], color="black", linewidth=1)
     axes.set(xticks=range(len(PROTOCOLS)), xticklabels=list(PROTOCOLS), ylim=(0, 104), ylabel="success, %")
     axes.set_title(results["world"], loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.1))
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    written(figure, axes, path)
 
 
 def main(options: Options) -> None:

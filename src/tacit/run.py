@@ -16,7 +16,7 @@ from tacit.assurance.ledger import Ledger
 from tacit.assurance.moments import Watch
 from tacit.assurance.monitor import MONITOR
 from tacit.assurance.monitor import Calibration as MonitorCalibration
-from tacit.assurance.session import Session
+from tacit.assurance.session import Session, build
 from tacit.assurance.supervision import Supervision
 from tacit.assurance.supervisor import Supervisor
 from tacit.contracts import Cost, Planner, Proposal
@@ -24,6 +24,7 @@ from tacit.models.heads import GoalPolicy
 from tacit.models.heads import TemporalDistance as DistanceHead
 from tacit.models.imagination import following
 from tacit.models.jepa import JEPA
+from tacit.nn import native
 from tacit.nn.precision import products_dtype
 from tacit.planning import (
     Controller,
@@ -44,6 +45,7 @@ from tacit.signals import Schema
 from tacit.training.calibration import Calibration
 from tacit.training.correction import Correction, read_correction
 from tacit.training.folder import RunConfig, digest_of_run, fingerprint, read_run
+from tacit.training.following import LiveForecasts
 from tacit.training.forecasts import Forecast, forecast
 from tacit.training.readouts import FittedReadout, read_readouts
 from tacit.training.support import Support, read_support
@@ -87,6 +89,11 @@ class Run:
     def schema(self) -> Schema:
         """Signals the model knows; never a label."""
         return self.model.schema
+
+    @property
+    def planning(self) -> str:
+        """What makes the products of plans: "torch" for a model of sensors and where there is no compiler, else the name of the C code."""
+        return "torch" if self.model.predictor.packed is None else native.name(products_dtype())
 
     def temporal_cost(self, goal: Tensor) -> Cost:
         """Learned steps to the goal's latent (B, D), summed over the horizon."""
@@ -219,6 +226,16 @@ class Run:
         """
         return forecast(self.model, self.readouts, seen, applied, actions, self.correction)
 
+    def live_forecasts(self) -> LiveForecasts:
+        """Forecasts of a machine that runs, whose intervals follow what forecasts are wrong by.
+
+        Raises:
+            ValueError: The run has none that are corrected, as that of a machine with a camera.
+        """
+        if self.correction is None:
+            raise ValueError(f"{self.path} is no run of sensors alone, so nothing is known of its forecasts that intervals could follow")
+        return LiveForecasts(self.model, self.readouts, self.correction)
+
     def support(self) -> Support:
         """What the logs of this run can answer; see `tacit.training.support`.
 
@@ -283,7 +300,16 @@ class Run:
         task = task if isinstance(task, Task) else Task.from_toml(task)
         tightening = settled_tightening(self.path, task, self.digest)
         names = tuple(limit.name for limit in self.limits(task, tightening))
-        return Session(model=self.digest, schema=self.schema, task=task, cost=cost, seed=seed, limits=names, tightening=tightening)
+        return Session(
+            model=self.digest,
+            schema=self.schema,
+            task=task,
+            cost=cost,
+            seed=seed,
+            limits=names,
+            tightening=tightening,
+            build=build(self.planning),
+        )
 
     def controller_of(self, session: Session, around: Callable[[Planner], Planner] = lambda planner: planner) -> Controller:
         """Make the controller of a session: each time one that decides the same from the same observations.
@@ -332,8 +358,8 @@ def load(path: str | Path) -> Run:
     """Load a run for use on the CPU.
 
     What planning evaluates thousands of times, the predictor, the distance and the readouts, is kept in `products_dtype()`; running
-    latents, costs and the encoder stay in float32, and so does all that reads sensors from a linear predictor, which lives from small
-    differences of large numbers.
+    latents, costs and the encoder stay in float32, and so do linear readouts and a linear predictor, which live from small differences of
+    large numbers.
 
     Args:
         path: Its folder.
@@ -348,7 +374,8 @@ def load(path: str | Path) -> Run:
     if not config.recipe.jepa.predictor.leading:
         model.predictor.to(products_dtype())
         for fitted in readouts.values():
-            fitted.readout.network.to(products_dtype())
+            if fitted.readout.config.head.depth:
+                fitted.readout.network.to(products_dtype())
     for network in (model.predictor, distance, policy):
         network.pack(products_dtype())
     return Run(

@@ -34,7 +34,7 @@ def replayed(
         MonitorError: There is no monitor any more, it is damaged, or of another run.
         OSError: The ledger cannot be read.
     """
-    return replay(ledger, run.controller_of, partial(supervisor_again, run, monitor=monitor), progress)
+    return replay(ledger, run.controller_of, partial(supervisor_again, run, monitor=monitor), progress, planning=run.planning)
 
 
 def supervisor_again(

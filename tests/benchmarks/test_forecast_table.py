@@ -27,6 +27,8 @@ def found(skill: float, lead: float) -> dict[str, Any]:
         "confidence": 0.9,
         "coverage": estimate(0.9),
         "mean_coverage": estimate(0.9, channels=1),
+        "followed": estimate(0.8),
+        "mean_followed": estimate(0.8, channels=1),
         "methods": dict.fromkeys(("tacit", "persistence", "ARX", "LSTM"), method),
     }
 
@@ -51,5 +53,7 @@ def test_where_another_one_is_better_is_said_when_every_seed_says_so() -> None:
     assert "- `level`, 1, 50 steps ahead: LSTM is better." in text
     assert "In 4 of 12 comparisons" in text
     assert "| mean | Tacit | 0.50 (0.40 to 0.60) | 0.50 (0.40 to 0.60) |" in text
+    assert "| flow | following | 80.0 (70.0 to 90.0) | 80.0 (70.0 to 90.0) |" in text
+    assert "| mean | as trained | 90.0 (80.0 to 100.0) | 90.0 (80.0 to 100.0) |" in text
     assert "- nowhere." in table(results | {"plants": {"tank": {"0": better}}})
     assert len(draw(results).axes) == 1

@@ -51,6 +51,9 @@ def test_table_says_what_was_not_measured() -> None:
     text = table(results)
     assert "| Tacit | 3 | 0.75 | not measured |" in text  # the second seed has not met u1
     assert "| NMPC, true model | not measured |" in text
+    assert "sensors alone" not in text
+    results["policies"]["Tacit, sensors alone 0"] = results["policies"]["Tacit, sensors alone 1"] = {"s1": row}
+    assert "| Tacit, sensors alone | 2 | 0.50 | not measured |" in table(results)
 
 
 def test_seeds_that_the_table_does_not_tell_of_are_not_in_its_numbers() -> None:
@@ -71,3 +74,6 @@ def test_numbers_of_other_code_are_other_numbers(tmp_path: Path) -> None:
     plant.write_text("x = 2\n")
     assert code(tmp_path) != before
     assert len(code()) == len(before) == 12
+    after = code(tmp_path)
+    (plant.parent / "fast.c").write_text("int x;")
+    assert code(tmp_path) != after, "what is written in C counts as well"

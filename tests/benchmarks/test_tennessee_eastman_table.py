@@ -86,3 +86,8 @@ def test_the_table_has_a_row_for_everybody_who_was_measured() -> None:
     assert names[1] not in table(results)
     results["rows"][names[3]] = {"base": summary([cheap])}
     assert "| 0/1 | 110.0 | 120.0 |" in table(results), "one run has no interval"
+    assert "†" not in table(results)
+    results["code"] = results["rows"][names[3]]["base"]["code"] = "of now"
+    assert f"| {names[2]} † |" in table(results)
+    assert f"| {names[3]} |" in table(results)
+    assert "† Measured with other code" in table(results)

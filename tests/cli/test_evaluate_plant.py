@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import tacit
+from tacit.assurance import Ledger, Recorded
+from tacit.assurance.replay import replay
 from tacit.cli import main
 from tacit.planning import Task, Verdict
 from tacit.worlds.plants import plant
@@ -67,6 +69,20 @@ def test_eval_drives_the_plant_and_writes_the_page(tanks: Path, capsys: pytest.C
     assert all(score["broken"] == 0 for score in found["policies"]["Tacit"].values())
     assert all(set(score["indicators"]) == {"volts"} for score in found["policies"]["Tacit"].values())
     assert "four_tank" in (tanks / "run" / "plant.html").read_text()
+
+
+def test_a_ledger_says_what_really_made_the_plans(tanks: Path) -> None:
+    """A model of sensors is planned with in torch, compiler or not."""
+    run = tacit.load(tanks / "run")
+    session = run.session(tanks / "tanks.toml")
+    assert session.build["planning"] == "torch"
+    with Ledger(tanks / "tanks.ledger", session) as ledger:
+        actor, tank = Recorded(run.controller_of(session), ledger), plant("four_tank")
+        actor.reset(applied=[[[3.0, 3.0]]])
+        actor.act({name: value for name, value in tank.reset(0).items() if name in {signal.name for signal in tank.schema.seen}})
+    found = replay(tanks / "tanks.ledger", run.controller_of, planning=run.planning)
+    assert (found.same, found.difference, found.builds) == (1, None, ())
+    assert main(["ledger", "replay", str(tanks / "tanks.ledger"), str(tanks / "run")]) == 0
 
 
 def test_options_of_worlds_with_pictures_are_refused(tanks: Path, capsys: pytest.CaptureFixture[str]) -> None:

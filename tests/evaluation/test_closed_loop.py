@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -101,3 +102,15 @@ def test_the_page_stands_alone_and_says_what_came_out(traces: list[Trace], tmp_p
         assert words in page
     assert headline(results[1:], ("PI control", "constant")).endswith("less integrated squared error than constant.")
     assert set(numbers(results)) == {"Tacit <1>", "PI control", "constant"}
+
+
+def test_a_score_without_number_is_null_and_says_why(traces: list[Trace]) -> None:
+    whole = score(traces[0], TANKS, TASK)
+    broken = replace(whole, tracking=float("nan"), error=dict(whole.error) | {"level_1": float("inf")})
+    found = numbers([Result(trace=traces[0], score=broken), Result(trace=traces[1], score=whole)])
+    text = json.loads(json.dumps(found, allow_nan=False))
+    (one,), (other,) = (list(each.values()) for each in text.values())
+    assert one["tracking"] is None
+    assert one["error"] == {**whole.error, "level_1": None}
+    assert one["null"] == "nothing finite was measured that tells error, tracking"
+    assert "null" not in other

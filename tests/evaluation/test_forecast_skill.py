@@ -33,7 +33,7 @@ def run(store: EpisodeStore) -> Run:
 
 @pytest.fixture(scope="module")
 def found(run: Run, store: EpisodeStore) -> Validation:
-    return validate(run, store, store, minutes=0.02)
+    return validate(run, store, store, lstm_steps=20)
 
 
 def oscillator(episodes: int, seed: int) -> ProcessLog:
@@ -89,7 +89,7 @@ def test_no_change_and_what_was_not_measured(store: EpisodeStore) -> None:
 
 def test_the_recurrent_network_learns() -> None:
     log, fresh = oscillator(10, 0), oscillator(3, 1)
-    network = Lstm(log, width=16, minutes=None, steps=150, horizon=5, seed=0)
+    network = Lstm(log, width=16, steps=150, horizon=5, seed=0)
     episode, t = fresh.moments(5)
     error, still = (squared_errors(fresh, f.forecast(fresh, episode, t, 5), episode, t).mean() for f in (network, Persistence()))
     assert error < 0.8 * still
@@ -104,7 +104,7 @@ def test_the_recurrent_network_stops_when_it_only_learns_by_heart(monkeypatch: p
     monkeypatch.setattr(forecasters, "PATIENCE", 2)
     log = oscillator(5, 0)
     noise = replace(log, seen=torch.randn(log.seen.shape, generator=torch.Generator().manual_seed(0)))
-    network = Lstm(noise, width=64, minutes=None, steps=1000, horizon=5, seed=0)
+    network = Lstm(noise, width=64, steps=1000, horizon=5, seed=0)
     assert network.steps < 1000
     assert network.best == network.steps - 20
 
@@ -125,19 +125,19 @@ def test_a_run_is_judged_on_its_last_episodes_beside_the_others(found: Validatio
 
 def test_another_store_is_judged_with_the_intervals_of_the_run(run: Run, store: EpisodeStore, tmp_path: Path) -> None:
     fresh = record(tmp_path / "fresh", episodes=4, seed=9)
-    found = validate(run, fresh, store, minutes=0.01)
+    found = validate(run, fresh, store, lstm_steps=5)
     assert (found.own, found.episodes) == (False, 4)
     assert 0.75 < found.mean_coverage.value.mean() < 0.99
     assert run.correction is not None
     wide = replace(run, correction=replace(run.correction, half_widths=torch.full((50, 2), 1e6)))
-    np.testing.assert_array_equal(validate(wide, fresh, store, minutes=0.01).mean_coverage.value, 1.0)
+    np.testing.assert_array_equal(validate(wide, fresh, store, lstm_steps=5).mean_coverage.value, 1.0)
     with pytest.raises(ValueError, match="no readouts to forecast with"):
         validate(replace(run, readouts={}), fresh, store)
 
 
 def test_no_step_ahead_is_judged_that_the_others_could_not_be_fitted_for(run: Run, store: EpisodeStore, tmp_path: Path) -> None:
     short = record(tmp_path / "short", episodes=10, steps=30)
-    assert validate(run, store, short, minutes=0.01).ahead == (1, 2, 5, 10, 20)
+    assert validate(run, store, short, lstm_steps=5).ahead == (1, 2, 5, 10, 20)
 
 
 def test_the_page_is_self_contained_and_says_where_another_one_is_better(found: Validation, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_the_page_is_self_contained_and_says_where_another_one_is_better(found: 
 
 
 def test_the_verb_writes_numbers_and_a_page(run: Run, store: EpisodeStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["validate", str(run.path), str(store.path), "--minutes", "0.01", "--threads", "1"]
+    words = ["validate", str(run.path), str(store.path), "--steps", "5", "--threads", "1"]
     assert main([*words, "--json", str(tmp_path / "v.json"), "--html", str(tmp_path / "v.html")]) == 0
     said = capsys.readouterr().out
     assert "skill, mean of all sensors" in said

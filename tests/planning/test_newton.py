@@ -51,6 +51,11 @@ def test_conditions_that_exclude_each_other_have_no_least_point() -> None:
     assert least(np.eye(1), np.zeros(1), np.array([[1.0], [-1.0]]), np.array([1.0, 1.0])) is None
 
 
+def test_numbers_that_are_too_far_apart_have_no_least_point() -> None:
+    steep = np.array([1e12, 1.0])
+    assert least(np.outer(steep, steep), np.zeros(2), np.eye(2), np.zeros(2)) is None
+
+
 def test_one_step_solves_a_linear_problem_in_two_rollouts() -> None:
     """Where there are as many blocks as steps."""
     world = LinearWorld()

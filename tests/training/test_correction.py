@@ -146,3 +146,11 @@ def test_it_is_kept_with_the_run_and_a_damaged_one_is_told(tmp_path: Path) -> No
     (tmp_path / CORRECTION).write_bytes(written[:-1] + bytes([written[-1] ^ 1]))
     with pytest.raises(RunError, match="changed since it was written"):
         read_correction(tmp_path)
+
+
+def test_one_of_other_shapes_is_told(tmp_path: Path) -> None:
+    found = fit_correction(USUAL, torch.ones(N), [stretch(0)])
+    for name, wrong in {"weights": found.weights[:, :, :-1], "scale": torch.ones(N + 1), "half_widths": torch.ones(H)}.items():
+        write_correction(tmp_path, replace(found, **{name: wrong}))
+        with pytest.raises(RunError, match="has shape"):
+            read_correction(tmp_path)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import tacit
+from tacit.data import EpisodeStore
+from tacit.evaluation.forecast_skill import OfRun
+from tacit.evaluation.forecasters import process_log
 from tacit.run import Run
 from tacit.training import recipes
 from tacit.training.correction import LOOKED_BACK
 from tacit.training.fit import fit
+from tacit.training.following import FollowedWidths, followed
 from tacit.training.forecasts import foreseen, imagined, known
+from tacit.training.latents import encode_log
 from tank_world import SCHEMA, record, shift
 
 H, K = 12, 3
@@ -125,3 +132,33 @@ def test_intervals_that_say_nothing_end_what_is_foreseen(run: Run) -> None:
     std = fitted.spreads["level"]
     assert replace(fitted, half_widths=((std,), (2 * std,), (4 * std,), (2 * std,))).reaches == {"level": 2}
     assert replace(fitted, half_widths=((4 * std,),)).reaches == {"level": 1}, "the next step always counts"
+
+
+def test_live_intervals_are_those_that_are_validated(run: Run) -> None:
+    store, episode = EpisodeStore(Path(run.config.store)), 9
+    log = process_log(store, [episode], SCHEMA)
+    measured = torch.where(log.there, log.seen[:, : log.sensors], torch.nan)
+    forecaster = OfRun(run, encode_log(store, [episode], run.model, device=torch.device("cpu")), measured)
+    horizon, frames = 50, len(measured)
+    assert run.correction is not None
+    t = torch.arange(frames - horizon)
+    predicted = forecaster.forecast(log, torch.zeros_like(t), t, horizon)
+    errors = measured[log.rows(torch.zeros_like(t), t, torch.arange(1, horizon + 1))] - predicted
+    wanted = followed(FollowedWidths(run.correction.half_widths), errors)
+
+    signals = store[episode].signals
+    live = run.live_forecasts()
+    with pytest.raises(ValueError, match="'level' is missing"):
+        live.saw({}, np.empty((0, 1)))
+    for now in range(25):
+        seen = {s.name: signals[s.name][: now + 1] for s in SCHEMA.seen}
+        applied = signals["pump"][:now, None]
+        live.saw(seen, applied)
+        np.testing.assert_allclose(live.half_widths, wanted[now].numpy(), rtol=1e-3, err_msg=f"at {now}")
+    assert not np.allclose(live.half_widths, run.correction.half_widths.numpy())
+    ahead = signals["pump"][None, 24 : 24 + 12, None]
+    usual, live_found = run.forecast(seen, applied, ahead), live.forecast(seen, applied, ahead)
+    np.testing.assert_array_equal(live_found.median, usual.median)
+    np.testing.assert_allclose((live_found.high - live_found.low)[0, :, 0], 2 * live.half_widths[:12, 0], rtol=1e-4)
+    with pytest.raises(ValueError, match="no run of sensors alone"):
+        replace(run, correction=None).live_forecasts()

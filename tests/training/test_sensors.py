@@ -57,6 +57,7 @@ def test_a_slow_machine_with_a_camera_keeps_every_number_in_a_dimension_of_its_o
     usual = recipes.for_minutes("s", 3.0)
     assert watched.by_time
     assert watched.readout is not None
+    assert watched.readout.depth == 0, "least squares: the latent holds what sensors show, number by number"
     assert (watched.jepa.context, watched.jepa.sees_action, watched.jepa.encoder.linear) == (0, True, True)
     assert watched.jepa.state == usual.jepa.state + 17 + 4, "peaks of the picture and of 16 regions; two sensors, an inflow, a pump"
     assert watched.train == usual.train

@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from tacit.data import EpisodeStore
+from tacit.models.jepa import JEPA
 from tacit.run import Run
 from tacit.training.folder import RunError
-from tacit.training.support import SUPPORT, gain_errors, looked_at, moves, read_support, write_support
+from tacit.training.latents import encode_log
+from tacit.training.sensors import sensor_log
+from tacit.training.support import SUPPORT, fit_support, gain_errors, looked_at, moves, read_support, write_support
 from tank_world import record, trained
 
 
@@ -77,6 +80,29 @@ def test_the_logs_themselves_are_near_and_what_they_never_held_is_far(run: Run) 
     near, far = support.actions.distance(done).tolist()
     assert near < 0.05
     assert far > 5 * float(support.scores[:, -1].max())
+
+
+class Unstable:
+    """A model whose predictions grow without end, and beyond all numbers."""
+
+    def __init__(self, model: JEPA) -> None:
+        self._model, self.schema, self.history = model, model.schema, model.history
+
+    def rollout(self, history: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        found = self._model.rollout(history, actions)
+        return found * 1e6 ** torch.arange(found.shape[2])[:, None]
+
+
+def test_predictions_without_bounds_do_not_decide_what_is_usual(run: Run, store: EpisodeStore) -> None:
+    training, held_out = (part.tolist() for part in run.config.division(store))
+    log, watched = (encode_log(store, episodes, run.model, device=torch.device("cpu")) for episodes in (training, held_out))
+    shown = torch.cat(sensor_log(store, held_out, run.schema).by_sensor(), -1)
+    readouts, known = [each.readout for each in run.readouts.values()], run.support()
+    found = fit_support(Unstable(run.model), readouts, log, watched, shown)  # type: ignore[arg-type]
+    torch.testing.assert_close(found.states.usual, known.states.usual)
+    torch.testing.assert_close(found.scores[:, 0], known.scores[:, 0])
+    assert found.scores[:, -1].isinf().all(), "strange beyond all numbers, but no reason to refuse what is asked of the next step"
+    assert found.p_value(float(found.scores[:, 0].median()), 1) == pytest.approx(0.5, abs=0.01)
 
 
 def test_how_wrong_effects_are_is_found_from_residuals() -> None:

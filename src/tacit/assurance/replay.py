@@ -94,7 +94,12 @@ def entries(path: str | Path) -> Iterator[Entry]:
 
 
 def replay(
-    path: str | Path, make: Make, supervise: Supervise | None = None, progress: Callable[[int], None] = lambda done: None
+    path: str | Path,
+    make: Make,
+    supervise: Supervise | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+    *,
+    planning: str | None = None,
 ) -> Replayed:
     """Make the decisions of a ledger again, each session with a new actor and as many threads as it had.
 
@@ -107,6 +112,7 @@ def replay(
         supervise: Makes, likewise, the supervisor of a session as it was recorded, with the clock that is given; it refuses one that it
             cannot make, as with another monitor. None where there is none.
         progress: Takes the number of decisions made again.
+        planning: What makes the products of planning now; see `tacit.assurance.session.build`.
 
     Raises:
         LedgerError: The ledger does not verify, has digests instead of inputs, or has decisions of a supervisor and nobody makes one.
@@ -125,7 +131,7 @@ def replay(
                         f'{path} has only digests of what was observed: decisions can be made again from a ledger with inputs="full"'
                     )
                 case Opened(session=opened):
-                    session, now = opened, build()
+                    session, now = opened, build(planning)
                     for n in {**session.build, **now}:
                         was, has = session.build.get(n, "nothing"), now.get(n, "nothing")
                         builds |= {n: (n, was, has)} if was != has else {}

@@ -21,10 +21,15 @@ from tacit.planning.task_fallback import SETTINGS, Fallback
 from tacit.signals import Schema
 
 
-def build() -> dict[str, str]:
-    """What of this build can change a number: versions, the processor's instructions, and the format and maker of its products."""
+def build(planning: str | None = None) -> dict[str, str]:
+    """What of this build can change a number: versions, the processor's instructions, and the format and maker of its products.
+
+    Args:
+        planning: What makes the products of planning, as `tacit.nn.native.name` says it: torch for a model that is not planned with in C.
+            None for what this machine makes them with where a model can have it.
+    """
     found = {"python": platform.python_version(), "cpu": torch.backends.cpu.get_cpu_capability(), "products": str(products_dtype())}
-    found["planning"] = native.name(products_dtype())
+    found["planning"] = planning or native.name(products_dtype())
     for package in ("tacit", "torch", "numpy", "scipy", "osqp"):
         try:
             found[package] = version(package)

@@ -33,8 +33,8 @@ class Validate:
     """Folder of the store that is forecast."""
     data: Annotated[Path | None, tyro.conf.arg(metavar="DATA", help_behavior_hint="(default: where it was)")] = None
     """Store that the run was trained on, which the others are fitted on."""
-    minutes: Annotated[float | None, tyro.conf.arg(metavar="M", help_behavior_hint="(default: as long as the run's)")] = None
-    """Wall minutes of the recurrent network's training."""
+    steps: Annotated[int, tyro.conf.arg(metavar="N")] = 1500
+    """Most steps of the recurrent network's training; held-out episodes of the training logs stop it before."""
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Seed of the recurrent network and of the bootstrap."""
     threads: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: all physical cores)")] = None
@@ -54,8 +54,8 @@ def run(options: Validate, terminal: Terminal) -> int:
     for path in (options.html, options.json):
         if path is not None and not path.absolute().parent.is_dir():
             raise ValueError(f"{path.parent} is not a folder; make it first, or write {path.name} elsewhere")
-    if options.minutes is not None and not options.minutes > 0:
-        raise ValueError("--minutes must be positive")
+    if options.steps < 1:
+        raise ValueError("--steps must be at least 1")
     trained = load(options.run)
     set_threads(options.threads, 1, terminal)
     with stoppable(lambda: Stopped("nothing was changed", terminal.command)), terminal.phases() as phases:
@@ -64,13 +64,16 @@ def run(options: Validate, terminal: Terminal) -> int:
         logs = EpisodeStore(options.data or Path(trained.config.store))
         if logs.path.resolve() != store.path.resolve():
             verify(logs, phases, terminal)
-        found = validate(trained, store, logs, minutes=options.minutes, seed=options.seed, display=phases)
+        found = validate(trained, store, logs, lstm_steps=options.steps, seed=options.seed, display=phases)
     terminal.show(skills(found))
     mean = found.mean_coverage.value[:, 0]
     terminal.say(
         f"{found.confidence:.0%} intervals hold {mean.min():.1%} to {mean.max():.1%} of the measurements; "
         f"{found.moments:,} forecasts in {found.episodes} episodes"
     )
+    if found.mean_followed is not None:
+        mean = found.mean_followed.value[:, 0]
+        terminal.say(f"intervals that follow what forecasts are wrong by hold {mean.min():.1%} to {mean.max():.1%}")
     if options.json is not None:
         atomic_write(options.json, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n")
         terminal.say(f"numbers: {options.json}")

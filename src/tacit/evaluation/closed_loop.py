@@ -8,7 +8,7 @@ Every policy meets the same noise and the same disturbances. Dimensions: T steps
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, final
 
@@ -139,17 +139,18 @@ class Planned:
     Args:
         controller: Of a task with a setpoint for every signal that scenarios move.
         name: What a report calls it.
+        hidden: Signals of the plant that it is not shown, because its model has not seen them.
     """
 
-    def __init__(self, controller: Controller, name: str = "Tacit") -> None:
+    def __init__(self, controller: Controller, name: str = "Tacit", hidden: Collection[str] = ()) -> None:
         self.name = name
-        self._controller = controller
+        self._controller, self._hidden = controller, set(hidden)
 
     def begin(self, plant: Plant) -> None:
         names = [signal.name for signal in plant.schema.actions]
         self._controller.reset(applied=np.array([[[plant.operating_point[name] for name in names]]], np.float32))
         self._held: Mapping[str, float] = {}
-        self._seen = {signal.name for signal in plant.schema.seen}
+        self._seen = {signal.name for signal in plant.schema.seen} - self._hidden
 
     def act(self, samples: Samples, setpoints: Mapping[str, float]) -> tuple[Floats, Decision | None]:
         if setpoints != self._held:

@@ -47,6 +47,8 @@ def coverages(found: Validation) -> Figure:
     for column in range(min(MOST, len(found.names))):
         ax.plot(found.ahead, 100 * found.coverage.value[:, column], color=GREY, linewidth=1.0)
     ax.plot(found.ahead, 100 * found.mean_coverage.value[:, 0], color=BLUE, marker="o", markersize=4)
+    if found.mean_followed is not None:
+        ax.plot(found.ahead, 100 * found.mean_followed.value[:, 0], color=PURPLE, marker="o", markersize=4)
     ax.axhline(100 * found.confidence, color=INK, linewidth=0.9, linestyle="--")
     ax.set_xscale("log")
     ax.set_xticks(found.ahead, [str(step) for step in found.ahead])

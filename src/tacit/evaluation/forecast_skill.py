@@ -22,7 +22,7 @@ from tacit.evaluation.forecasters import WARM_UP, Forecaster, Lstm, Persistence,
 from tacit.run import Run
 from tacit.training.correction import lately
 from tacit.training.fit import Display, Silent
-from tacit.training.folder import read_results
+from tacit.training.following import FollowedWidths, followed
 from tacit.training.forecasts import foreseen, half_widths
 from tacit.training.latents import LatentLog, encode_log
 from tacit.training.readouts import CONFIDENCE
@@ -34,6 +34,7 @@ RESAMPLES = 1000
 MOST_MOMENTS = 4000  # that forecasts begin at
 CHUNK = 512  # forecasts made at once
 EXAMPLES = 3  # forecasts drawn
+LSTM_STEPS = 1500  # of its training, at most
 CPU = torch.device("cpu")
 RUN, NO_CHANGE, ARX, LSTM = "tacit", "persistence", "ARX", "LSTM"
 
@@ -138,6 +139,9 @@ class Validation:
         methods: The run first.
         coverage: Share of the measurements inside the run's intervals.
         mean_coverage: The same averaged over the channels, (P, 1).
+        followed: The same share of intervals that follow the errors of these episodes from the first on (`tacit.training.following`); None
+            of a run whose forecasts are not corrected.
+        mean_followed: The same averaged over the channels, (P, 1).
         confidence: What that share should be.
         moments: Forecasts that were made.
         episodes: Episodes that they are of.
@@ -156,10 +160,12 @@ class Validation:
     moments: int
     episodes: int
     own: bool
+    followed: Estimate | None = None
+    mean_followed: Estimate | None = None
     examples: tuple[Example, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        found: dict[str, Any] = {
             "steps_ahead": list(self.ahead),
             "period_seconds": self.period,
             "names": list(self.names),
@@ -172,6 +178,10 @@ class Validation:
             "mean_coverage": self.mean_coverage.to_json(),
             "methods": {method.name: method.to_json() for method in self.methods},
         }
+        for name in ("followed", "mean_followed"):
+            if (estimate := getattr(self, name)) is not None:
+                found[name] = estimate.to_json()
+        return found
 
 
 def validate(
@@ -180,7 +190,7 @@ def validate(
     logs: EpisodeStore,
     *,
     episodes: Sequence[int] | None = None,
-    minutes: float | None = None,
+    lstm_steps: int = LSTM_STEPS,
     seed: int = 0,
     display: Display | None = None,
 ) -> Validation:
@@ -191,7 +201,7 @@ def validate(
         store: What is forecast: all episodes of another store, or the held-out ones of the run's own.
         logs: The run's own store, which the other forecasters are fitted on.
         episodes: Of the store, which are forecast; None for those above.
-        minutes: The LSTM's training, at most; None for as long as the run's model and predictor took.
+        lstm_steps: Of the LSTM's training, at most: as many on a busy machine as on one at rest.
         seed: Of the LSTM and of the bootstrap.
         display: Where progress goes.
 
@@ -224,18 +234,16 @@ def validate(
     shown = display.phase("fit the others")
     shown(0.0, "ARX")
     arx = best_arx(known, horizon)
-    took = read_results(run.path).get("phases", {})
-    seconds = 60 * minutes if minutes is not None else max(1.0, took.get("train", 30.0) + took.get("dynamics", 30.0))
     size = sum(p.numel() for part in (run.model.encoder, run.model.predictor) for p in part.parameters())
     width = lstm_width(size, known.seen.shape[1] + known.actions.shape[1], known.seen.shape[1])
-    shown(0.1, f"LSTM, {seconds:.0f} s")
-    lstm = Lstm(known, width=width, minutes=seconds / 60, horizon=horizon, seed=seed)
+    shown(0.1, "LSTM")
+    lstm = Lstm(known, width=width, steps=lstm_steps, horizon=horizon, seed=seed, progress=lambda done: shown(0.1 + 0.9 * done, "LSTM"))
     shown(1.0, "done")
     forecasters: dict[str, tuple[str, Forecaster]] = {
         RUN: (f"{size:,} weights", OfRun(run, encode_log(store, chosen, run.model, device=CPU), measured)),
         NO_CHANGE: ("no change", Persistence()),
         ARX: (f"least squares of order {arx.order}", arx),
-        LSTM: (f"{lstm.size:,} weights, {lstm.steps:,} steps in at most {seconds:.0f} s, best after {lstm.best:,}", lstm),
+        LSTM: (f"{lstm.size:,} weights, {lstm.steps:,} steps, best after {lstm.best:,}", lstm),
     }
     shown = display.phase("forecast")
     predicted = {}
@@ -254,8 +262,13 @@ def validate(
     boot = _Bootstrap(blocks, seed)
     sums = {name: boot.sums((values - truth)[:, picked].square()) for name, values in predicted.items()}
     methods = tuple(_method(name, forecasters[name][0], sums) for name in forecasters)
-    covered = boot.sums(inside[:, picked])
-    shares = covered[0] / covered[1]
+    shares = _shares(boot, inside[:, picked])
+    follows = None
+    if run.correction is not None:
+        shown(1.0, "intervals that follow")
+        ahead_of = _followed_widths(forecasters[RUN][1], log, measured, run.correction.half_widths[:horizon], past, kept)
+        within = ((predicted[RUN] - truth).abs() <= ahead_of).float()
+        follows = _shares(boot, torch.where(truth.isfinite(), within, torch.nan)[:, picked])
     drawn = torch.linspace(0, len(t) - 1, EXAMPLES + 2).long()[1:-1].tolist()
     return Validation(
         ahead=ahead,
@@ -265,12 +278,32 @@ def validate(
         methods=methods,
         coverage=_estimate(shares),
         mean_coverage=_estimate(np.nanmean(shares, axis=-1, keepdims=True)),
+        followed=None if follows is None else _estimate(follows),
+        mean_followed=None if follows is None else _estimate(np.nanmean(follows, axis=-1, keepdims=True)),
         confidence=CONFIDENCE,
         moments=len(t),
         episodes=len(set(episode.tolist())),
         own=own,
         examples=tuple(_example(log, int(episode[n]), int(t[n]), predicted[RUN][n], truth[n], widths) for n in drawn),
     )
+
+
+def _followed_widths(forecaster: Forecaster, log: ProcessLog, measured: Tensor, first: Tensor, past: int, kept: Tensor) -> Tensor:
+    """Half-widths that follow the errors of forecasts of all moments, from `first` (H, N) on; of the moments that are `kept`, by their
+    numbers, (B, H, N)."""
+    horizon, widths, found, begun = len(first), FollowedWidths(first), [], 0
+    episodes, times = log.moments(horizon, past)
+    for episode in range(len(log)):
+        t = times[episodes == episode]
+        own = torch.full_like(t, episode)
+        parts = [slice(start, start + CHUNK) for start in range(0, len(t), CHUNK)]
+        predicted = [forecaster.forecast(log, own[part], t[part], horizon) for part in parts]
+        if predicted:
+            errors = measured[log.rows(own, t, torch.arange(1, horizon + 1))] - torch.cat(predicted)
+            inside = kept[(kept >= begun) & (kept < begun + len(t))] - begun
+            found.append(followed(widths, errors)[inside])
+        begun += len(t)
+    return torch.cat(found)
 
 
 def lstm_width(weights: int, inputs: int, outputs: int) -> int:
@@ -306,6 +339,12 @@ class _Bootstrap:
             np.add.at(blocks, self._blocks, each)
             found.append(np.tensordot(self._weights, blocks, axes=(1, 0)))
         return found[0], found[1]
+
+
+def _shares(boot: _Bootstrap, inside: Tensor) -> Floats:
+    """The share of what is 1 of (B, P, N), with what it is in resamples, (1 + R, P, N)."""
+    sums, counts = boot.sums(inside)
+    return sums / counts
 
 
 def _method(name: str, about: str, sums: Mapping[str, tuple[Floats, Floats]]) -> Method:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, final
 
@@ -30,7 +29,7 @@ ORDERS = (1, 2, 4, 8, 16, 32)  # of the linear model
 WARM_UP = 32  # steps that the recurrent network sees before it forecasts
 JUDGED = 512  # moments that decide between orders
 VALIDATION = 0.2  # of the training episodes, the last ones, decide
-LOOK_EVERY, PATIENCE = 50, 24  # steps between two looks of the recurrent network at these; looks without gain after which it stops
+LOOK_EVERY, PATIENCE = 50, 12  # steps between two looks of the recurrent network at these; looks without gain after which it stops
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -232,17 +231,19 @@ class Lstm:
     Args:
         log: To train it on.
         width: Of its state.
-        minutes: Of training, at most; None when the steps decide.
+        steps: Of training, at most.
         horizon: H.
         seed: Of weights and draws.
-        steps: Of training, at most; None when the minutes decide.
+        progress: Told the share of the steps done.
 
     Attributes:
         steps: Of training that were done.
         best: After how many of them the weights that were kept were found.
     """
 
-    def __init__(self, log: ProcessLog, *, width: int, minutes: float | None, horizon: int, seed: int, steps: int | None = None) -> None:
+    def __init__(
+        self, log: ProcessLog, *, width: int, steps: int, horizon: int, seed: int, progress: Callable[[float], None] | None = None
+    ) -> None:
         self.mean, self.scale = _moments(log.seen)
         self.action_mean, self.action_scale = _moments(log.actions[_inside(log)])
         channels = log.seen.shape[1]
@@ -253,15 +254,18 @@ class Lstm:
         episodes, times = learned.moments(horizon)
         usual = _squared(learned, Persistence(), horizon) / self.scale[: log.sensors].square() + 1e-4
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=3e-3, weight_decay=1e-4, fused=True)
-        begun, step, self.best, least, kept = time.perf_counter(), 0, 0, math.inf, self.network.state_dict()
-        while (done := step / steps if steps else (time.perf_counter() - begun) / (60 * (minutes or 1e-9))) < 1:
+        self.steps, self.best, least, kept = steps, 0, math.inf, self.network.state_dict()
+        for step in range(steps):
             if step % LOOK_EVERY == 0:
+                if progress is not None:
+                    progress(step / steps)
                 if (now := _relative(left_out, self, horizon)) < least:
                     self.best, least, kept = step, now, copy.deepcopy(self.network.state_dict())
                 elif step - self.best >= LOOK_EVERY * PATIENCE:
+                    self.steps = step
                     break
             for parameters in optimizer.param_groups:
-                parameters["lr"] = 3e-3 * min(1.0, (step + 1) / 100) * (0.51 + 0.49 * math.cos(math.pi * done))
+                parameters["lr"] = 3e-3 * min(1.0, (step + 1) / 100) * (0.51 + 0.49 * math.cos(math.pi * step / steps))
             drawn = torch.randint(0, len(times), (64,), generator=generator(seed, "lstm", step))
             episode, t = episodes[drawn], times[drawn]
             error = squared_errors(learned, self._unrolled(learned, episode, t, horizon), episode, t) / self.scale[: log.sensors].square()
@@ -269,11 +273,9 @@ class Lstm:
             (error / usual).nanmean().backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             optimizer.step()
-            step += 1
         if _relative(left_out, self, horizon) < least:
-            self.best, kept = step, self.network.state_dict()
+            self.best, kept = self.steps, self.network.state_dict()
         self.network.load_state_dict(kept)
-        self.steps = step
         self.size = sum(parameter.numel() for parameter in self.network.parameters())
 
     @torch.no_grad()

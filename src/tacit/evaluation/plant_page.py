@@ -7,6 +7,7 @@ The page looks like the report of a trained model, whose style it takes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -247,18 +248,20 @@ def _title(name: str, schema: Schema) -> str:
 
 
 def numbers(results: Sequence[Result]) -> Mapping[str, object]:
-    """The scores as JSON values, by policy and scenario."""
+    """The scores as JSON values, by policy and scenario; null where there is no number, with the reason beside it."""
     found: dict[str, dict[str, object]] = {}
     for result in results:
-        score = result.score
-        found.setdefault(result.trace.policy, {})[result.trace.scenario.name] = {
-            "tracking": score.tracking,
-            "error": dict(score.error),
-            "offset": dict(score.offset),
-            "moves": dict(score.moves),
-            "indicators": dict(score.indicators),
-            "broken": score.broken,
-            "fallbacks": score.fallbacks,
-            "ms_p99": score.ms_p99,
-        }
+        each = vars(result.score)
+        values = {name: _finite(value) for name, value in each.items()}
+        missing = [name for name, value in values.items() if value != each[name]]
+        if missing:
+            values["null"] = f"nothing finite was measured that tells {', '.join(missing)}"
+        found.setdefault(result.trace.policy, {})[result.trace.scenario.name] = values
     return found
+
+
+def _finite(value: object) -> object:
+    """A number, or None where it is not finite; the same of those of a mapping."""
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

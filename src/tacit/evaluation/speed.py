@@ -127,7 +127,7 @@ def plan_speed(
         flops=flops,
         flops_per_second=2 * SIDE**3 / float(np.median(large)),
         small_flops_per_second=2 * task.plan.candidates * width**2 / float(np.median(small)),
-        products="torch" if predictor.packed is None else native.name(dtype),
+        products=run.planning,
         settings=task.plan,
     )
 

@@ -209,11 +209,14 @@ def least(curvature: Floats, gradient: Floats, rows: Floats, bounds: Floats) -> 
         bounds: h, (C,).
 
     Returns:
-        x, (N,); None where nothing keeps all conditions.
+        x, (N,); None where nothing keeps all conditions, or numbers are so far apart that Q is not positive definite in floating point.
     """
     from scipy.optimize import nnls  # it takes a while to load
 
-    root = np.linalg.cholesky(curvature)  # Q = root root'
+    try:
+        root = np.linalg.cholesky(curvature)  # Q = root root'
+    except np.linalg.LinAlgError:
+        return None
     free = -np.linalg.solve(curvature, gradient)
     short = bounds - rows @ free
     if (short <= 0).all():

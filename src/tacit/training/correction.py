@@ -280,8 +280,15 @@ def read_correction(folder: Path) -> Correction | None:
         if meta.get("version") != VERSION:
             raise RunError(f"{path} has format version {meta.get('version')}; this Tacit reads version {VERSION}")
         usual = Usual(**{name: tensors[name] for name in BOUNDS})
-        return Correction(usual=usual, **{name: tensors[name] for name in TENSORS})
+        found = Correction(usual=usual, **{name: tensors[name] for name in TENSORS})
     except CheckpointError as error:
         raise RunError(str(error)) from error
     except KeyError as error:
         raise RunError(f"{path} is damaged: {error} is missing; train the run again") from error
+    steps, channels = found.half_widths.shape if found.half_widths.ndim == 2 else (0, 0)
+    wanted = dict.fromkeys(("scale", "middle", "half"), (channels,)) | {"limit": (), "half_widths": (steps, channels)}
+    wanted |= dict.fromkeys(("weights", "far"), (steps, channels, channels + len(MEMORIES)))
+    for name, shape in wanted.items():
+        if 0 in shape or tensors[name].shape != shape:
+            raise RunError(f"{path} is damaged: {name} has shape {tuple(tensors[name].shape)} instead of {shape}; train the run again")
+    return found

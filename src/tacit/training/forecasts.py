@@ -136,24 +136,38 @@ def known(
     Raises:
         ValueError: As of `imagined`.
     """
-    latents, moments, before = _seen(model, seen, applied)
+    log, shown = recent(model, readouts, seen, applied)
+    fitted = [each.readout for each in readouts.values()]
+    found = lately(model, fitted, log, shown, usual=correction.usual, scale=correction.scale)
+    return found.at(torch.tensor([len(log.latents) - 1]))
+
+
+@torch.no_grad()
+def recent(
+    model: WorldModel, readouts: Mapping[str, FittedReadout], seen: Mapping[str, ArrayLike], applied: ArrayLike, moments: int = 0
+) -> tuple[LatentLog, Tensor]:
+    """The last moments of what is seen as one encoded episode, and what the sensors showed in it, (F, N), not finite where nothing was
+    measured; `moments` more of them than tell what the last forecast is corrected by. The other arguments are those of `forecast`.
+
+    Raises:
+        ValueError: As of `imagined`.
+    """
+    latents, samples, before = _seen(model, seen, applied)
     values = []
     for each in readouts.values():
         name = each.readout.config.name
-        value = np.array(moments[name], np.float32).reshape(len(latents), -1)
+        value = np.array(samples[name], np.float32).reshape(len(latents), -1)
         if name in model.schema.masks:
-            value[~moments[model.schema.masks[name].name].reshape(len(latents), -1).astype(np.bool_)] = np.nan
+            value[~samples[model.schema.masks[name].name].reshape(len(latents), -1).astype(np.bool_)] = np.nan
         values.append(torch.from_numpy(value))
-    kept = min(len(latents), LOOKED_BACK + model.history)
+    kept = min(len(latents), LOOKED_BACK + model.history + moments)
     log = LatentLog(
         latents=latents[-kept:],
         actions=torch.from_numpy(np.pad(before, ((0, 1), (0, 0))))[-kept:],
         first=torch.zeros(1, dtype=torch.int64),
         steps=torch.tensor([kept - 1]),
     )
-    fitted = [each.readout for each in readouts.values()]
-    found = lately(model, fitted, log, torch.cat(values, -1)[-kept:], usual=correction.usual, scale=correction.scale)
-    return found.at(torch.tensor([kept - 1]))
+    return log, torch.cat(values, -1)[-kept:]
 
 
 @torch.no_grad()

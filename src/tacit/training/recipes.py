@@ -201,7 +201,7 @@ def _recipe(
         train = replace(train, batch=PLANT_BATCH, window=PLANT_WINDOW, bfloat16=False)
         dynamics = replace(dynamics, batch=PLANT_ROLLOUTS, weight_decay=PLANT_DECAY)
     elif schema is not None and is_watched(schema):
-        jepa = _watched(jepa, schema)
+        jepa, readout = _watched(jepa, schema), readout and HeadConfig(width=1, depth=0)  # the latent holds what sensors show, one by one
     return Recipe(
         size=size,
         jepa=jepa,

@@ -38,7 +38,7 @@ from tacit.training.latents import LatentLog
 from tacit.training.readouts import bounds_of
 
 SUPPORT = "support.safetensors"
-VERSION = 1
+VERSION = 2  # in 1, far predictions of a plant that runs away decided what is usual
 LONGEST = 360  # steps of a question, at most
 WINDOWS = 400  # stretches of the logs
 REFERENCES = 2500  # points of the logs that are kept
@@ -60,7 +60,8 @@ class Cloud:
         scale: Standard deviations, (P,).
         whiten: Of standardised points, (P, P).
         points: Whitened, (R, P).
-        usual: Distance within which half of the moments are to the nearest of another episode.
+        usual: Distance within which half of the moments a step ahead are to the nearest of another episode. Further ahead predictions of a
+            plant that cannot be foreseen would say it.
     """
 
     mean: Tensor
@@ -70,10 +71,10 @@ class Cloud:
     usual: Tensor
 
     def distance(self, features: Tensor) -> Tensor:
-        """Of features (..., P) to the nearest point, in units of what is usual, (...)."""
+        """Of features (..., P) to the nearest point, in units of what is usual, (...); infinite of what a model without bounds predicts."""
         white = ((features - self.mean) / self.scale @ self.whiten).flatten(0, -2)
         nearest = [torch.cdist(part, self.points).amin(1) for part in torch.split(white, 2048)]
-        return (torch.cat(nearest) / self.usual).view(features.shape[:-1])
+        return (torch.cat(nearest) / self.usual).nan_to_num(torch.inf, torch.inf).view(features.shape[:-1])
 
     def nearest(self, feature: Tensor) -> Tensor:
         """The point of the logs that is most like one feature (P,), as features, (P,)."""
@@ -312,7 +313,7 @@ def _cloud(points: Tensor, owner: Tensor, ways: Tensor, episode: Tensor) -> tupl
     for number in sorted(set(episode.tolist())):
         others = owner != number
         distance[episode == number] = replace(cloud, points=cloud.points[others]).distance(ways[episode == number])
-    usual = distance.median().clamp(min=1e-6)
+    usual = distance[:, 0].median().clamp(min=1e-6)
     return replace(cloud, usual=usual), distance / usual
 
 

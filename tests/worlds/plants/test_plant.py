@@ -12,7 +12,8 @@ from scipy.integrate import solve_ivp
 from tacit.signals import MASK, Role
 from tacit.worlds.plants import PLANTS, Plant, SimulatedPlant, plant
 from tacit.worlds.plants.integrate import runge_kutta
-from tacit.worlds.plants.plant import Floats, Process, Samples
+from tacit.worlds.plants.plant import Floats, Samples
+from tacit.worlds.plants.process import Process
 from tacit.worlds.plants.simulated import shown
 
 INSTALLED = [name for name in PLANTS if name != "tennessee_eastman" or find_spec("tep_studio") is not None]

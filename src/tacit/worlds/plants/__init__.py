@@ -7,7 +7,8 @@ from tacit.worlds.plants.four_tank import FOUR_TANK, FOUR_TANK_NONMINIMUM
 from tacit.worlds.plants.heater import HEATER
 from tacit.worlds.plants.historian import record_plant
 from tacit.worlds.plants.pid import DecentralisedPid, Gains
-from tacit.worlds.plants.plant import ActionLimits, Loop, Operator, Plant, Process
+from tacit.worlds.plants.plant import ActionLimits, Loop, Operator, Plant
+from tacit.worlds.plants.process import Process
 from tacit.worlds.plants.reactor import REACTOR
 from tacit.worlds.plants.simulated import SimulatedPlant, gains_of
 from tacit.worlds.plants.tennessee_eastman import TennesseeEastman

@@ -14,7 +14,8 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from tacit.worlds.plants.plant import Actuator, Camera, Disturbance, Floats, Loop, Sensor, State, Truth
+from tacit.worlds.plants.plant import Floats, Loop
+from tacit.worlds.plants.process import Actuator, Camera, Disturbance, Sensor, State, Truth
 
 HOLDUP = 20.0  # kg/m of level; the same number of kg holds the composition
 VAPOUR = 4.0  # kg/kPa

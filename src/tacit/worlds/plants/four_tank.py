@@ -15,7 +15,8 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from tacit.worlds.plants.plant import Actuator, Camera, Disturbance, Floats, Loop, Sensor, State, Truth
+from tacit.worlds.plants.plant import Floats, Loop
+from tacit.worlds.plants.process import Actuator, Camera, Disturbance, Sensor, State, Truth
 
 AREA = np.array([28.0, 32.0, 28.0, 32.0])  # cm2, A_i
 HOLE = np.array([0.071, 0.057, 0.071, 0.057])  # cm2, a_i

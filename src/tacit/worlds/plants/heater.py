@@ -20,7 +20,8 @@ from typing import ClassVar, final
 import numpy as np
 
 from tacit.worlds.plants.integrate import runge_kutta
-from tacit.worlds.plants.plant import Actuator, Camera, Disturbance, Floats, Loop, Sensor, State, Truth
+from tacit.worlds.plants.plant import Floats, Loop
+from tacit.worlds.plants.process import Actuator, Camera, Disturbance, Sensor, State, Truth
 
 CELLS = 32  # along a side of the hearth
 SIDE = 1.0  # m

@@ -15,7 +15,8 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from tacit.worlds.plants.plant import Actuator, Camera, Disturbance, Floats, Loop, Sensor, State, Truth
+from tacit.worlds.plants.plant import Floats, Loop
+from tacit.worlds.plants.process import Actuator, Camera, Disturbance, Sensor, State, Truth
 
 VOLUME = 100.0  # L
 RATE = 7.2e10  # 1/min, k0

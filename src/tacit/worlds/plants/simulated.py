@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike
 from tacit.signals import MASK, Schema
 from tacit.worlds.plants.integrate import runge_kutta
 from tacit.worlds.plants.pid import Gains
-from tacit.worlds.plants.plant import ActionLimits, Floats, Loop, Operator, Process, Samples, position, schema_of
+from tacit.worlds.plants.plant import ActionLimits, Floats, Loop, Operator, Samples
+from tacit.worlds.plants.process import Process, position, schema_of
 from tacit.worlds.plants.shift import Shift
 from tacit.worlds.plants.stiction import Stems
 from tacit.worlds.plants.tuning import tuned

@@ -16,7 +16,8 @@ import numpy as np
 
 from tacit.worlds.plants.integrate import runge_kutta
 from tacit.worlds.plants.pid import DecentralisedPid, Gains
-from tacit.worlds.plants.plant import Floats, Loop, Plant, Process
+from tacit.worlds.plants.plant import Floats, Loop, Plant
+from tacit.worlds.plants.process import Process
 
 STEP = 0.01  # of an actuator's range
 LONGEST = 300  # control steps of a step response
