@@ -144,7 +144,7 @@ def test_live_intervals_are_those_that_are_validated(run: Run) -> None:
     t = torch.arange(frames - horizon)
     predicted = forecaster.forecast(log, torch.zeros_like(t), t, horizon)
     errors = measured[log.rows(torch.zeros_like(t), t, torch.arange(1, horizon + 1))] - predicted
-    wanted = followed(FollowedWidths(run.correction.half_widths), errors)
+    wanted = list(followed(FollowedWidths(run.correction.half_widths), errors.numpy()))
 
     signals = store[episode].signals
     live = run.live_forecasts()
@@ -154,7 +154,7 @@ def test_live_intervals_are_those_that_are_validated(run: Run) -> None:
         seen = {s.name: signals[s.name][: now + 1] for s in SCHEMA.seen}
         applied = signals["pump"][:now, None]
         live.saw(seen, applied)
-        np.testing.assert_allclose(live.half_widths, wanted[now].numpy(), rtol=1e-3, err_msg=f"at {now}")
+        np.testing.assert_allclose(live.half_widths, wanted[now], rtol=1e-3, err_msg=f"at {now}")
     assert not np.allclose(live.half_widths, run.correction.half_widths.numpy())
     ahead = signals["pump"][None, 24 : 24 + 12, None]
     usual, live_found = run.forecast(seen, applied, ahead), live.forecast(seen, applied, ahead)

@@ -8,8 +8,9 @@ Dimensions: B moments, H horizon, P steps ahead that are reported, N sensor chan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, final
 
 import numpy as np
@@ -291,19 +292,19 @@ def validate(
 def _followed_widths(forecaster: Forecaster, log: ProcessLog, measured: Tensor, first: Tensor, past: int, kept: Tensor) -> Tensor:
     """Half-widths that follow the errors of forecasts of all moments, from `first` (H, N) on; of the moments that are `kept`, by their
     numbers, (B, H, N)."""
-    horizon, widths, found, begun = len(first), FollowedWidths(first), [], 0
+    horizon, widths, found = len(first), FollowedWidths(first), []
     episodes, times = log.moments(horizon, past)
+
+    def errors(own: Tensor, t: Tensor) -> Iterator[NDArray[np.floating]]:
+        for e, part in zip(own.split(CHUNK), t.split(CHUNK), strict=True):
+            yield from (measured[log.rows(e, part, torch.arange(1, horizon + 1))] - forecaster.forecast(log, e, part, horizon)).numpy()
+
+    number, wanted = count(), set(kept.tolist())
     for episode in range(len(log)):
-        t = times[episodes == episode]
-        own = torch.full_like(t, episode)
-        parts = [slice(start, start + CHUNK) for start in range(0, len(t), CHUNK)]
-        predicted = [forecaster.forecast(log, own[part], t[part], horizon) for part in parts]
-        if predicted:
-            errors = measured[log.rows(own, t, torch.arange(1, horizon + 1))] - torch.cat(predicted)
-            inside = kept[(kept >= begun) & (kept < begun + len(t))] - begun
-            found.append(followed(widths, errors)[inside])
-        begun += len(t)
-    return torch.cat(found)
+        own = episodes == episode
+        found += [now for now in followed(widths, errors(episodes[own], times[own])) if next(number) in wanted]
+    rows = torch.unique(kept, return_inverse=True)[1]
+    return torch.from_numpy(np.stack(found)).float()[rows]
 
 
 def lstm_width(weights: int, inputs: int, outputs: int) -> int:

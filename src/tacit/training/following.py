@@ -18,7 +18,7 @@ Dimensions: T moments, B moments that forecasts are made at, H horizon, N channe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -74,26 +74,32 @@ class FollowedWidths:
         self._given.clear()
 
 
-def followed(widths: FollowedWidths, errors: Tensor) -> Tensor:
-    """Half-widths at moments that follow each other without a gap, which errors they follow, (B, H, N).
+def followed(widths: FollowedWidths, errors: Iterable[NDArray[np.floating]]) -> Iterator[Floats]:
+    """Half-widths at moments that follow each other without a gap, which errors they follow, (H, N) for each moment.
+
+    Logs may be long, so no more is kept than the errors of the last H moments.
 
     Args:
-        widths: Go on from here, and end where all errors are known.
-        errors: Of the forecasts made at these moments, (B, H, N); not finite where nothing was measured.
+        widths: Go on from here; when all moments were taken, they are where all errors are known.
+        errors: Of the forecasts made at each of these moments, (H, N); not finite where nothing was measured.
     """
     widths.begin()
-    count, horizon = errors.shape[:2]
-    array, steps, found = errors.numpy(), np.arange(horizon), np.empty(errors.shape, np.float32)
-    for moment in range(count + horizon):
-        if moment:
-            made = moment - 1 - steps
-            known = (made >= 0) & (made < count)
-            due = np.full(array.shape[1:], np.nan, np.float32)
-            due[known] = array[made[known], steps[known]]
-            widths.step(due)
-        if moment < count:
-            found[moment] = widths.now
-    return torch.from_numpy(found)
+    horizon = len(widths.now)
+    made: deque[NDArray[np.floating]] = deque(maxlen=horizon)
+    for each in errors:
+        if made:
+            widths.step(_told_of_now(made))
+        yield widths.now
+        made.appendleft(each)
+    if made:
+        for _ in range(horizon):  # no forecast is made any more, but what was made is measured
+            widths.step(_told_of_now(made))
+            made.appendleft(np.full_like(made[0], np.nan))
+
+
+def _told_of_now(made: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
+    """Errors of what forecasts made one, two, ... steps ago said of now, one row each."""
+    return np.stack([each[k] for k, each in enumerate(made)])
 
 
 @final
