@@ -9,16 +9,27 @@ from tacit.assurance.moments import Watch, senses
 from tacit.planning import Decision, Evidence, Verdict
 from tacit.signals import Role, Schema, Signal, mask_of
 
+LEVEL = Signal(name="level", role=Role.OBSERVATION, unit="m")
+SLOW = Schema(signals=(LEVEL, mask_of(LEVEL), Signal(name="pump", role=Role.ACTION, low=0.0, high=1.0)))
+
+
+def decision() -> Decision:
+    evidence = Evidence(cost=None, surprise=None, surprise_p=None, encode_ms=0.0, plan_ms=0.0)
+    latents = torch.zeros(1, 1, 2)
+    return Decision(action=np.zeros(1, np.float32), verdict=Verdict.ACT, reason="", plan=None, evidence=evidence, latents=latents)
+
+
+def test_masks_can_be_left_out_of_a_goal() -> None:
+    for goal in ({"level": np.array([5.0])}, {"level": np.array([5.0]), "level.valid": np.array([True])}):
+        assert Watch(SLOW).moment({"level": 3.0}, decision(), torch.ones(1, 2), goal).goal_senses.tolist() == [[5.0, 1.0]]
+    for nothing in (None, {}, {"level.valid": np.array([True])}):
+        assert np.isnan(Watch(SLOW).moment({"level": 3.0}, decision(), None, nothing).goal_senses).all()
+
 
 def test_a_sensor_that_is_read_now_and_then_shows_its_last_sample_between() -> None:
-    level = Signal(name="level", role=Role.OBSERVATION, unit="m")
-    schema = Schema(signals=(level, mask_of(level), Signal(name="pump", role=Role.ACTION, low=0.0, high=1.0)))
-    watch = Watch(schema)
-    nothing = torch.zeros(1, 1, 2)
-    evidence = Evidence(cost=None, surprise=None, surprise_p=None, encode_ms=0.0, plan_ms=0.0)
-    decision = Decision(action=np.zeros(1, np.float32), verdict=Verdict.ACT, reason="", plan=None, evidence=evidence, latents=nothing)
+    watch = Watch(SLOW)
     seen = [
-        watch.moment(samples, decision, None).senses[0].tolist()
+        watch.moment(samples, decision(), None).senses[0].tolist()
         for samples in (
             {"level": 3.0, "level.valid": True},
             {"level": None},

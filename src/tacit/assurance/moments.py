@@ -17,8 +17,8 @@ from torch import Tensor
 
 from tacit.planning.decision import Decision, DecisionBatch
 from tacit.planning.history import one_step_error
-from tacit.planning.samples import LastGood
-from tacit.signals import Schema
+from tacit.planning.samples import LastGood, samples_of
+from tacit.signals import Role, Schema
 
 Floats = NDArray[np.float32]
 Samples = Mapping[str, NDArray[Any]]
@@ -139,8 +139,8 @@ class Watch:
                 missing sample is replaced by the last good one, and masks can be left out.
             decided: What it decided.
             goal: Latents of the goals, (B, D) or (1, D).
-            goal_samples: What the sensors show at the goals, (B, *shape) or (1, *shape) by observation signal; looked at in the first
-                moment of an episode.
+            goal_samples: What the sensors show at the goals, (B, *shape) or (1, *shape) by observation signal, of which masks can be
+                left out; looked at in the first moment of an episode.
         """
         one = isinstance(decided, Decision)
         full = {s.name: _sample(samples.get(s.name), s.shape, s.dtype, len(decided.latents), one) for s in self._schema.observations}
@@ -158,9 +158,7 @@ class Watch:
                 steps, distance = self._steps_to_go(newest), one_step_error(newest, goal)
         found = senses(self._schema, full)
         if self._goal_senses is None:
-            is_shown = goal_samples is not None and set(full) <= set(goal_samples)
-            shown = senses(self._schema, goal_samples) if is_shown and goal_samples is not None else np.full((1, 1), np.nan, np.float32)
-            self._goal_senses = np.broadcast_to(shown, found.shape).copy()
+            self._goal_senses = np.broadcast_to(self._shown(goal_samples or {}), found.shape).copy()
         expected = torch.full_like(newest, torch.nan) if decided.expected is None else decided.expected
         actions = decided.action[None] if isinstance(decided, Decision) else decided.actions
         return Moment(
@@ -173,6 +171,13 @@ class Watch:
             is_same=is_same,
             goal_senses=self._goal_senses,
         )
+
+    def _shown(self, goal: Mapping[str, NDArray[Any]]) -> Floats:
+        """What the sensors show at goals, coarsely, (B, S); (1, 1), not a number, where something is left out that is no mask."""
+        masks = {mask.name for mask in self._schema.masks.values()}
+        if not {s.name for s in self._schema.observations} - masks <= set(goal):
+            return np.full((1, 1), np.nan, np.float32)
+        return senses(self._schema, samples_of(self._schema, goal, Role.OBSERVATION))
 
     def _hold(self, full: dict[str, NDArray[Any]], given: Mapping[str, Any]) -> None:
         """Put the last good number in the place of a missing one, as logs have it, and say in the masks which those are."""

@@ -296,7 +296,7 @@ def _followed_widths(forecaster: Forecaster, log: ProcessLog, measured: Tensor, 
     episodes, times = log.moments(horizon, past)
 
     def errors(own: Tensor, t: Tensor) -> Iterator[NDArray[np.floating]]:
-        for e, part in zip(own.split(CHUNK), t.split(CHUNK), strict=True):
+        for e, part in zip(torch.split(own, CHUNK), torch.split(t, CHUNK), strict=True):
             yield from (measured[log.rows(e, part, torch.arange(1, horizon + 1))] - forecaster.forecast(log, e, part, horizon)).numpy()
 
     number, wanted = count(), set(kept.tolist())
