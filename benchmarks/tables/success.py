@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +128,19 @@ def policies(trained: Run, protocol: Protocol) -> dict[str, Callable[[], Policy]
     }
 
 
-def tried(manifest: Manifest, made: Mapping[str, Callable[[], Policy]], found: Numbers, save: Callable[[], None]) -> None:
-    """Let each policy try that has not yet; all but the planner are compared with it, scene by scene."""
+def plan_of(trained: Run, protocol: Protocol) -> Numbers:
+    """What is searched for, and how."""
+    return asdict(planning_for(trained, protocol)) | {"cost": getattr(cost_for(trained, protocol), "__name__", "")}
+
+
+def tried(manifest: Manifest, made: Mapping[str, Callable[[], Policy]], plan: Numbers, found: Numbers, save: Callable[[], None]) -> None:
+    """Let each policy try that has not yet; all but the planner are compared with it, scene by scene.
+
+    Where the planner was measured with another plan, all are measured anew.
+    """
+    if found.get(PLANNER, {}).get("plan", plan) != plan:
+        for name in set(found) & set(COLOURS):
+            del found[name]
     outcomes: dict[str, Outcome] = {}
     for name, policy in made.items():
         if name in found:
@@ -141,6 +152,7 @@ def tried(manifest: Manifest, made: Mapping[str, Callable[[], Policy]], found: N
         numbers: Numbers = rates(outcomes[name]).overall.numbers() | {"seconds": round(time.perf_counter() - began, 1)}
         numbers["seconds_per_action"] = round(outcomes[name].seconds_per_action, 6)
         if name == PLANNER:
+            numbers["plan"] = plan
             numbers["solved"] = np.flatnonzero(outcomes[name].success).tolist()
         else:
             against = compare(outcomes[PLANNER], outcomes[name])
@@ -235,7 +247,7 @@ def main(options: Options) -> None:
             found = cell["protocols"].setdefault(name, {"digest": manifest.digest})
             if found["digest"] != manifest.digest:
                 found = cell["protocols"][name] = {"digest": manifest.digest}
-            tried(manifest, policies(model, manifest.protocol), found, save)
+            tried(manifest, policies(model, manifest.protocol), plan_of(model, manifest.protocol), found, save)
     save()
     atomic_write(RESULTS / f"{options.world}.md", table(results))
     draw(results, RESULTS / f"{options.world}.svg")

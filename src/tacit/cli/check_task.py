@@ -46,7 +46,10 @@ def run(options: CheckTask, terminal: Terminal) -> int:
     spreads = {name: spread for fitted in readouts.values() for name, spread in fitted.spreads.items()}
     objective = signal_objective(task, schema, channels, spreads)
     if task.plan.planner == "newton" and objective is None and task.goal is not None:
-        words = "a Newton step needs a cost that is a sum of squares, and the way to a goal that is seen is not: use another planner"
+        words = (
+            "a Newton step needs a cost that is a sum of squares, and the way to a goal that is seen is not: use another planner, "
+            "or a program that asks for a cost that is one"
+        )
         raise task.located(TaskError(words, "plan", "planner"))
     taken = settled_tightening(options.run, task, digest_of_run(options.run))
     if objective is not None:

@@ -1,0 +1,38 @@
+"""The success table measures each policy once, and all of them anew when the planner plans otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.tables.success import NOTHING, PLANNER, RANDOM, table, tried
+
+from tacit.evaluation.baselines import NoOpPolicy, RandomPolicy
+from tacit.evaluation.protocol import Policy, Protocol, draw_manifest
+from tacit.worlds import world
+
+
+def test_a_policy_is_measured_once_and_anew_when_the_plan_is_another() -> None:
+    arena = world("two_room")
+    manifest = draw_manifest(Protocol(world="two_room", episodes=3, budget=4))
+    made: list[str] = []
+
+    def policy(name: str) -> Policy:
+        made.append(name)
+        return NoOpPolicy(arena.schema) if name == NOTHING else RandomPolicy(arena)
+
+    makers = {name: lambda name=name: policy(name) for name in (PLANNER, RANDOM, NOTHING)}
+    found: dict[str, Any] = {"digest": manifest.digest}
+    tried(manifest, makers, {"cost": "a"}, found, lambda: None)
+    assert made == [PLANNER, RANDOM, NOTHING]
+    assert "planner_ahead" in found[RANDOM]
+    tried(manifest, makers, {"cost": "a"}, found, lambda: None)
+    assert len(made) == 3
+    tried(manifest, makers, {"cost": "b"}, found, lambda: None)
+    assert made[3:] == [PLANNER, RANDOM, NOTHING]
+    assert found[PLANNER]["plan"] == {"cost": "b"}
+    assert found["digest"] == manifest.digest
+
+    recording = {"episodes": 3, "steps": 100, "seconds": None}
+    results = {"world": "two_room", "minutes": 1, "size": "s", "episodes": 3, "cpu": "one", "recording": recording}
+    shown = table(results | {"seeds": {"0": {"protocols": {"standard": found}}}})
+    assert shown.count("not measured") == 5 * 3 - 3
