@@ -212,11 +212,12 @@ def draw(results: Numbers, path: Path) -> None:
     width = 0.8 / len(COLOURS)
     for i, (name, colour) in enumerate(COLOURS.items()):
         for j, protocol in enumerate(PROTOCOLS):
+            where = j - 0.4 + (i + 0.5) * width
             if (found := pooled(results, protocol, name)) is None:
+                axes.text(where, 2, "not measured", rotation=90, ha="center", va="bottom", fontsize=6, color="grey")
                 continue
             successes, episodes, _ = found
             rate, (low, high) = successes / episodes, wilson(successes, episodes)
-            where = j - 0.4 + (i + 0.5) * width
             axes.bar(where, 100 * rate, width * 0.92, color=colour, label=name if j == 0 else None)
             axes.plot([where, where], [100 * low, 100 * high], color="black", linewidth=1)
     axes.set(xticks=range(len(PROTOCOLS)), xticklabels=list(PROTOCOLS), ylim=(0, 104), ylabel="success, %")

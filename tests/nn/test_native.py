@@ -88,6 +88,12 @@ def test_a_row_does_not_depend_on_those_beside_it_nor_on_threads(monkeypatch: py
     assert torch.equal(model.unroll(past, actions), found)
 
 
+def test_it_can_be_imported_where_there_are_no_forks() -> None:
+    without = "import os, torch\nif hasattr(os, 'register_at_fork'):\n    del os.register_at_fork\nimport tacit.nn.native"
+    done = subprocess.run([sys.executable, "-c", without], timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 FORKED = """
 import os, time, torch
 from tacit.nn import native

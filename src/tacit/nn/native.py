@@ -242,7 +242,8 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="planning")
 
 
-os.register_at_fork(after_in_child=_threads.cache_clear)  # threads stay with the parent: a child that waits for them waits for ever
+if hasattr(os, "register_at_fork"):  # threads stay with the parent: a child that waits for them waits for ever
+    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def _by_rows(rows: int, work: Callable[[int, int], None]) -> None:
