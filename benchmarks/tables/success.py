@@ -209,7 +209,7 @@ def table(results: Numbers) -> str:
 def draw(results: Numbers, path: Path) -> None:
     """The same as bars."""
     figure, axes = empty()
-    width = 0.8 / len(COLOURS)
+    width, unnamed = 0.8 / len(COLOURS), set(COLOURS)
     for i, (name, colour) in enumerate(COLOURS.items()):
         for j, protocol in enumerate(PROTOCOLS):
             where = j - 0.4 + (i + 0.5) * width
@@ -218,7 +218,8 @@ def draw(results: Numbers, path: Path) -> None:
                 continue
             successes, episodes, _ = found
             rate, (low, high) = successes / episodes, wilson(successes, episodes)
-            axes.bar(where, 100 * rate, width * 0.92, color=colour, label=name if j == 0 else None)
+            axes.bar(where, 100 * rate, width * 0.92, color=colour, label=name if name in unnamed else None)
+            unnamed.discard(name)
             axes.plot([where, where], [100 * low, 100 * high], color="black", linewidth=1)
     axes.set(xticks=range(len(PROTOCOLS)), xticklabels=list(PROTOCOLS), ylim=(0, 104), ylabel="success, %")
     axes.set_title(results["world"], loc="left")
