@@ -34,8 +34,9 @@ from tacit.evaluation.protocol import NAMED, Manifest, Policy, Protocol, draw_ma
 from tacit.evaluation.suites import cost_for, planning_for
 from tacit.planning import PlanSettings, Task
 from tacit.run import Run, load
+from tacit.training.distributed import joined
 from tacit.training.fit import fit
-from tacit.training.recipes import Size, for_minutes
+from tacit.training.recipes import Size, for_minutes, on_accelerator
 from tacit.worlds import record, world
 
 matplotlib.use("Agg")
@@ -76,8 +77,9 @@ class Options:
     Attributes:
         world: Where.
         seeds: Of training; scenes are of seed 1000 for all of them.
-        minutes: Of training, on one thread; 30 there are as many steps as 20 on two.
-        size: Of the model.
+        minutes: Of training, on one thread; 30 there are as many steps as 20 on two. On an accelerator where there is one.
+        size: Of the model; of another one than `s` the table has a file of its own.
+        logs: Recorded episodes; None for the usual number.
         episodes: Scenes per protocol.
         protocols: Which ones.
         work: Where logs and runs are kept.
@@ -87,6 +89,7 @@ class Options:
     seeds: tuple[int, ...] = (0, 1, 2)
     minutes: float = 30.0
     size: Size = "s"
+    logs: int | None = None
     episodes: int = 300
     protocols: tuple[str, ...] = tuple(PROTOCOLS)
     work: Path = Path("data/success")
@@ -95,9 +98,10 @@ class Options:
 def recorded(options: Options, numbers: Numbers) -> EpisodeStore:
     """The logs, recorded now or before."""
     logs, path = LOGS[options.world], options.work / options.world
+    episodes = options.logs or logs.episodes
     before = len(EpisodeStore(path)) if (path / "store.json").is_file() else 0
     began = time.perf_counter()
-    store = record(world(options.world), path, episodes=logs.episodes, steps=logs.steps, seed=0)
+    store = record(world(options.world), path, episodes=episodes, steps=logs.steps, seed=0)
     frames = int(store.lengths.sum()) + len(store)
     known = numbers.get("recording", {}).get("seconds")
     seconds = round(time.perf_counter() - began, 1) if before == 0 else known  # None when it was recorded by somebody else
@@ -112,7 +116,10 @@ def trained(options: Options, store: EpisodeStore, seed: int) -> Run:
         resume = (out / "checkpoints").is_dir()
         logs = LOGS[options.world]
         recipe = for_minutes(options.size, options.minutes, shapes=logs.shapes, pushes=logs.pushes)
-        fit(store, out, recipe, seed=seed, resume=resume)
+        with joined() as group:
+            if group.device.type != "cpu":
+                recipe = on_accelerator(recipe, int(store.lengths.sum()))
+            fit(store, out, recipe, seed=seed, group=group, resume=resume)
     return load(out)
 
 
@@ -178,32 +185,32 @@ def pooled(results: Numbers, protocol: str, name: str) -> tuple[int, int, list[f
     return sum(c["successes"] for c in cells), sum(c["episodes"] for c in cells), [c["rate"] for c in cells]
 
 
-def table(results: Numbers) -> str:
-    """Success in percent as a table of Markdown, all seeds together."""
+def table(results: Numbers, name: str) -> str:
+    """Success in percent as a table of Markdown, all seeds together, over the chart of that name."""
     recording, seeds = results["recording"], results["seeds"]
     took = "" if recording["seconds"] is None else f" ({recording['seconds']:.0f} s)"
     lines = [
         f"# {results['world']}",
         "",
         f"{recording['episodes']:,} recorded episodes of {recording['steps']} steps{took}; {results['minutes']:g} minutes of training on "
-        f"one thread at size `{results['size']}`, training seeds {', '.join(seeds)}; {results['episodes']} scenes per protocol. Success in "
-        f"percent with 95 % intervals over all seeds, and each seed in brackets. {results['cpu']}.",
+        f"{results.get('device', 'one thread')} at size `{results['size']}`, training seeds {', '.join(seeds)}; {results['episodes']} "
+        f"scenes per protocol. Success in percent with 95 % intervals over all seeds, and each seed in brackets. {results['cpu']}.",
         "",
         "| | " + " | ".join(PROTOCOLS) + " |",
         "|---" * (1 + len(PROTOCOLS)) + "|",
     ]
-    for name in COLOURS:
+    for who in COLOURS:
         cells = []
         for protocol in PROTOCOLS:
-            if (found := pooled(results, protocol, name)) is None:
+            if (found := pooled(results, protocol, who)) is None:
                 cells.append("not measured")
                 continue
             successes, episodes, each = found
             low, high = wilson(successes, episodes)
             single = ", ".join(f"{100 * rate:.1f}" for rate in each)
             cells.append(f"{100 * successes / episodes:.1f} ({100 * low:.1f}–{100 * high:.1f}) [{single}]")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", f"![success]({results['world']}.svg)", ""])
+        lines.append(f"| {who} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", f"![success]({name}.svg)", ""])
 
 
 def draw(results: Numbers, path: Path) -> None:
@@ -228,7 +235,8 @@ def draw(results: Numbers, path: Path) -> None:
 
 def main(options: Options) -> None:
     torch.set_num_threads(1)
-    path = RESULTS / f"{options.world}.json"
+    name = options.world if options.size == "s" else f"{options.world}-{options.size}"
+    path = RESULTS / f"{name}.json"
     setting = {"world": options.world, "minutes": options.minutes, "size": options.size, "episodes": options.episodes}
     results: Numbers = json.loads(path.read_text()) if path.is_file() else {}
     if {name: results.get(name) for name in setting} != setting:
@@ -240,20 +248,21 @@ def main(options: Options) -> None:
         atomic_write(path, json.dumps(results, indent=1) + "\n")
 
     store = recorded(options, results)
+    results.setdefault("device", "one thread" if options.size == "s" or not torch.cuda.is_available() else torch.cuda.get_device_name())
     for seed in options.seeds:
         model = trained(options, store, seed)
         cell = results["seeds"].setdefault(str(seed), {"protocols": {}})
-        for name in options.protocols:
-            manifest = draw_manifest(PROTOCOLS[name](options.world, episodes=options.episodes, seed=1000))
-            Console().print(f"{options.world}, seed {seed}, {name} {manifest.digest[:12]}")
-            found = cell["protocols"].setdefault(name, {"digest": manifest.digest})
+        for protocol in options.protocols:
+            manifest = draw_manifest(PROTOCOLS[protocol](options.world, episodes=options.episodes, seed=1000))
+            Console().print(f"{options.world}, seed {seed}, {protocol} {manifest.digest[:12]}")
+            found = cell["protocols"].setdefault(protocol, {"digest": manifest.digest})
             if found["digest"] != manifest.digest:
-                found = cell["protocols"][name] = {"digest": manifest.digest}
+                found = cell["protocols"][protocol] = {"digest": manifest.digest}
             tried(manifest, policies(model, manifest.protocol), plan_of(model, manifest.protocol), found, save)
     save()
-    atomic_write(RESULTS / f"{options.world}.md", table(results))
-    draw(results, RESULTS / f"{options.world}.svg")
-    Console().print(table(results), markup=False)
+    atomic_write(RESULTS / f"{name}.md", table(results, name))
+    draw(results, RESULTS / f"{name}.svg")
+    Console().print(table(results, name), markup=False)
 
 
 if __name__ == "__main__":

@@ -34,5 +34,7 @@ def test_a_policy_is_measured_once_and_anew_when_the_plan_is_another() -> None:
 
     recording = {"episodes": 3, "steps": 100, "seconds": None}
     results = {"world": "two_room", "minutes": 1, "size": "s", "episodes": 3, "cpu": "one", "recording": recording}
-    shown = table(results | {"seeds": {"0": {"protocols": {"standard": found}}}})
+    shown = table(results | {"seeds": {"0": {"protocols": {"standard": found}}}}, "two_room-m")
+    assert "on one thread at size `s`" in shown
+    assert "(two_room-m.svg)" in shown
     assert shown.count("not measured") == 5 * 3 - 3

@@ -89,7 +89,7 @@ def test_losses_are_those_of_the_objectives(model: JEPA) -> None:
 @pytest.mark.parametrize(("share", "joined"), [(0.0, 0.0), (0.2, 0.0), (0.25, 0.5), (0.3, 1.0), (1.0, 1.0)])
 def test_contrast_joins_late(model: JEPA, share: float, joined: float) -> None:
     batch = observations(), torch.randn(B, T - 1, 3), unit_directions(S, 32, torch.Generator().manual_seed(0))
-    late, now = model(*batch), model(*batch, share=share)
+    late, now = model(*batch), model(*batch, joined=model.config.joined(share))
     torch.testing.assert_close(now.contrast, late.contrast)
     torch.testing.assert_close(late.total - now.total, (1 - joined) * model.config.contrast_weight * late.contrast)
 
@@ -105,7 +105,8 @@ def test_shapes_come_alone_and_then_beside_the_others() -> None:
         by = model.recognised_by(model.encode({name: value[None] for name, value in seen.items()})[0, :, :S])
         return contrast_loss(by[: len(by) // 2], by[len(by) // 2 :])
 
-    alone, beside, without = model(*batch, share=0.2, views=views), model(*batch, share=0.3, views=views), model(*batch, share=0.3)
+    assert [model.config.is_alone(share) for share in (0.0, 0.2, 0.25, 1.0)] == [True, True, False, False]
+    alone, beside, without = model(*batch, views=views, alone=True), model(*batch, views=views), model(*batch)
     torch.testing.assert_close(alone.shape, recognised(views))
     torch.testing.assert_close(alone.total, 2.0 * alone.shape)
     torch.testing.assert_close(beside.shape, recognised({name: value[::2] for name, value in views.items()}))

@@ -87,6 +87,14 @@ class JEPAConfig:
         """D."""
         return self.state + self.context
 
+    def is_alone(self, share: float) -> bool:
+        """Whether the loss of shapes is alone, with this share of the training done, 0 to 1."""
+        return self.shape_weight > 0 and share < self.shape_alone
+
+    def joined(self, share: float) -> float:
+        """How much of ν has joined, 0 to 1."""
+        return min(1.0, max(0.0, (share - self.contrast_from) / CONTRAST_RISE))
+
 
 class Losses(NamedTuple):
     """The weighted sum that is minimised, and its unweighted parts; scalars."""
@@ -154,8 +162,9 @@ class JEPA(nn.Module):
         all_reduce: AllReduce | None = None,
         rank: int = 0,
         world_size: int = 1,
-        share: float = 1.0,
+        joined: float | Tensor = 1.0,
         views: Mapping[str, Tensor] | None = None,
+        alone: bool = False,
     ) -> Losses:
         """The training losses of a batch of windows, in pairs: window i and window B / 2 + i are of the same episode.
 
@@ -166,13 +175,13 @@ class JEPA(nn.Module):
             all_reduce: Differentiable sum over processes; None for one process.
             rank: This process.
             world_size: Number of processes.
-            share: Of the training that is done, 0 to 1.
+            joined: How much of ν has joined, `JEPAConfig.joined`.
             views: By signal name, (2 V, *shape): moved pictures, i and V + i of two moments of one episode. Needed for ω.
+            alone: Whether the loss of shapes is alone, `JEPAConfig.is_alone`; that takes all of the views, and beside others it takes half.
         """
         config = self.config
         shape = actions.new_zeros(())
         if self.recognised_by is not None and views is not None:
-            alone = share < config.shape_alone
             seen = views if alone else {name: value[::2] for name, value in views.items()}
             state = self.encode({name: value[None] for name, value in seen.items()})[0, :, : config.state]
             one, other = self.recognised_by(state).chunk(2)
@@ -193,7 +202,6 @@ class JEPA(nn.Module):
         if config.context:
             contrast = contrast_loss(here[:, 0], there[:, -1], all_reduce=all_reduce, rank=rank, world_size=world_size)
         total = prediction + config.sigreg_weight * gaussian + config.covariance_weight * spread
-        joined = min(1.0, max(0.0, (share - config.contrast_from) / CONTRAST_RISE))
         total = total + config.inverse_weight * inverse + joined * config.contrast_weight * contrast + config.shape_weight * shape
         return Losses(total, prediction, gaussian, spread, inverse, contrast, shape)
 

@@ -28,16 +28,14 @@ def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int
     steps of the predictor one after another. Where most is decided in a single step, by what touches what, that is what to learn first.
 
     Args:
-        model: On the CPU; its encoder stays as it is.
-        log: Its latents of the training episodes.
+        model: Its encoder stays as it is.
+        log: Its latents of the training episodes, on the model's device.
         config: Settings; those of goals are not used.
         seed: Of the draws.
         progress: Told the share done and the loss.
     """
     longest, state = min(config.rollout, int(log.steps.max())), model.config.state
-    inside = torch.ones(len(log.latents), dtype=torch.bool)
-    inside[log.first + log.steps] = False
-    here = inside.nonzero()[:, 0]
+    here = log.inside()
     typical = (log.latents[here + 1, :state] - log.latents[here, :state]).square().sum(-1).mean() + 1e-8
 
     def loss(step: int, done: float) -> Tensor:
@@ -48,8 +46,8 @@ def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int
         t = (torch.rand(batch, generator=rng) * room[episode]).long()
         seen = log.first[episode] + (torch.rand(batch, generator=rng) * (log.steps[episode] + 1)).long()
         history = log.history(episode, t, model.history)
-        history[..., state:] = log.latents[seen, None, state:]
-        rows = log.first[episode, None] + t[:, None] + torch.arange(horizon)
+        history[..., state:] = log.latents[seen.to(log.device), None, state:]
+        rows = (log.first[episode, None] + t[:, None] + torch.arange(horizon)).to(log.device)
         predicted = model.rollout(history, log.actions[rows][:, None])[:, 0]
         error: Tensor = (predicted - log.latents[rows + 1])[..., :state]
         return (error.square().sum(-1) / typical + 1e-4).sqrt().mean()

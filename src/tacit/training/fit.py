@@ -99,28 +99,34 @@ def fit(
     shown = display.phase("encode")
     log = encode_log(store, training, model, device=group.device, progress=lambda done: shown(done / frames, f"{done:,} frames"))
     watched = encode_log(store, watching, model, device=group.device)
-    model.to("cpu")
     shown = display.phase("dynamics")
     fitted: FittedSensors | None = None
     sensors = None if recipe.readout is None else sensor_log(store, training, model.schema)
     if recipe.readout is not None and sensors is not None and recipe.jepa.predictor.leading:
         fitted = fit_sensors(
-            model, log, sensors, recipe.readout, recipe.dynamics, seed=seed, progress=lambda done, loss: shown(done, f"loss {loss:.3f}")
+            model.cpu(),
+            log,
+            sensors,
+            recipe.readout,
+            recipe.dynamics,
+            seed=seed,
+            progress=lambda done, loss: shown(done, f"loss {loss:.3f}"),
         )
     else:
-        fit_dynamics(model, log, recipe.dynamics, seed=seed, progress=lambda done, loss: shown(done, f"loss {loss:.3f}"))
+        fit_dynamics(model, log.to(group.device), recipe.dynamics, seed=seed, progress=lambda done, loss: shown(done, f"loss {loss:.3f}"))
+        model.cpu()
         if recipe.readout is not None and sensors is not None:
             fitted = FittedSensors(
                 readouts=read_sensors(model.schema, log, sensors, recipe.readout, seed=seed), errors=None, correction=None
             )
     shown = display.phase("distance")
-    bfloat16 = recipe.train.bfloat16
+    bfloat16, there = recipe.train.bfloat16, log.to(group.device)
     distance = fit_distance(
-        log, recipe.head, recipe.distance, seed=seed, bfloat16=bfloat16, progress=lambda done, loss: shown(done, f"loss {loss:.3f}")
+        there, recipe.head, recipe.distance, seed=seed, bfloat16=bfloat16, progress=lambda done, loss: shown(done, f"loss {loss:.3f}")
     )
     shown = display.phase("policy")
     policy = fit_policy(
-        log,
+        there,
         recipe.head,
         recipe.policy,
         frames=model.history,

@@ -111,7 +111,7 @@ def fit_distance(
     """Learn the steps to go between latents of the same episode.
 
     Args:
-        log: Encoded training episodes.
+        log: Encoded training episodes; the head is fitted where its latents are.
         head: Size.
         config: Settings.
         seed: Of initialisation and draws.
@@ -123,7 +123,7 @@ def fit_distance(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        online = TemporalDistance(log.latents.shape[1], head)
+        online = TemporalDistance(log.latents.shape[1], head).to(log.device)
     slow = copy.deepcopy(online).requires_grad_(False)
 
     def loss(step: int, done: float) -> Tensor:
@@ -131,18 +131,19 @@ def fit_distance(
         span = config.spans[step % len(config.spans)]
         taken = torch.minimum(torch.full_like(pairs.t, span), log.steps[pairs.episode] - pairs.t)
         row = log.first[pairs.episode] + pairs.t
-        here, later, goal = log.latents[row], log.latents[row + taken], log.latents[log.first[pairs.episode] + pairs.goal]
-        ahead = torch.where(pairs.goal >= pairs.t, (pairs.goal - pairs.t).float(), math.inf)
-        with fast_products("cpu", bfloat16=bfloat16):
+        rows = torch.stack((row, row + taken, log.first[pairs.episode] + pairs.goal)).to(log.device)
+        here, later, goal = log.latents[rows]
+        ahead = torch.where(pairs.goal >= pairs.t, (pairs.goal - pairs.t).float(), math.inf).to(log.device)
+        with fast_products(log.device.type, bfloat16=bfloat16):
             with torch.no_grad():
-                target = steps_to_go_target(ahead, taken.float(), slow(later, goal))
+                target = steps_to_go_target(ahead, taken.float().to(log.device), slow(later, goal))
                 for copied, parameter in zip(slow.parameters(), online.parameters(), strict=True):
                     copied.lerp_(parameter, config.follow)
             predicted = online(here, goal)
         return expectile_loss(predicted, target, config.expectile)
 
     optimized(online, config, loss, progress)
-    return slow
+    return slow.cpu()
 
 
 def fit_policy(
@@ -158,7 +159,7 @@ def fit_policy(
     """Clone what the logs did on the way to what they reached: `(z_t, z_g) -> a_t`, with its spread, for goals after t.
 
     Args:
-        log: Encoded training episodes.
+        log: Encoded training episodes; the policy is fitted where its latents are.
         head: Size.
         config: Settings; distance-only ones are not used.
         frames: h, latents of history that the policy sees.
@@ -168,10 +169,9 @@ def fit_policy(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        policy = GoalPolicy(log.latents.shape[1], log.actions.shape[1], frames, head)
-    inside = torch.ones(len(log.actions), dtype=torch.bool)
-    inside[log.first + log.steps] = False
-    policy.actions.set(log.actions[inside].mean(0), log.actions[inside].std(0))
+        policy = GoalPolicy(log.latents.shape[1], log.actions.shape[1], frames, head).to(log.device)
+    applied = log.actions[log.inside()]
+    policy.actions.set(applied.mean(0), applied.std(0))
 
     def loss(step: int, done: float) -> Tensor:
         rng = generator(seed, "policy", step)
@@ -179,14 +179,15 @@ def fit_policy(
         row = log.first[pairs.episode] + pairs.t
         # Squaring a uniform number prefers near goals, where the action still tells.
         span = 1 + (torch.rand(len(row), generator=rng).square() * (log.steps[pairs.episode] - pairs.t)).long()
-        goal = log.latents[torch.minimum(row + span, log.first[pairs.episode] + log.steps[pairs.episode])]
+        later = torch.minimum(row + span, log.first[pairs.episode] + log.steps[pairs.episode])
+        goal = log.latents[later.to(log.device)]
         history = log.history(pairs.episode, pairs.t, frames)
-        with fast_products("cpu", bfloat16=bfloat16):
+        with fast_products(log.device.type, bfloat16=bfloat16):
             mean, log_std = policy.standardized(history, goal)
-        error = mean - (log.actions[row] - policy.actions.mean) / policy.actions.std
+        error = mean - (log.actions[row.to(log.device)] - policy.actions.mean) / policy.actions.std
         # The weight keeps the likelihood from giving up where it is hard to be right (beta-NLL, arXiv 2203.09168, beta = 0.5).
         likelihood = log_std + 0.5 * (error / log_std.exp()).square()
         return (log_std.detach().exp() * likelihood).mean()
 
     optimized(policy, config, loss, progress)
-    return policy
+    return policy.cpu()

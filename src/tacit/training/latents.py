@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ class LatentLog:
     Attributes:
         latents: (F, D) float32.
         actions: (F, A) float32, physical units; the row of an episode's last frame is zero and means nothing.
-        first: Row of each episode's first frame, (N,) int64.
-        steps: Number of actions of each episode, (N,) int64; it has one frame more.
+        first: Row of each episode's first frame, (N,) int64, on the CPU: what to look at is drawn there, wherever the latents are.
+        steps: Number of actions of each episode, (N,) int64, on the CPU; it has one frame more.
     """
 
     latents: Tensor
@@ -35,17 +35,33 @@ class LatentLog:
     def __len__(self) -> int:
         return len(self.first)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the latents and actions are."""
+        return self.latents.device
+
+    def to(self, device: torch.device) -> LatentLog:
+        """The same log with latents and actions on a device."""
+        return replace(self, latents=self.latents.to(device), actions=self.actions.to(device))
+
+    def inside(self) -> Tensor:
+        """Rows of all moments at which an action was applied: those of episodes' last frames are left out."""
+        inside = torch.ones(len(self.latents), dtype=torch.bool)
+        inside[self.first + self.steps] = False
+        return inside.nonzero()[:, 0].to(self.device)
+
     def history(self, episode: Tensor, t: Tensor, length: int) -> Tensor:
-        """The latest `length` latents at frame t, (B,) each -> (B, h, D); the first frame stands for what was before it."""
+        """The latest `length` latents at frame t, (B,) each on the CPU -> (B, h, D); the first frame stands for what was before it."""
         past = torch.arange(length - 1, -1, -1)
-        return self.latents[self.first[episode][:, None] + (t[:, None] - past).clamp(min=0)]
+        rows = self.first[episode][:, None] + (t[:, None] - past).clamp(min=0)
+        return self.latents[rows.to(self.device)]
 
 
 @torch.no_grad()
 def encode_log(
     store: EpisodeStore, episodes: Sequence[int], model: WorldModel, *, device: torch.device, progress: Callable[[int], None] | None = None
 ) -> LatentLog:
-    """Encode every frame of some episodes.
+    """Encode every frame of some episodes, to a log on the CPU.
 
     Args:
         store: The logs; only the model's signals are read.
@@ -66,7 +82,7 @@ def encode_log(
         for start in range(0, frames, CHUNK):
             now = slice(start, start + CHUNK)
             part = {s.name: torch.tensor(episode.signals[s.name][now], device=device)[None] for s in model.schema.seen}
-            latents.append(model.encode(part, before[None, now])[0].float().cpu())
+            latents.append(model.encode(part, before[None, now])[0].float())
         actions.append(torch.from_numpy(np.pad(applied, ((0, 1), (0, 0)))))
         lengths.append(episode.steps)
         done += frames
@@ -74,7 +90,7 @@ def encode_log(
             progress(done)
     steps = torch.tensor(lengths, dtype=torch.int64)
     first = torch.cat((torch.zeros(1, dtype=torch.int64), (steps + 1).cumsum(0)[:-1]))
-    return LatentLog(latents=torch.cat(latents), actions=torch.cat(actions), first=first, steps=steps)
+    return LatentLog(latents=torch.cat(latents).cpu(), actions=torch.cat(actions), first=first, steps=steps)
 
 
 def moments(log: LatentLog, horizon: int, chosen: Tensor) -> tuple[Tensor, Tensor]:

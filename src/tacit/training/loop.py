@@ -11,28 +11,24 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from itertools import repeat
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
-from tacit.data import EpisodeStore, Prefetcher, WindowReader, WindowSampler
+from tacit.data import EpisodeStore
 from tacit.models.jepa import JEPA, Losses
-from tacit.nn.precision import fast_products
 from tacit.objectives.sigreg import unit_directions
-from tacit.training.batches import observed, tensors
 from tacit.training.distributed import Group, from_first, sum_over_processes
+from tacit.training.gradients import Given, gradients_of
 from tacit.training.hiding import hidden
 from tacit.training.interrupts import held_back
 from tacit.training.metrics import metrics_of
 from tacit.training.progress import Progress
-from tacit.training.seed import generator, random_numbers
+from tacit.training.seed import generator
 from tacit.training.settings import TrainConfig, learning_rate
-from tacit.training.views import GAP, moved
+from tacit.training.supply import Supply
 from tacit.training.watch import Health, look, watched
 
 LOG_EVERY = 50  # steps
@@ -100,9 +96,7 @@ def train(
     """
     group = group or Group()
     _require_room(config, model)
-    reader = WindowReader(store, length=config.window, episodes=episodes)
-    pairs = config.batch // 2
-    sampler = WindowSampler(reader.lengths, window=config.window, batch=pairs, seed=seed, rank=group.rank, world_size=group.world_size)
+    supply = Supply(store, episodes, model, config, seed, group)
     seen = watched(store, held_out, model.schema, config, seed)
     model.to(group.device)
     optimizer = torch.optim.AdamW(
@@ -110,27 +104,21 @@ def train(
     )
     state = Progress.resumed(out, model, optimizer, config, seed) if resume else Progress()
     if state.step == 0:
-        whole = WindowSampler(reader.lengths, window=config.window, batch=pairs, seed=seed)  # the same in every process
-        sample, actions = tensors(reader.read(whole.pairs_at(0)), model.schema, group.device)
+        sample, actions = supply.sample()
         model.standardize({k: v.flatten(0, 1) for k, v in sample.items()}, actions.flatten(0, 1))
-    # With the loss of shapes alone, as at first, most of the model has no gradient.
-    network: nn.Module = model
-    if group.world_size > 1:
-        network = DistributedDataParallel(model, find_unused_parameters=model.recognised_by is not None)
-    reduce = sum_over_processes if group.world_size > 1 else None
+    gradients = gradients_of(model, config, group)
     check_every = _check_every(group.device)
 
     out.mkdir(parents=True, exist_ok=True)
-    begun, saved = time.perf_counter() - state.seconds, time.perf_counter()
     pending: list[Tensor] = []
     latest = Health(effective_rank=math.nan, min_std=math.nan, mean_std=math.nan, action_r2=math.nan)
     steps = range(state.step, config.steps if config.steps is not None else 2**62)
     with (
         metrics_of(out, state.step, group) as metrics,
-        Prefetcher(reader, sampler.pairs_at, steps) as batches,
-        _pictures(store, episodes, model, config, steps, seed, group) as pictures,
+        supply.batches(steps) as batches,
         held_back() as interrupt_if_asked,
     ):
+        begun, saved = time.perf_counter() - state.seconds, time.perf_counter()
 
         def note(scalars: dict[str, float]) -> None:
             if group.is_first:
@@ -144,25 +132,24 @@ def train(
                 state.save(out, model, optimizer, config, seed)
 
         try:
-            for batch, picture in zip(batches, pictures, strict=False):
+            for observations, actions, views in batches:
                 share = from_first(state.share(config), group)
                 if share >= 1.0:
                     break
                 for parameters in optimizer.param_groups:
                     parameters["lr"] = learning_rate(config, state.step, share)
-                observations, actions = tensors(batch, model.schema, group.device)
                 hiding = generator(seed, f"hiding {group.rank}", state.step)
-                observations = hidden(observations, model.schema, config.channel_dropout, hiding)
-                views = None
-                if picture is not None:
-                    views = observed(moved(picture, model.schema, random_numbers(seed, f"views {group.rank}", state.step)), group.device)
-                directions = unit_directions(model.config.state, model.config.sigreg.directions, generator(seed, "directions", state.step))
-                with fast_products(group.device.type, bfloat16=config.bfloat16):
-                    losses: Losses = network(observations, actions, directions, reduce, group.rank, group.world_size, share, views)
-                optimizer.zero_grad(set_to_none=True)
-                losses.total.backward()  # type: ignore[no-untyped-call]
-                norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-                pending.append(torch.stack((*losses, norm)).detach())
+                given = Given(
+                    observations=hidden(observations, model.schema, config.channel_dropout, hiding),
+                    actions=actions,
+                    directions=unit_directions(
+                        model.config.state, model.config.sigreg.directions, generator(seed, "directions", state.step)
+                    ),
+                    joined=torch.tensor(model.config.joined(share)),
+                    views=views,
+                    alone=model.config.is_alone(share),
+                )
+                pending.append(gradients(given))
                 if state.step % check_every == 0:
                     values = _checked(pending, state.step, out, group)
                     pending.clear()
@@ -196,17 +183,6 @@ def train(
         save()
     latest = look(model, seen, group.device)
     return Trained(steps=state.step, frames=state.step * config.batch * config.window, seconds=state.seconds, health=latest)
-
-
-def _pictures(
-    store: EpisodeStore, episodes: Sequence[int], model: JEPA, config: TrainConfig, steps: range, seed: int, group: Group
-) -> Prefetcher | nullcontext[repeat[None]]:
-    """Two moments each of some episodes, for every step; None for every step where the model does not ask for them."""
-    if model.recognised_by is None:
-        return nullcontext(repeat(None))
-    reader = WindowReader(store, length=1, episodes=episodes, names=[s.name for s in model.schema.seen])
-    sampler = WindowSampler(reader.lengths, window=1, batch=config.views, seed=seed, rank=group.rank, world_size=group.world_size)
-    return Prefetcher(reader, lambda step: sampler.near_at(step, GAP), steps)
 
 
 def _check_every(device: torch.device) -> int:

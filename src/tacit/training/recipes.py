@@ -26,6 +26,8 @@ PLANT_HISTORY = 16  # moments
 PLANT_BATCH, PLANT_WINDOW = 64, 8  # windows per step, and their frames
 PLANT_ROLLOUTS, PLANT_DECAY = 64, 1e-2  # rollouts per step of the predictor's networks, and their weight decay: logs of hours are few
 
+ACCELERATED = 8  # times as much per step on an accelerator: a step of a small model does not fill it
+
 SLOW = 1.0  # s: a machine with a camera and a longer control period is a process
 WATCHED_REGIONS = 4  # per side of its pictures
 
@@ -176,6 +178,27 @@ def for_minutes(size: Size, minutes: float, *, shapes: bool = False, pushes: boo
     dynamics, distance, policy = (HeadTraining(minutes=share) for share in others)
     models = _models(size, shapes, pushes)
     return _recipe(models, size, schema, TrainConfig(minutes=jepa), _predictor_alone(dynamics, pushes), distance, policy)
+
+
+def on_accelerator(recipe: Recipe, frames: int) -> Recipe:
+    """The same recipe with larger batches, which cost an accelerator hardly more: of windows, of views, of rollouts and of pairs.
+
+    Args:
+        recipe: For a CPU.
+        frames: In the logs; few of them do not fill large batches.
+    """
+    times = max(1, min(ACCELERATED, frames // (2 * recipe.train.views)))
+
+    def larger(training: HeadTraining) -> HeadTraining:
+        return replace(training, batch=times * training.batch)
+
+    return replace(
+        recipe,
+        train=replace(recipe.train, batch=times * recipe.train.batch, views=times * recipe.train.views),
+        dynamics=larger(recipe.dynamics),
+        distance=larger(recipe.distance),
+        policy=larger(recipe.policy),
+    )
 
 
 def _predictor_alone(training: HeadTraining, pushes: bool) -> HeadTraining:
