@@ -31,7 +31,7 @@ from tacit.evaluation.intervals import wilson
 from tacit.evaluation.machine import cpu_model
 from tacit.evaluation.outcome import Outcome, compare, rates
 from tacit.evaluation.protocol import NAMED, Manifest, Policy, Protocol, draw_manifest, run
-from tacit.evaluation.suites import cost_for, planning_for
+from tacit.evaluation.suites import cost_for, cost_name, planning_for
 from tacit.planning import PlanSettings, Task
 from tacit.run import Run, load
 from tacit.training.distributed import joined
@@ -137,7 +137,7 @@ def policies(trained: Run, protocol: Protocol) -> dict[str, Callable[[], Policy]
 
 def plan_of(trained: Run, protocol: Protocol) -> Numbers:
     """What is searched for, and how."""
-    return asdict(planning_for(trained, protocol)) | {"cost": getattr(cost_for(trained, protocol), "__name__", "")}
+    return asdict(planning_for(trained, protocol)) | {"cost": cost_name(trained, protocol)}
 
 
 def tried(manifest: Manifest, made: Mapping[str, Callable[[], Policy]], plan: Numbers, found: Numbers, save: Callable[[], None]) -> None:

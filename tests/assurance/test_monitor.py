@@ -140,6 +140,10 @@ def test_what_is_no_monitor_is_refused(calibration: Calibration, tmp_path: Path)
         Calibration.load(path, other, WEIGHTS)
     with pytest.raises(MonitorError, match=f"is the monitor of another run: .*{WEIGHTS}.* make one of this run with `tacit calibrate`"):
         Calibration.load(path, SCHEMA, "cd" * 32)
+    replace(calibration, channels=calibration.channels[:, :2]).save(path)
+    with pytest.raises(MonitorError, match=r"damaged: channels has shape .*`tacit calibrate` makes a new monitor"):
+        Calibration.load(path, SCHEMA, WEIGHTS)
+    calibration.save(path)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(MonitorError, match="damaged"):
         Calibration.load(path, SCHEMA, WEIGHTS)

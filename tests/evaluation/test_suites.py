@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +31,7 @@ from tacit.evaluation.summary import limits, read_metrics, results_section, verd
 from tacit.run import Run, load
 from tacit.signals import SchemaError
 from tacit.training.fit import Silent, fit
+from tacit.training.folder import fingerprint, merge_results
 from tacit.training.recipes import for_minutes
 from tacit.worlds import Scene
 from tacit.worlds.two_room import Layout
@@ -222,6 +225,26 @@ def test_a_run_that_was_trained_for_pushing_tries_what_hands_would_do_and_its_be
     settings = suites.planning_for(run, protocol)
     assert (settings.proposals > 0.9 * settings.candidates) == pushes
     assert suites.cost_for(run, protocol) == ("touching" if pushes else "reaching")
+
+
+def test_what_was_measured_with_another_cost_or_plan_counts_no_more(point_run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(point_run.path, folder)
+    copied, manifest = load(folder), draw_manifest(Protocol.standard("reacher", episodes=1))
+    (folder / suites.EVIDENCE).write_bytes(b"")
+    asked = {"settings": asdict(suites.planning_for(copied, manifest.protocol)), "cost": "reaching_cost"}
+    for plan, counts in ((asked, True), (asked | {"cost": "latent_cost"}, False), ({"settings": asked["settings"]}, False)):
+        merge_results(
+            folder,
+            {
+                "protocol": {"digest": manifest.digest},
+                "ablation": {"latent_l2": {"episodes": 50}},
+                "plan": plan,
+                "model": {"sha256": fingerprint(folder)},
+            },
+        )
+        assert suites.is_evaluated(copied, manifest, ablation_episodes=50) is counts
+    assert not suites.is_evaluated(copied, manifest, ablation_episodes=10)
 
 
 def evidence() -> Evidence:

@@ -177,6 +177,11 @@ class Calibration:
                     f"{path} is the monitor of another run: its weights have SHA-256 {text['weights']}, those of this run {weights}; "
                     "make one of this run with `tacit calibrate`"
                 )
+            scores, episodes = len(SCORES), len(arrays["channels"])
+            expected = {"zero": (scores - 1,), "one": (scores - 1,), "maxima": (episodes, scores), "channels": (episodes, len(CHANNELS))}
+            for name, shape in expected.items():
+                if arrays[name].shape != shape or not episodes:
+                    raise MonitorError(f"{path} is damaged: {name} has shape {arrays[name].shape}; `tacit calibrate` makes a new monitor")
             reference = {name.removeprefix("reference."): a for name, a in arrays.items() if name.startswith("reference.")}
             return cls(
                 reference=Reference(**reference, error=float(text["error"])),

@@ -134,7 +134,7 @@ def evaluate(
         "floors": {name: _numbers(trial.outcome, look) | _behind(planned.outcome, trial.outcome) for name, trial in floors.items()},
         "ablation": {"latent_l2": _numbers(flat.outcome, look)},
         "probe": {probe.label.name: probe.numbers() for probe in probes},
-        "plan": plan_numbers(timing, settings),
+        "plan": plan_numbers(timing, settings) | {"cost": cost_name(trained, protocol)},
         "protocol": asdict(protocol)
         | {"digest": manifest.digest, "hard": look.hard, "easy": look.easy, "date": str(datetime.date.today())},
         "machine": {"cpu": cpu_model(), "cores": physical_cores()},
@@ -183,8 +183,13 @@ def planning_for(trained: Run, protocol: Protocol) -> PlanSettings:
 
 def cost_for(trained: Run, protocol: Protocol) -> CostFor:
     """What a run minimises in the scenes of a protocol."""
-    settings = planning_for(trained, protocol)
-    return {PLAN: trained.arrival_cost, REACH: trained.reaching_cost, HANDLE: trained.touching_cost}[settings]
+    cost: CostFor = getattr(trained, cost_name(trained, protocol))
+    return cost
+
+
+def cost_name(trained: Run, protocol: Protocol) -> str:
+    """The name of that cost among a run's (`tacit.run.COSTS`)."""
+    return {PLAN: "arrival_cost", REACH: "reaching_cost", HANDLE: "touching_cost"}[planning_for(trained, protocol)]
 
 
 def plan_numbers(timing: Timing, settings: PlanSettings) -> Numbers:
@@ -203,12 +208,10 @@ def is_evaluated(trained: Run, manifest: Manifest, *, ablation_episodes: int) ->
         results.get("protocol", {}).get("digest"),
         results.get("ablation", {}).get("latent_l2", {}).get("episodes"),
         results.get("plan", {}).get("settings"),
+        results.get("plan", {}).get("cost"),
     )
-    return (
-        found == (manifest.digest, ablation_episodes, asdict(planning_for(trained, manifest.protocol)))
-        and describes(folder, results)
-        and (folder / EVIDENCE).is_file()
-    )
+    asked = asdict(planning_for(trained, manifest.protocol)), cost_name(trained, manifest.protocol)
+    return found == (manifest.digest, ablation_episodes, *asked) and describes(folder, results) and (folder / EVIDENCE).is_file()
 
 
 def describes(folder: Path, results: Mapping[str, Any]) -> bool:
