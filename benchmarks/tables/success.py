@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -36,7 +36,7 @@ from tacit.planning import PlanSettings, Task
 from tacit.run import Run, load
 from tacit.training.distributed import joined
 from tacit.training.fit import fit
-from tacit.training.recipes import Size, for_minutes, on_accelerator
+from tacit.training.recipes import Size, for_minutes, on_device
 from tacit.worlds import record, world
 
 matplotlib.use("Agg")
@@ -77,8 +77,9 @@ class Options:
     Attributes:
         world: Where.
         seeds: Of training; scenes are of seed 1000 for all of them.
-        minutes: Of training, on one thread; 30 there are as many steps as 20 on two. On an accelerator where there is one.
+        minutes: Of training, on one thread; 30 there are as many steps as 20 on two.
         size: Of the model; of another one than `s` the table has a file of its own.
+        device: Where it is trained, cpu or cuda; it plans on one thread either way.
         logs: Recorded episodes; None for the usual number.
         episodes: Scenes per protocol.
         protocols: Which ones.
@@ -89,15 +90,21 @@ class Options:
     seeds: tuple[int, ...] = (0, 1, 2)
     minutes: float = 30.0
     size: Size = "s"
+    device: Literal["cpu", "cuda"] = "cpu"
     logs: int | None = None
     episodes: int = 300
     protocols: tuple[str, ...] = tuple(PROTOCOLS)
     work: Path = Path("data/success")
 
 
+def logged(options: Options) -> str:
+    """Name of the folder of the logs; another number of episodes than usual has one of its own."""
+    return options.world if options.logs is None else f"{options.world}-{options.logs}"
+
+
 def recorded(options: Options, numbers: Numbers) -> EpisodeStore:
     """The logs, recorded now or before."""
-    logs, path = LOGS[options.world], options.work / options.world
+    logs, path = LOGS[options.world], options.work / logged(options)
     episodes = options.logs or logs.episodes
     before = len(EpisodeStore(path)) if (path / "store.json").is_file() else 0
     began = time.perf_counter()
@@ -111,15 +118,13 @@ def recorded(options: Options, numbers: Numbers) -> EpisodeStore:
 
 def trained(options: Options, store: EpisodeStore, seed: int) -> Run:
     """The run of a seed, trained now or before."""
-    out = options.work / f"{options.world}-{options.size}-{options.minutes:g}-{seed}"
+    out = options.work / f"{logged(options)}-{options.size}-{options.minutes:g}-{seed}"
     if not (out / "config.json").is_file():
         resume = (out / "checkpoints").is_dir()
         logs = LOGS[options.world]
         recipe = for_minutes(options.size, options.minutes, shapes=logs.shapes, pushes=logs.pushes)
-        with joined() as group:
-            if group.device.type != "cpu":
-                recipe = on_accelerator(recipe, int(store.lengths.sum()))
-            fit(store, out, recipe, seed=seed, group=group, resume=resume)
+        with joined(options.device) as group:
+            fit(store, out, on_device(recipe, options.device, int(store.lengths.sum())), seed=seed, group=group, resume=resume)
     return load(out)
 
 
@@ -238,8 +243,9 @@ def main(options: Options) -> None:
     name = options.world if options.size == "s" else f"{options.world}-{options.size}"
     path = RESULTS / f"{name}.json"
     setting = {"world": options.world, "minutes": options.minutes, "size": options.size, "episodes": options.episodes}
-    results: Numbers = json.loads(path.read_text()) if path.is_file() else {}
-    if {name: results.get(name) for name in setting} != setting:
+    setting |= {"logs": options.logs, "device": "one thread" if options.device == "cpu" else f"one {torch.cuda.get_device_name()}"}
+    results: Numbers = {"logs": None, "device": "one thread"} | (json.loads(path.read_text()) if path.is_file() else {})
+    if {part: results.get(part) for part in setting} != setting:
         results = setting | {"seeds": {}}
     results["cpu"] = cpu_model()
 
@@ -248,7 +254,6 @@ def main(options: Options) -> None:
         atomic_write(path, json.dumps(results, indent=1) + "\n")
 
     store = recorded(options, results)
-    results.setdefault("device", "one thread" if options.size == "s" or not torch.cuda.is_available() else torch.cuda.get_device_name())
     for seed in options.seeds:
         model = trained(options, store, seed)
         cell = results["seeds"].setdefault(str(seed), {"protocols": {}})

@@ -166,12 +166,15 @@ def test_where_things_are_pushed_sensors_go_straight_into_the_latent_and_single_
 @pytest.mark.parametrize(("frames", "times"), [(10**6, recipes.ACCELERATED), (1500, 2), (100, 1)])
 def test_batches_are_larger_on_an_accelerator_as_far_as_the_logs_fill_them(frames: int, times: int) -> None:
     usual = recipes.for_minutes("m", 20.0, shapes=True, pushes=True)
-    larger = recipes.on_accelerator(usual, frames)
+    larger = recipes.on_device(usual, "cuda", frames)
     assert (larger.train.batch, larger.train.views) == (times * usual.train.batch, times * usual.train.views)
     assert [part.batch for part in (larger.dynamics, larger.distance, larger.policy)] == [
         times * part.batch for part in (usual.dynamics, usual.distance, usual.policy)
     ]
     assert larger.jepa == usual.jepa
+    assert recipes.on_device(usual, "cpu", frames) == usual
+    process = replace(usual, by_time=True)
+    assert recipes.on_device(process, "cuda", frames) == process, "its logs are few"
     assert larger.distance.minutes == usual.distance.minutes
 
 

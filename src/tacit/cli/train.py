@@ -67,7 +67,7 @@ def run(options: Train, terminal: Terminal) -> int:
     from tacit.training.fit import fit
     from tacit.training.folder import merge_results, read_results
     from tacit.training.progress import CHECKPOINT
-    from tacit.training.recipes import is_plant, on_accelerator
+    from tacit.training.recipes import on_device
 
     recipe_of(options)  # refuses options that do not fit before anything is read
     require_device(options.device)
@@ -86,9 +86,8 @@ def run(options: Train, terminal: Terminal) -> int:
             store = EpisodeStore(options.data)
             with stoppable(lambda: Stopped("nothing was changed", terminal.command)):
                 verify(store, phases, terminal)
-            recipe = recipe_of(options, store.schema)
-            if group.device.type != "cpu" and not is_plant(store.schema):
-                recipe = on_accelerator(recipe, int(store.lengths[store.healthy()].sum()))
+            frames = int(store.lengths[store.healthy()].sum())
+            recipe = on_device(recipe_of(options, store.schema), group.device.type, frames)
             require_windows(store, recipe)
             require_images(store, recipe_of(options))
             with stoppable(state), _scalars(options) as on_scalars:

@@ -180,13 +180,16 @@ def for_minutes(size: Size, minutes: float, *, shapes: bool = False, pushes: boo
     return _recipe(models, size, schema, TrainConfig(minutes=jepa), _predictor_alone(dynamics, pushes), distance, policy)
 
 
-def on_accelerator(recipe: Recipe, frames: int) -> Recipe:
-    """The same recipe with larger batches, which cost an accelerator hardly more: of windows, of views, of rollouts and of pairs.
+def on_device(recipe: Recipe, kind: str, frames: int) -> Recipe:
+    """The same recipe with larger batches where they cost hardly more, on an accelerator: of windows, of views, of rollouts and of pairs.
 
     Args:
-        recipe: For a CPU.
+        recipe: For a CPU; that of a process stays as it is, since its logs are few.
+        kind: "cpu", "cuda" ...
         frames: In the logs; few of them do not fill large batches.
     """
+    if kind == "cpu" or recipe.by_time:
+        return recipe
     times = max(1, min(ACCELERATED, frames // (2 * recipe.train.views)))
 
     def larger(training: HeadTraining) -> HeadTraining:

@@ -44,7 +44,7 @@ class Resident:
 
     @staticmethod
     def fits(store: EpisodeStore, schema: Schema, episodes: Sequence[int], device: torch.device) -> bool:
-        """Whether an accelerator has room for them; never asked of the CPU, which reads the store itself."""
+        """Whether an accelerator has room for them; no for the CPU, which reads the store itself."""
         if device.type != "cuda":
             return False
         frames = int(store.lengths[np.asarray(episodes, np.int64)].sum()) + len(episodes)

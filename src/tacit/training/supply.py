@@ -36,7 +36,8 @@ class Supply:
         group: Processes that train together.
 
     Raises:
-        StoreError: The logs hold too few windows.
+        StoreError: No episode holds a window.
+        ValueError: The windows do not fill one batch, or a batch does not divide over the processes.
     """
 
     def __init__(self, store: EpisodeStore, episodes: Sequence[int], model: JEPA, config: TrainConfig, seed: int, group: Group) -> None:
