@@ -96,11 +96,14 @@ def random_task(rng: np.random.Generator) -> tuple[Schema, Task, tuple[str, ...]
     schema = Schema(signals=(Signal(name="state", role=Role.OBSERVATION, shape=(2,)), *signals), period=period)
     linear = [random_combination(rng, f"sum{number}", signals) for number in range(rng.integers(1, 4) if "linear" in kinds else 0)]
     horizon = int(rng.integers(1, 6))
+    planner = str(rng.choice(PLANNERS))
+    is_proposed = planner == "policy-rollout"
     settings = PlanSettings(
-        planner=str(rng.choice(PLANNERS)),
+        planner=planner,
         horizon=horizon,
         replan_every=int(rng.integers(1, horizon + 1)),
-        candidates=6,
+        candidates=8 if is_proposed else 6,
+        proposals=8 if is_proposed else 0,
         iterations=2,
         initial_std=10.0 ** rng.uniform(-1, 2),
     )
@@ -165,6 +168,18 @@ class Temptation:
 
     def residuals(self, trajectory: Tensor, actions: Tensor) -> Tensor:
         return torch.cat((actions * self.sides[: actions.shape[2]] - 10.0, 1e-3 * trajectory), dim=-1).flatten(2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostileProposal:
+    """Suggests actions as far out as float32 goes, and some that are no numbers."""
+
+    size: int
+
+    def __call__(self, history: Tensor, horizon: int, count: int, generator: torch.Generator) -> Tensor:
+        drawn = torch.randn(len(history), count, horizon, self.size, generator=generator)
+        far = drawn * 10.0 ** (40 * torch.rand(drawn.shape, generator=generator))  # beyond it, too: infinite
+        return torch.where(torch.rand(len(history), count, 1, 1, generator=generator) < 0.2, torch.nan, far)
 
 
 @dataclass(kw_only=True)
@@ -268,7 +283,9 @@ def drive(rng: np.random.Generator, machines: int, tally: Tally) -> None:
     model = HostileModel(schema=schema, mood=str(rng.choice(MOODS)), generator=torch.Generator().manual_seed(int(rng.integers(1 << 31))))
     planner: Planner = HostilePlanner(rng=rng) if is_hostile else planner_for(model, task.plan, seed=int(rng.integers(1 << 31)))
     sides = torch.tensor(rng.choice([-1.0, 1.0], (task.plan.horizon, schema.action_size)), dtype=torch.float32) / (limits.high - limits.low)
-    controller = Controller(model=model, planner=planner, cost_for=lambda goal: Temptation(sides=sides), task=task)
+    suggests = HostileProposal(size=schema.action_size)
+    cost = Temptation(sides=sides)
+    controller = Controller(model=model, planner=planner, cost_for=lambda goal: cost, task=task, proposals_for=lambda goal: suggests)
     rest = torch.zeros(machines, schema.action_size) if isinstance(limits, BoxLimits) else limits.rest.expand(machines, -1)
     emitted = [limits.nearest(rest, rest).numpy()] * 2
     controller.reset(applied=np.stack(emitted, 1))

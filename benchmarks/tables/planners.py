@@ -84,6 +84,9 @@ def _rows() -> dict[str, Row]:
         gradient = replace(GRADIENT, candidates=candidates)
         rows["gradient" + ending] = Row(part="planners", settings=gradient)
         rows[f"gradient from proposals{ending}"] = Row(part="planners", settings=replace(gradient, proposals=8))
+    for ending, count in ("", 128), (", four times the budget", 512):
+        compared = PlanSettings(planner="policy-rollout", horizon=25, candidates=count, proposals=count, iterations=1)
+        rows["policy-rollout" + ending] = Row(part="planners", settings=compared, proposals="detours")
     for ending, iterations in ("", 2), (", four times the budget", 8):
         newton = replace(BLIND, planner="newton", iterations=iterations)
         rows[f"Newton on latent distance{ending}"] = Row(part="planners", settings=newton, cost="latent distance, summed")
@@ -203,7 +206,7 @@ def suggestions(trained: Run, log: Callable[[], LatentLog]) -> dict[str, Proposa
 
         return both
 
-    return {"inverse model": trained.proposals, "retrieval": retrieval, "half of each": half_of_each}
+    return {"inverse model": trained.proposals, "retrieval": retrieval, "half of each": half_of_each, "detours": trained.detours}
 
 
 def policy_of(row: Row, trained: Run, kinds: Mapping[str, ProposalFor]) -> Policy:

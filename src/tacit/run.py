@@ -29,6 +29,7 @@ from tacit.nn.precision import products_dtype
 from tacit.planning import (
     Controller,
     FirstArrival,
+    ImaginedDetours,
     ImaginedPolicy,
     LatentDistance,
     StateLimit,
@@ -128,6 +129,10 @@ class Run:
     def proposals(self, goal: Tensor) -> Proposal:
         """What the goal policy would do on the way to the goal's latent (B, D), as the model imagines it."""
         return ImaginedPolicy(model=self.model, policy=self.policy.distribution, goal=goal, follow=following(self.model, self.policy))
+
+    def detours(self, goal: Tensor) -> Proposal:
+        """What the goal policy would do on the way to the goal's latent (B, D), and short detours from that, as the model imagines them."""
+        return ImaginedDetours(model=self.model, policy=self.policy.distribution, goal=goal, follow=following(self.model, self.policy))
 
     def controller(
         self,
@@ -340,7 +345,7 @@ class Run:
             planner=around(planner_for(self.model, task.plan, seed=seed)),
             cost_for=cost_for,
             task=task,
-            proposals_for=self.proposals,
+            proposals_for=self.detours if task.plan.planner == "policy-rollout" else self.proposals,
             limits=limits,
             objective=signal_objective(task, self.schema, channels, spreads, reaches),
             disturbance=output_disturbance(task, self.model, channels),

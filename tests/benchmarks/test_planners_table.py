@@ -15,7 +15,7 @@ def test_every_planner_has_two_budgets_and_every_cost_and_kind_of_proposal_its_r
             budgets[row.settings.planner].add(row.settings.candidates * row.settings.iterations)
     assert all(max(spent) == 4 * min(spent) for spent in budgets.values()), budgets
     assert {row.cost for row in ROWS.values() if row.part == "costs"} == set(COSTS)
-    assert {row.proposals for row in ROWS.values()} == {"inverse model", "retrieval", "half of each"}
+    assert {row.proposals for row in ROWS.values()} == {"inverse model", "retrieval", "half of each", "detours"}
     assert ROWS["propose-verify"].settings == REACH
     assert ROWS["propose-verify"].cost == BOTH
     assert FOURFOLD["candidates"] * FOURFOLD["iterations"] == 4 * REACH.candidates * REACH.iterations

@@ -466,13 +466,21 @@ def test_search_settings_out_of_their_domain_are_named(name: str, value: float) 
         ("mppi", "local_share"),
         ("gradient", "local_share"),
         ("propose-verify", "local_share"),
+        ("policy-rollout", "local_share"),
+        ("policy-rollout", "noise_correlation"),
     ],
 )
 def test_a_setting_that_a_planner_lacks_is_refused_with_its_name(planner: str, name: str, folder: Path) -> None:
     task = TASK.replace('"cem"', f'"{planner}"').replace("candidates = 64", f"{name} = 0.3")
     assert f"task.toml:18: plan.{name}: planner '{planner}' has no such setting" in refusal(task, folder)
-    assert PlanSettings(planner=planner).planner == planner
-    assert PlanSettings(planner=planner, **{name: 0.0}) == PlanSettings(planner=planner)  # type: ignore[arg-type]
+    asked = {"planner": planner} | ({"candidates": 8, "proposals": 8} if planner == "policy-rollout" else {})
+    assert PlanSettings(**asked, **{name: 0.0}) == PlanSettings(**asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("candidates", "proposals"), [(64, 0), (64, 60), (66, 66), (4, 4)])
+def test_policy_rollout_compares_nothing_but_proposals(candidates: int, proposals: int) -> None:
+    with pytest.raises(TaskError, match=f"compares 4 ways of the goal policy: all of {candidates} candidates have to be proposals"):
+        PlanSettings(planner="policy-rollout", candidates=candidates, proposals=proposals)
 
 
 FALLBACKS = {

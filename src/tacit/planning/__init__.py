@@ -16,7 +16,8 @@ from tacit.planning.newton import NewtonConfig, NewtonPlanner
 from tacit.planning.path_limits import Combination, PathLimits
 from tacit.planning.plan_settings import PlanSettings, for_signals
 from tacit.planning.planners import planner_for
-from tacit.planning.proposals import ImaginedPolicy, Retrieval
+from tacit.planning.policy_rollout import PolicyRollout, PolicyRolloutConfig
+from tacit.planning.proposals import ImaginedDetours, ImaginedPolicy, Retrieval
 from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
 from tacit.planning.signal_costs import SignalCost, SignalObjective, signal_objective
 from tacit.planning.state_limits import StateLimit, state_limits
@@ -43,6 +44,7 @@ __all__ = [
     "GradientConfig",
     "GradientPlanner",
     "ICEMConfig",
+    "ImaginedDetours",
     "ImaginedPolicy",
     "Indicator",
     "LatentDistance",
@@ -56,6 +58,8 @@ __all__ = [
     "PIDSettings",
     "PathLimits",
     "PlanSettings",
+    "PolicyRollout",
+    "PolicyRolloutConfig",
     "ProposeVerify",
     "ProposeVerifyConfig",
     "RampSettings",

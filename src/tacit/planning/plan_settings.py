@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
+from tacit.planning.policy_rollout import WAYS
 from tacit.planning.task_limits import TaskError, number
 
-PLANNERS = ("cem", "icem", "mppi", "gradient", "propose-verify", "newton")
+PLANNERS = ("cem", "icem", "mppi", "gradient", "propose-verify", "policy-rollout", "newton")
 """Names that `[plan] planner` may have."""
 # Settings that not every planner has, and what it does instead.
 _LACKS = {
@@ -19,6 +20,8 @@ _LACKS = {
     ("newton", "local_share"): "nothing in it is drawn by chance",
     ("newton", "noise_correlation"): "nothing in it is drawn by chance",
     ("propose-verify", "local_share"): "half of its own samples come to rest",
+    ("policy-rollout", "local_share"): "all of its candidates are proposals",
+    ("policy-rollout", "noise_correlation"): "all of its candidates are proposals",
 }
 
 
@@ -32,11 +35,12 @@ class PlanSettings:
         deadline_ms: Milliseconds from the observation to the decision, or None for no deadline.
         replan_every: Actions applied of one plan before the next is made.
         candidates: Action sequences tried per iteration.
-        iterations: Refinements per plan.
+        iterations: Refinements per plan. Of `policy-rollout` there are none.
         initial_std: Spread of the first samples, as a fraction of half the action range.
         noise_correlation: Correlation of the samples' noise from one action to the next, 0 to below 1; near 1 they go far. Not of iCEM.
         local_share: Share of the candidates that move for a while and then rest, whatever the last plan was, 0 to below 1. Of CEM only.
-        proposals: Suggestions of the goal policy that are tried first, 0 to below the number of candidates.
+        proposals: Suggestions of the goal policy that are tried first, 0 to below the number of candidates. Of `policy-rollout` all of them
+            are, in equal parts its own way and three detours.
         hold_for: Actions of a plan stay the same for so many steps (move blocking): fewer numbers to find.
         disturbance_filter: Share of the estimate of the output disturbance that stays from one step to the next: 0 believes the last error
             alone, 1 turns the estimate off. It is added to predicted readouts in goals and limits on signals.
@@ -73,11 +77,15 @@ class PlanSettings:
                 raise TaskError("must be at least 0 and below 1", name)
         if not 0 <= number(self.disturbance_filter, "disturbance_filter") <= 1:
             raise TaskError("must be at least 0 and at most 1", "disturbance_filter")
-        if self.proposals >= self.candidates:
-            raise TaskError(f"{self.proposals} leaves no candidate but proposals: there are {self.candidates} candidates", "proposals")
         for name in ("noise_correlation", "local_share"):
             if getattr(self, name) and (why := _LACKS.get((self.planner, name))):
                 raise TaskError(f"planner {self.planner!r} has no such setting: {why}", name)
+        if self.planner == "policy-rollout":
+            if self.proposals != self.candidates or self.candidates % WAYS or self.candidates < 2 * WAYS:
+                words = f"all of {self.candidates} candidates have to be proposals, a multiple of {WAYS} and {2 * WAYS} at least"
+                raise TaskError(f"planner {self.planner!r} compares {WAYS} ways of the goal policy: {words}", "proposals")
+        elif self.proposals >= self.candidates:
+            raise TaskError(f"{self.proposals} leaves no candidate but proposals: there are {self.candidates} candidates", "proposals")
         if self.replan_every > self.horizon:
             raise TaskError(f"{self.replan_every} is more actions than the horizon of {self.horizon} plans", "replan_every")
 

@@ -11,6 +11,7 @@ from tacit.planning.icem import ICEM, ICEMConfig
 from tacit.planning.mppi import MPPI, MPPIConfig
 from tacit.planning.newton import NewtonConfig, NewtonPlanner
 from tacit.planning.plan_settings import PlanSettings
+from tacit.planning.policy_rollout import PolicyRollout, PolicyRolloutConfig
 from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
 
 
@@ -43,4 +44,6 @@ def planner_for(model: WorldModel, settings: PlanSettings, *, seed: int = 0) -> 
             return NewtonPlanner(model, NewtonConfig(iterations=settings.iterations), seed=seed)
         case "propose-verify":
             return ProposeVerify(model, ProposeVerifyConfig(**shared, elites=elites), seed=seed)
+        case "policy-rollout":
+            return PolicyRollout(model, PolicyRolloutConfig())
     raise AssertionError(f"a task names {settings.planner!r}, which nobody makes")

@@ -14,25 +14,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tacit.contracts import WorldModel
+from tacit.planning.policy_rollout import WAYS
 from tacit.planning.search import smoothed
 
 Policy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Follow = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-@final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ImaginedPolicy:
+class _Imagined:
     """A goal policy, followed in the world model: what it would do step by step, if all came as the model says.
-
-    The first proposal follows the policy's mean (GC-IDM, arXiv 2605.08732, as a plan); the others stray from it, smoothly in time and
-    within the spread that the policy itself states, the later ones more.
 
     Attributes:
         model: Predicts what actions do.
         policy: Latents (N, h, D), oldest first, and goals (N, D) -> mean and standard deviation of physical actions, (N, A) each.
         goal: Latent of the goal, (B, D).
-        stray: Largest multiple of the policy's spread.
         correlation: Of what a proposal strays by from one step to the next, in [0, 1).
         follow: Does what `policy` and `model` do in turns, in one call: histories (B, h, D), goals (B, D) and what to stray by, in units of
             the policy's spread, (B, P, H, A) -> actions (B, P, H, A). None where nobody can.
@@ -41,31 +37,87 @@ class ImaginedPolicy:
     model: WorldModel
     policy: Policy
     goal: Tensor
-    stray: float = 2.0
     correlation: float = 0.9
     follow: Follow | None = None
 
-    def __call__(self, history: Tensor, horizon: int, count: int, generator: torch.Generator) -> Tensor:
-        """See `tacit.contracts.Proposal`."""
-        with torch.no_grad():
-            shape = (len(history), count, horizon, self.model.schema.action_size)
-            noise = smoothed(torch.randn(shape, generator=generator, device=history.device), self.correlation)
-            strays = torch.linspace(0.0, self.stray, count, device=history.device)[:, None, None] * noise
-            goal = self.goal.expand(len(history), -1)
-            return self._followed(history, goal, strays) if self.follow is None else self.follow(history, goal, strays)
+    def _noise(self, shape: tuple[int, ...], generator: torch.Generator, device: torch.device) -> Tensor:
+        return smoothed(torch.randn(shape, generator=generator, device=device), self.correlation)
 
-    def _followed(self, history: Tensor, goal: Tensor, strays: Tensor) -> Tensor:
+    def _followed(self, history: Tensor, strays: Tensor) -> Tensor:
+        goal = self.goal.expand(len(history), -1)
+        if self.follow is not None:
+            return self.follow(history, goal, strays)
         batch, count, horizon, size = strays.shape
         rows = batch * count
         window = history[:, None].expand(-1, count, -1, -1).reshape(rows, *history.shape[1:])
         goal = goal[:, None].expand(-1, count, -1).reshape(rows, -1)
         actions = []
-        for step, stray in enumerate(strays.view(rows, horizon, size).unbind(1)):
+        for step, stray in enumerate(strays.reshape(rows, horizon, size).unbind(1)):
             mean, std = self.policy(window, goal)
             actions.append(mean + std * stray)
             if step + 1 < horizon:
                 window = torch.cat((window[:, 1:], self.model.step(window, actions[-1])[:, None]), dim=1)
         return torch.stack(actions, dim=1).view(strays.shape)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImaginedPolicy(_Imagined):
+    """A goal policy, followed in the world model, the more freely the later a proposal comes.
+
+    The first proposal follows the policy's mean (GC-IDM, arXiv 2605.08732, as a plan); the others stray from it, smoothly in time and
+    within the spread that the policy itself states, the later ones more.
+
+    Attributes:
+        stray: Largest multiple of the policy's spread.
+    """
+
+    stray: float = 2.0
+
+    def __call__(self, history: Tensor, horizon: int, count: int, generator: torch.Generator) -> Tensor:
+        """See `tacit.contracts.Proposal`."""
+        with torch.no_grad():
+            shape = (len(history), count, horizon, self.model.schema.action_size)
+            noise = self._noise(shape, generator, history.device)
+            return self._followed(history, torch.linspace(0.0, self.stray, count, device=history.device)[:, None, None] * noise)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImaginedDetours(_Imagined):
+    """A goal policy's own way and short detours from it, each with variations: what `tacit.planning.PolicyRollout` compares.
+
+    A detour strays from the policy for some steps, and follows it again from where that led to. Way by way, the policy's own first; of each
+    way the first proposal is the way itself, and the others stray from it along the whole horizon.
+
+    Attributes:
+        ways: W, the policy's own way among them.
+        steps: How long a detour is.
+        detour: By how many times its spread a detour strays from the policy.
+        variation: By how many times the spread a variation strays from its way.
+    """
+
+    ways: int = WAYS
+    steps: int = 4
+    detour: float = 1.0
+    variation: float = 1.0
+
+    def __call__(self, history: Tensor, horizon: int, count: int, generator: torch.Generator) -> Tensor:
+        """See `tacit.contracts.Proposal`.
+
+        Raises:
+            ValueError: `count` is no multiple of the number of ways.
+        """
+        if count % self.ways:
+            raise ValueError(f"{count} proposals cannot be shared out among {self.ways} ways")
+        with torch.no_grad():
+            batch, device, size = len(history), history.device, self.model.schema.action_size
+            detours = self.detour * self._noise((batch, self.ways, 1, horizon, size), generator, device)
+            detours[:, 0] = 0.0
+            detours[:, :, :, self.steps :] = 0.0
+            variations = self.variation * self._noise((batch, self.ways, count // self.ways, horizon, size), generator, device)
+            variations[:, :, 0] = 0.0
+            return self._followed(history, (detours + variations).flatten(1, 2))
 
 
 @final
