@@ -40,4 +40,4 @@ check: setup ## Lint, format, types, and who may import whom
 bench: $(WORLDS) ## Run the slow tests and every benchmark; numbers go to benchmarks/results/
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,worlds,bench]'
 	$(BIN)/python -m pytest -m slow || test $$? -eq 5
-	@set -e; for script in benchmarks/*.py; do test -e "$$script" || continue; echo "$$script"; $(BIN)/python "$$script"; done
+	@set -e; for script in benchmarks/*.py; do test -e "$$script" || continue; echo "$$script"; $(BIN)/python -m "benchmarks.$$(basename "$$script" .py)"; done

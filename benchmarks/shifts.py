@@ -1,6 +1,6 @@
 """What the monitor is worth when a world is not what its logs were.
 
-    python benchmarks/shifts.py [--runs two_room RUN reacher RUN] [--episodes 60] [--calm 520] [--work FOLDER] [--json FILE]
+    python -m benchmarks.shifts [--runs two_room RUN reacher RUN] [--episodes 60] [--calm 520] [--work FOLDER] [--json FILE]
 
 A run is watched, and nothing is done about it: each episode goes to its end, and there was a warning or there was none. The monitor is made
 of episodes of other scenes without a shift, of those that reached their goal. Then the run meets the suite of `tacit.worlds.SHIFTS` (Two
@@ -13,7 +13,7 @@ said in time, and of each single score: among the episodes with the shift alone,
 since a shift in which all fail has nothing to tell apart. Beside it the floors: abstain always, and abstain at random as often as the
 monitor warns.
 
-At last the cost: milliseconds of the monitor, and of the supervisor with monitor and ledger on top of the controller, one thread.
+At last the cost, as `benchmarks/monitor_cost.py` measures it.
 
 Without --runs each world's logs are recorded and a run is trained on them, for ten minutes. What was recorded is kept in the work folder.
 
@@ -23,10 +23,8 @@ The monitor was designed on shifts of the scenes of seed 0. Here the shifts are 
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,11 +34,12 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from benchmarks.monitor_cost import cost
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from tacit.assurance import Calibration, Ledger, Moments, Monitor, Supervisor
+from tacit.assurance import Calibration, Moments
 from tacit.assurance.monitor import CHANNELS
 from tacit.assurance.scores import SCORES
 from tacit.atomic import atomic_write
@@ -48,16 +47,13 @@ from tacit.cli import main as tacit
 from tacit.data import EpisodeStore
 from tacit.evaluation.machine import cpu_model
 from tacit.evaluation.monitoring import Warned, auroc, joined, judged, logged, matrix_row, monitor_of, recorded
-from tacit.evaluation.protocol import Manifest, Protocol, draw_manifest
-from tacit.evaluation.suites import cost_for, planning_for
-from tacit.planning import Decision, Task
+from tacit.evaluation.protocol import Protocol, draw_manifest
 from tacit.run import Run, load
 from tacit.worlds import SHIFTS, ObstacleWorld, ShiftedWorld, World, world
 from tacit.worlds.two_room import TwoRoomWorld
 
 Numbers = dict[str, Any]
 FAILURES = 5
-CONTROL = 14_000  # square roots
 FIELDS = ("latent", "expected", "action", "steps_to_go", "distance", "senses", "is_same", "goal_senses")
 USUAL, CALM, TEST = 1000, (0, 1), (3, 7)  # seeds of the scenes that the monitor is made of, of those without a shift, and of the shifts
 
@@ -222,69 +218,6 @@ def measured(name: str, options: Options, console: Console) -> tuple[Numbers, Ru
     return found, trained, calibration
 
 
-class Timed:
-    """A controller that tells how long it thought."""
-
-    def __init__(self, controller: Any) -> None:
-        self.controller = controller
-        self.spent = 0.0
-        self.computed = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.controller, name)
-
-    def act(self, observation: Any, applied: Any = None) -> Decision:
-        began, computing = time.perf_counter(), time.thread_time()
-        decision: Decision = self.controller.act(observation, applied)
-        self.spent, self.computed = time.perf_counter() - began, time.thread_time() - computing
-        return decision
-
-
-def cost(name: str, trained: Run, calibration: Calibration, steps: int = 1000) -> Numbers:
-    """Milliseconds of supervisor, monitor and ledger on top of the controller: by the clock, and of the processor.
-
-    What is around the controller does all that it does, with the time of the controller taken off. The control is a loop that always does
-    the same, as long as the monitor about: what it takes longer now and then, other programs on the processor are the reason for.
-    """
-    torch.set_num_threads(1)
-    manifest: Manifest = draw_manifest(protocol_of(name, 1, 0))
-    arena, scene = world(name), manifest.scenes[0]
-    task = Task(plan=planning_for(trained, manifest.protocol))
-    env = arena.make()
-    names = [s.name for s in trained.schema.observations]
-    goal = {n: np.asarray(arena.goal(env, scene)[n])[None] for n in names}
-    controller = Timed(trained.controller(task, cost_for=cost_for(trained, manifest.protocol)))
-    found: dict[str, list[float]] = {part: [] for part in ("supervisor", "supervisor_cpu", "monitor", "monitor_cpu", "control_cpu")}
-    with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l", trained.session(task)) as ledger:
-        supervisor = Supervisor(controller, calibration=calibration, watch=trained.watch(), ledger=ledger)
-        monitor, watch = Monitor(calibration), trained.watch()
-        supervisor.reset(goal)
-        observation, _ = arena.start(env, scene)
-        for step in range(steps):
-            seen = {n: observation[n] for n in names}
-            began, computing = time.perf_counter(), time.thread_time()
-            decision = supervisor.act(seen)
-            spent, computed = time.perf_counter() - began, time.thread_time() - computing
-            if step >= 20:
-                found["supervisor"].append(spent - controller.spent)
-                found["supervisor_cpu"].append(computed - controller.computed)
-            began, computing = time.perf_counter(), time.thread_time()
-            monitor.judge(watch.moment(seen, decision, controller.goal, goal))
-            if step >= 20:
-                found["monitor"].append(time.perf_counter() - began)
-                found["monitor_cpu"].append(time.thread_time() - computing)
-            computing = time.thread_time()
-            sum(math.sqrt(n) for n in range(CONTROL))
-            if step >= 20:
-                found["control_cpu"].append(time.thread_time() - computing)
-            observation, *_ = env.step(decision.action)
-    env.close()
-    return {
-        part: {f"ms_p{q}": round(float(np.percentile(values, q)) * 1e3, 3) for q in (50, 99)} | {"calls": len(values)}
-        for part, values in found.items()
-    }
-
-
 def summary(worlds: Numbers) -> Numbers:
     """The numbers that the suite is about, over all worlds and shifts; an AUROC needs at least `FAILURES` failed episodes of the shift."""
     rows = [row for found in worlds.values() for row in found["shifts"].values()]
@@ -334,7 +267,7 @@ def main(options: Options, console: Console) -> None:
     worlds: Numbers = {}
     for name in options.runs or ("two_room", "reacher"):
         found, trained, calibration = measured(name, options, console)
-        worlds[name] = found | {"cost": cost(name, trained, calibration)}
+        worlds[name] = found | {"cost": cost(protocol_of(name, 1, 0), trained, calibration)}
         show(name, found, console)
     results = {
         "date": time.strftime("%Y-%m-%d"),

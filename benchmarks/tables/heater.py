@@ -1,6 +1,6 @@
 """A camera and sensors: what the latents know of the heater's hot spot, with both, with the sensors alone and with the camera alone.
 
-    python benchmarks/tables/heater.py [--seeds 0 1 2] [--steps 300] [--size s] [--work DIR]
+    python -m benchmarks.tables.heater [--seeds 0 1 2] [--steps 300] [--size s] [--work DIR]
 
 Eight hours of the plant under its controllers are recorded to train on, and some of other seeds to judge. Three views of the same store are
 trained alike, each with the recipe that `tacit train` would choose for it. The hot spot is a label that no model receives: a small network

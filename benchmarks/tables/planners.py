@@ -1,6 +1,6 @@
 """What buys what: every planner, proposal and cost, at two budgets, on the same scenes.
 
-    python benchmarks/tables/planners.py RUN [--world NAME] [--episodes 100] [--protocol long] [--only WORD ...] [--store DIR]
+    python -m benchmarks.tables.planners RUN [--world NAME] [--episodes 100] [--protocol long] [--only WORD ...] [--store DIR]
 
 One thing is changed at a time from the planner that `tacit eval --protocol` uses. Numbers go to docs/results/WORLD-planners.json after
 every row, and a table with them; rows that are there already are not measured again.

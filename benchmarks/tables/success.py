@@ -1,6 +1,6 @@
 """Success on a world: record, train several seeds, and let every policy try the same scenes of three protocols.
 
-    python benchmarks/tables/success.py WORLD [--seeds 0 1 2] [--minutes 30] [--episodes 300] [--protocols standard long] [--work DIR]
+    python -m benchmarks.tables.success WORLD [--seeds 0 1 2] [--minutes 30] [--episodes 300] [--protocols standard long] [--work DIR]
 
 The protocols: `standard`, to where the recorder was 25 steps later, within 50; `long`, 75 steps and 150; `strict`, to a goal of another
 episode in another region within 200, kept for the last five moments. Policies: the planner, its inverse model alone, the cross-entropy
