@@ -227,6 +227,14 @@ def test_a_run_that_was_trained_for_pushing_tries_what_hands_would_do_and_its_be
     assert suites.cost_for(run, protocol) == ("touching" if pushes else "reaching")
 
 
+def test_where_the_policy_knows_what_to_do_it_is_left_only_for_what_is_better_beyond_doubt() -> None:
+    config = SimpleNamespace(recipe=for_minutes("xs", 1, pushes=True))
+    run: Any = SimpleNamespace(config=config, touching_cost="touching")
+    planners = {name: suites.planning_for(run, Protocol.standard(name, episodes=1)).planner for name in ("cube", "push_t")}
+    assert planners == {"cube": "policy-rollout", "push_t": "propose-verify"}
+    assert suites.cost_for(run, Protocol.standard("cube", episodes=1)) == "touching"
+
+
 def test_what_was_measured_with_another_cost_or_plan_counts_no_more(point_run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(point_run.path, folder)

@@ -24,6 +24,7 @@ from tacit.planning import (
     RegionLimit,
     RetreatSettings,
     SafeSettings,
+    SignalGoal,
     SignalLimit,
     Task,
     TaskError,
@@ -481,6 +482,13 @@ def test_a_setting_that_a_planner_lacks_is_refused_with_its_name(planner: str, n
 def test_policy_rollout_compares_nothing_but_proposals(candidates: int, proposals: int) -> None:
     with pytest.raises(TaskError, match=f"compares 4 ways of the goal policy: all of {candidates} candidates have to be proposals"):
         PlanSettings(planner="policy-rollout", candidates=candidates, proposals=proposals)
+
+
+def test_policy_rollout_needs_a_goal_that_is_observed() -> None:
+    plan = PlanSettings(planner="policy-rollout", candidates=8, proposals=8)
+    Task(plan=plan).check(SCHEMA)  # it is told at the beginning of an episode
+    with pytest.raises(TaskError, match=r"plan\.planner: 'policy-rollout' follows a policy to what is observed"):
+        Task(goal=Goal(signals={"level": SignalGoal(value=0.5)}), plan=plan).check(SCHEMA)
 
 
 FALLBACKS = {

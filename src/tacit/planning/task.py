@@ -110,12 +110,17 @@ class Task:
 
         Raises:
             TaskError: The goal names something else than an observation, has another shape or lies outside a signal's range; a limit
-                names something else than an action, has another number of elements, or leaves it no value; or the fallback lies outside
-                the limits.
+                names something else than an action, has another number of elements, or leaves it no value; the fallback lies outside
+                the limits; or the planner needs another kind of goal.
         """
         try:
             if self.goal is not None:
                 check_goal(self.goal, schema)
+                if self.plan.planner == "policy-rollout" and not self.goal.observations:
+                    words = (
+                        f"{self.plan.planner!r} follows a policy to what is observed, and here are goals on signals alone: use another one"
+                    )
+                    raise TaskError(words, "plan", "planner")
             for name in self.limits:
                 signal_of(schema, name, Role.ACTION, "limits", "action", name)
             for signal in schema.actions:
