@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from tacit.assurance import Ledger, Made, Recorded, Session
 from tacit.assurance.replay import entries
 from tacit.contracts import Limit, Planner
-from tacit.planning import Controller, Decision, Goal, LatentDistance, PlanSettings, Task, planner_for
+from tacit.planning import Controller, Decision, Goal, ImaginedDetours, LatentDistance, PlanSettings, Task, planner_for
 from tacit.signals import Role, Schema, Signal
 
 SCHEMA = Schema(
@@ -64,6 +65,11 @@ def session(plan: PlanSettings = PLAN, *, seed: int = 0, goal: tuple[float, floa
     return Session(model="ab" * 32, schema=SCHEMA, task=task, seed=seed, limits=limits)
 
 
+def towards(history: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+    """A policy that goes straight to the goal."""
+    return 5 * (goal - history[:, -1]), torch.full_like(goal, 0.2)
+
+
 @dataclass(kw_only=True)
 class Maker:
     """Makes controllers of sessions, all from the same model."""
@@ -80,6 +86,7 @@ class Maker:
             planner=around(planner_for(model, session.task.plan, seed=session.seed)),
             cost_for=lambda goal: LatentDistance(goal=goal),
             task=session.task,
+            proposals_for=lambda goal: ImaginedDetours(model=model, policy=towards, goal=goal),
             limits=self.limits,
             calibration=np.linspace(0.001, 0.1, 50),
             seed=session.seed,
