@@ -1,6 +1,9 @@
 """What the answers to what-if questions are worth: the ranking of ten interventions beside the simulator's, and what is refused.
 
-    python benchmarks/what_if.py RUN_OF_FOUR_TANK RUN_OF_REACTOR [--questions 200] [--json FILE]
+    python benchmarks/what_if.py [RUN_OF_FOUR_TANK RUN_OF_REACTOR] [--questions 200] [--work FOLDER] [--json FILE]
+
+Without runs eight hours of each plant are recorded, and a run is trained on them for three minutes; what was made is kept in the work
+folder.
 
 The operation that a run was trained on goes on for some hours and is branched at 200 moments of them. Inside the logs' support: ten
 interventions each, of one or two changes, whose size is that of moves in the training logs. The truth is the plant itself without sensor
@@ -31,6 +34,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from tacit.atomic import atomic_write
+from tacit.cli import main as tacit
 from tacit.data import EpisodeStore
 from tacit.evaluation.forecast_skill import LSTM_STEPS, lstm_width
 from tacit.evaluation.forecasters import Forecaster, Lstm, ProcessLog, best_arx, process_log
@@ -60,19 +64,23 @@ class Options:
     """What is measured.
 
     Attributes:
-        runs: Folders of runs, each of one plant.
+        runs: Folders of runs, each of one plant; made here where there are none.
         data: Folder in which the stores are, when they are not where a run says.
         questions: Of each kind.
         seed: Of the questions.
         lstm_steps: Of training of the LSTM, at most.
+        minutes: Of training, where there are no runs.
+        work: Where logs and runs that are made here are kept.
         json: Where the numbers go.
     """
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     data: Path | None = None
     questions: int = 200
     seed: int = 7
     lstm_steps: int = LSTM_STEPS
+    minutes: float = 3.0
+    work: Path = Path("benchmarks/work/what_if")
     json: Path = Path(__file__).parent / "results" / "what_if.json"
 
 
@@ -425,10 +433,21 @@ def plant_of(made: SimulatedPlant) -> SimulatedPlant:
     return SimulatedPlant(made.process)
 
 
+def made(name: str, options: Options) -> Path:
+    """A run of a plant, made now or before."""
+    logs, run = options.work / name, options.work / f"{name}-run"
+    if not (logs / "store.json").is_file():
+        assert tacit(["record", name, "--out", str(logs)]) == 0
+    if not (run / "config.json").is_file():
+        assert tacit(["train", str(logs), "--out", str(run), "--size", "s", "--minutes", f"{options.minutes:g}"]) == 0
+    return run
+
+
 def main(options: Options) -> None:
     torch.set_num_threads(1)
     console = Console()
-    found = dict(measure(folder, options, console) for folder in options.runs)
+    runs = options.runs or tuple(made(name, options) for name in HORIZON)
+    found = dict(measure(folder, options, console) for folder in runs)
     for name, numbers in found.items():
         console.print(name, json.dumps(numbers))
     values = {"machine": cpu_model(), "questions": options.questions, "interventions": COUNT, "futures": FUTURES, "plants": found}
