@@ -129,11 +129,11 @@ def test_proposals_are_what_the_policy_would_do_in_imagination(run: Run) -> None
     torch.testing.assert_close(actions, in_turns, **rough)
 
 
-@pytest.mark.parametrize(("planner", "candidates", "proposals"), [("propose-verify", 8, 4), ("policy-rollout", 64, 64)])
-def test_a_task_can_ask_for_proposals(run: Run, task: Task, planner: str, candidates: int, proposals: int) -> None:
+@pytest.mark.parametrize(("planner", "candidates", "proposals", "steps"), [("propose-verify", 8, 4, 10), ("policy-rollout", 64, 64, 20)])
+def test_a_task_can_ask_for_proposals(run: Run, task: Task, planner: str, candidates: int, proposals: int, steps: int) -> None:
     plan = PlanSettings(planner=planner, horizon=4, candidates=candidates, iterations=1, proposals=proposals)
     controller, pose = run.controller(replace(task, plan=plan)), HERE.copy()
-    for _ in range(20):
+    for _ in range(steps):
         pose = np.clip(pose + controller.act({"sensors": sensed(pose)}).action, -2, 2)
     assert np.linalg.norm(pose - THERE) < 0.5
 
