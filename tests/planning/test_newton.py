@@ -27,7 +27,7 @@ def smallest(curvature: np.ndarray, gradient: np.ndarray, rows: np.ndarray, boun
         count = int(active.sum())
         system = np.block([[curvature, rows[active].T], [rows[active], np.zeros((count, count))]])
         x = np.linalg.lstsq(system, np.concatenate((-gradient, bounds[active])), rcond=None)[0][:size]
-        if (rows @ x >= bounds - 1e-7).all():
+        if (rows @ x >= bounds - 1e-6 * (1 + np.abs(bounds))).all():
             best = min(best, float(x @ curvature @ x / 2 + gradient @ x))
     return best
 
