@@ -40,6 +40,7 @@ from tacit.planning import (
     Verdict,
     action_limits,
     planner_for,
+    planner_kinds,
 )
 from tacit.planning.plan_settings import PLANNERS
 from tacit.signals import Role, Schema, Signal
@@ -97,7 +98,7 @@ def random_task(rng: np.random.Generator) -> tuple[Schema, Task, tuple[str, ...]
     linear = [random_combination(rng, f"sum{number}", signals) for number in range(rng.integers(1, 4) if "linear" in kinds else 0)]
     horizon = int(rng.integers(1, 6))
     planner = str(rng.choice(PLANNERS))
-    is_proposed = planner == "policy-rollout"
+    is_proposed = planner_kinds.KINDS[planner].ways is not None
     settings = PlanSettings(
         planner=planner,
         horizon=horizon,

@@ -345,7 +345,7 @@ class Run:
             planner=around(planner_for(self.model, task.plan, seed=seed)),
             cost_for=cost_for,
             task=task,
-            proposals_for=self.detours if task.plan.planner == "policy-rollout" else self.proposals,
+            proposals_for=self.proposals if task.plan.kind.ways is None else self.detours,
             limits=limits,
             objective=signal_objective(task, self.schema, channels, spreads, reaches),
             disturbance=output_disturbance(task, self.model, channels),

@@ -17,6 +17,7 @@ from tacit.assurance.replay import entries, replay
 from tacit.contracts import Planner
 from tacit.planning import ActionLimit, Controller, LinearLimit, PlanSettings
 from tacit.planning.plan_settings import PLANNERS
+from tacit.planning.planner_kinds import KINDS
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("planner", PLANNERS)
 def test_every_planner_decides_the_same_again(planner: str, path: Path) -> None:
     for seed in (0, 3):  # two sessions
-        proposals = 16 if planner == "policy-rollout" else 0
+        proposals = 0 if KINDS[planner].ways is None else 16
         plan = PlanSettings(planner=planner, horizon=5, candidates=16, proposals=proposals, iterations=3, replan_every=2)
         write(path, session(plan, seed=seed), steps=6)
     maker = Maker()
@@ -36,7 +37,7 @@ def test_every_planner_decides_the_same_again(planner: str, path: Path) -> None:
     assert [told.seed for told in maker.sessions] == [0, 3]
 
 
-@pytest.mark.parametrize("planner", [name for name in PLANNERS if name != "policy-rollout"])  # it has one iteration, whatever the deadline
+@pytest.mark.parametrize("planner", [name for name, kind in KINDS.items() if "iterations" in kind.takes])
 def test_a_search_that_the_deadline_cut_is_cut_there_again(planner: str, path: Path) -> None:
     plan = PlanSettings(planner=planner, horizon=5, candidates=16, iterations=40, deadline_ms=4.0)
     write(path, session(plan), episodes=1, steps=12)

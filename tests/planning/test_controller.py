@@ -28,6 +28,7 @@ from tacit.planning import (
     planner_for,
 )
 from tacit.planning.plan_settings import PLANNERS
+from tacit.planning.planner_kinds import KINDS
 from tacit.signals import Role, Schema, Signal, mask_of
 
 MakePlanner = Callable[..., Planner]
@@ -477,7 +478,7 @@ def test_an_episode_keeps_its_machines_and_needs_a_goal() -> None:
 
 def test_every_planner_of_a_task_can_be_built() -> None:
     for name in PLANNERS:
-        candidates, proposals = (8, 8) if name == "policy-rollout" else (5, 0)
+        candidates, proposals = (5, 0) if KINDS[name].ways is None else (8, 8)
         assert isinstance(planner_for(LinearWorld(), PlanSettings(planner=name, candidates=candidates, proposals=proposals)), Planner)
 
 

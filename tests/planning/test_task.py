@@ -29,7 +29,10 @@ from tacit.planning import (
     Task,
     TaskError,
     action_limits,
+    for_signals,
 )
+from tacit.planning.plan_settings import read_settings
+from tacit.planning.planner_kinds import KINDS, OF_SEARCHES
 from tacit.signals import Role, Schema, Signal
 
 SCHEMA = Schema(
@@ -469,13 +472,37 @@ def test_search_settings_out_of_their_domain_are_named(name: str, value: float) 
         ("propose-verify", "local_share"),
         ("policy-rollout", "local_share"),
         ("policy-rollout", "noise_correlation"),
+        ("newton", "local_share"),
+        ("newton", "noise_correlation"),
     ],
 )
 def test_a_setting_that_a_planner_lacks_is_refused_with_its_name(planner: str, name: str, folder: Path) -> None:
     task = TASK.replace('"cem"', f'"{planner}"').replace("candidates = 64", f"{name} = 0.3")
     assert f"task.toml:18: plan.{name}: planner '{planner}' has no such setting" in refusal(task, folder)
-    asked = {"planner": planner} | ({"candidates": 8, "proposals": 8} if planner == "policy-rollout" else {})
+    asked = {"planner": planner} | ({} if KINDS[planner].ways is None else {"candidates": 8, "proposals": 8})
     assert PlanSettings(**asked, **{name: 0.0}) == PlanSettings(**asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("planner", KINDS)
+@pytest.mark.parametrize("name", OF_SEARCHES)
+def test_a_setting_that_stands_in_a_file_is_used_or_refused(planner: str, name: str) -> None:
+    """Even where it is the default; and a default that nobody wrote is no error."""
+    needed = {"planner": planner} | ({} if KINDS[planner].ways is None else {"candidates": 128, "proposals": 128})
+    assert read_settings(needed, has_signals=False).planner == planner
+    written = needed | {name: getattr(PlanSettings(), name)}
+    if name in KINDS[planner].takes:
+        assert read_settings(written, has_signals=False) == PlanSettings(**needed)  # type: ignore[arg-type]
+    else:
+        with pytest.raises(TaskError, match=rf"^{name}: planner '{planner}' has no such setting: .*; it takes horizon, ") as refused:
+            read_settings(written, has_signals=False)
+        assert name not in refused.value.reason.split("it takes")[1].split(", ")
+
+
+def test_the_usual_planner_of_goals_on_signals_is_named_where_it_lacks_a_setting(folder: Path) -> None:
+    task = "[goal.signals]\nlevel = 0.5\n[plan]\ncandidates = 64\n"
+    assert "task.toml:4: plan.candidates: planner 'newton' has no such setting" in refusal(task, folder)
+    assert Task.from_text(task.replace("candidates = 64", "iterations = 2"), folder).plan == for_signals(iterations=2)
+    assert PlanSettings(planner="newton", proposals=200).proposals == 200, "its own candidates are beside them"
 
 
 @pytest.mark.parametrize(("candidates", "proposals"), [(64, 0), (64, 60), (66, 66), (4, 4)])

@@ -45,7 +45,7 @@ def run(options: CheckTask, terminal: Terminal) -> int:
     limits = state_limits(task, channels, nothing)
     spreads = {name: spread for fitted in readouts.values() for name, spread in fitted.spreads.items()}
     objective = signal_objective(task, schema, channels, spreads)
-    if task.plan.planner == "newton" and objective is None and task.goal is not None:
+    if task.plan.kind.needs_squares and objective is None and task.goal is not None:
         words = (
             "a Newton step needs a cost that is a sum of squares, and the way to a goal that is seen is not: use another planner, "
             "or a program that asks for a cost that is one"

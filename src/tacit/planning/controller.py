@@ -102,7 +102,7 @@ class Controller:
         goal = {} if task.goal is None else {name: value[None] for name, value in task.goal.observations.items()}
         self._task_goal = self._encoded_goal(goal) if goal else None
         self._task_goal_samples = goal or None
-        if task.plan.planner == "newton" and objective is None and self._task_goal is not None:
+        if task.plan.kind.needs_squares and objective is None and self._task_goal is not None:
             cost = cost_for(self._task_goal)
             if not isinstance(cost, LeastSquares):
                 words = f"a Newton step needs a cost that is a sum of squares, not {type(cost).__name__}: use another planner or cost"

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
 
-from tacit.planning.policy_rollout import WAYS
+from tacit.planning.planner_kinds import KINDS, PlannerKind
 from tacit.planning.task_limits import TaskError, number
 
-PLANNERS = ("cem", "icem", "mppi", "gradient", "propose-verify", "policy-rollout", "newton")
+PLANNERS = tuple(KINDS)
 """Names that `[plan] planner` may have."""
-# Settings that not every planner has, and what it does instead.
-_LACKS = {
-    ("icem", "noise_correlation"): "its noise is coloured, which is smooth by itself",
-    ("icem", "local_share"): "it fits all of its candidates",
-    ("mppi", "local_share"): "it weighs all of its candidates",
-    ("gradient", "local_share"): "it improves all of its candidates",
-    ("newton", "local_share"): "nothing in it is drawn by chance",
-    ("newton", "noise_correlation"): "nothing in it is drawn by chance",
-    ("propose-verify", "local_share"): "half of its own samples come to rest",
-    ("policy-rollout", "local_share"): "all of its candidates are proposals",
-    ("policy-rollout", "noise_correlation"): "all of its candidates are proposals",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +24,18 @@ class PlanSettings:
         deadline_ms: Milliseconds from the observation to the decision, or None for no deadline.
         replan_every: Actions applied of one plan before the next is made.
         candidates: Action sequences tried per iteration.
-        iterations: Refinements per plan. Of `policy-rollout` there are none.
+        iterations: Refinements per plan.
         initial_std: Spread of the first samples, as a fraction of half the action range.
-        noise_correlation: Correlation of the samples' noise from one action to the next, 0 to below 1; near 1 they go far. Not of iCEM.
-        local_share: Share of the candidates that move for a while and then rest, whatever the last plan was, 0 to below 1. Of CEM only.
-        proposals: Suggestions of the goal policy that are tried first, 0 to below the number of candidates. Of `policy-rollout` all of them
-            are, in equal parts its own way and three detours.
+        noise_correlation: Correlation of the samples' noise from one action to the next, 0 to below 1; near 1 they go far.
+        local_share: Share of the candidates that move for a while and then rest, whatever the last plan was, 0 to below 1.
+        proposals: Suggestions of the goal policy that are tried first, 0 to below the number of candidates; all of them, in equal parts the
+            policy's own way and detours, where the planner compares ways of the goal policy.
         hold_for: Actions of a plan stay the same for so many steps (move blocking): fewer numbers to find.
         disturbance_filter: Share of the estimate of the output disturbance that stays from one step to the next: 0 believes the last error
             alone, 1 turns the estimate off. It is added to predicted readouts in goals and limits on signals.
 
-    The defaults refine short plans, for goals in sight. One wide throw of long, smooth candidates finds a way round walls instead.
+    Not every planner has all of `candidates` to `local_share` (`tacit.planning.planner_kinds`). The defaults refine short plans, for goals
+    in sight. One wide throw of long, smooth candidates finds a way round walls instead.
     """
 
     planner: str = PLANNERS[0]
@@ -77,17 +67,27 @@ class PlanSettings:
                 raise TaskError("must be at least 0 and below 1", name)
         if not 0 <= number(self.disturbance_filter, "disturbance_filter") <= 1:
             raise TaskError("must be at least 0 and at most 1", "disturbance_filter")
+        kind = self.kind
         for name in ("noise_correlation", "local_share"):
-            if getattr(self, name) and (why := _LACKS.get((self.planner, name))):
-                raise TaskError(f"planner {self.planner!r} has no such setting: {why}", name)
-        if self.planner == "policy-rollout":
-            if self.proposals != self.candidates or self.candidates % WAYS or self.candidates < 2 * WAYS:
-                words = f"all of {self.candidates} candidates have to be proposals, a multiple of {WAYS} and {2 * WAYS} at least"
-                raise TaskError(f"planner {self.planner!r} compares {WAYS} ways of the goal policy: {words}", "proposals")
-        elif self.proposals >= self.candidates:
+            if getattr(self, name) and name in kind.lacks:
+                raise self._lacking(name)
+        if kind.ways is not None:
+            if self.proposals != self.candidates or self.candidates % kind.ways or self.candidates < 2 * kind.ways:
+                words = f"all of {self.candidates} candidates have to be proposals, a multiple of {kind.ways} and {2 * kind.ways} at least"
+                raise TaskError(f"planner {self.planner!r} compares {kind.ways} ways of the goal policy: {words}", "proposals")
+        elif "candidates" in kind.takes and self.proposals >= self.candidates:
             raise TaskError(f"{self.proposals} leaves no candidate but proposals: there are {self.candidates} candidates", "proposals")
         if self.replan_every > self.horizon:
             raise TaskError(f"{self.replan_every} is more actions than the horizon of {self.horizon} plans", "replan_every")
+
+    @property
+    def kind(self) -> PlannerKind:
+        """What the planner takes and needs."""
+        return KINDS[self.planner]
+
+    def _lacking(self, name: str) -> TaskError:
+        has = [f.name for f in fields(self) if f.name not in ("planner", *self.kind.lacks)]
+        return TaskError(f"planner {self.planner!r} has no such setting: {self.kind.lacks[name]}; it takes {', '.join(has)}", name)
 
 
 def for_signals(**given: Any) -> PlanSettings:
@@ -98,3 +98,20 @@ def for_signals(**given: Any) -> PlanSettings:
     """
     settings: dict[str, Any] = {"planner": "newton", "horizon": 30, "iterations": 1}
     return PlanSettings(**settings | given)
+
+
+def read_settings(table: Mapping[str, Any], *, has_signals: bool) -> PlanSettings:
+    """Settings as a task file has them: one that stands there is used, or refused, whatever its value.
+
+    Args:
+        table: Entries of `[plan]`.
+        has_signals: Whether there are goals on signals, for which other settings are usual (`for_signals`).
+
+    Raises:
+        TaskError: An entry is out of its domain, or the planner does not have it.
+    """
+    settings = for_signals(**table) if has_signals else PlanSettings(**table)
+    for name in table:
+        if name in settings.kind.lacks:
+            raise settings._lacking(name)
+    return settings

@@ -18,7 +18,7 @@ from PIL import Image
 
 from tacit.located import Source, read_toml, text_of
 from tacit.planning.goals import Goal, Indicator, SignalGoal, check_goal, check_values, signal_of
-from tacit.planning.plan_settings import PlanSettings, for_signals
+from tacit.planning.plan_settings import PlanSettings, read_settings
 from tacit.planning.task_fallback import Fallback, FallbackSettings, PIDSettings, RampSettings, SafeSettings, read_fallback
 from tacit.planning.task_limits import ActionLimit, Elements, LinearLimit, RegionLimit, SignalLimit, TaskError
 from tacit.signals import Role, Schema, Signal
@@ -116,7 +116,7 @@ class Task:
         try:
             if self.goal is not None:
                 check_goal(self.goal, schema)
-                if self.plan.planner == "policy-rollout" and not self.goal.observations:
+                if self.plan.kind.ways is not None and not self.goal.observations:
                     words = (
                         f"{self.plan.planner!r} follows a policy to what is observed, and here are goals on signals alone: use another one"
                     )
@@ -259,7 +259,7 @@ def _read_task(tables: dict[str, Any], base_dir: Path, source: Source) -> Task:
     settings = _table(tables, "plan", known=[f.name for f in fields(PlanSettings)])
     fallback = _fallback(_table(tables, "fallback"))
     goal = _read_goal(tables, base_dir)
-    plan = _value(for_signals if goal.has_signals else PlanSettings, settings, "plan")
+    plan = _value(lambda **given: read_settings(given, has_signals=goal.has_signals), settings, "plan")
     return Task(
         goal=goal,
         limits=limits,
