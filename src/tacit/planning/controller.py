@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 import numpy as np
@@ -15,24 +15,26 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from tacit.contracts import Cost, LeastSquares, Limit, Plan, Planner, Problem, Proposal, WorldModel
+from tacit.contracts import Cost, Limit, Plan, Planner, Problem, Proposal, WorldModel
 from tacit.planning.action_limits import action_limits
+from tacit.planning.applied import told_before, told_first, told_since
 from tacit.planning.costs import WeightedSum
-from tacit.planning.decision import Decision, DecisionBatch, Evidence, LimitMargin, Verdict
+from tacit.planning.decision import Decision, DecisionBatch, Evidence, Verdict
 from tacit.planning.disturbance import OutputDisturbance
+from tacit.planning.encoding import latents_of, latents_of_goal
 from tacit.planning.fallbacks import WithoutPlan
 from tacit.planning.fallen_back import FallenBack, fallback_of
 from tacit.planning.history import LatentHistory
 from tacit.planning.limits import BoxLimits
 from tacit.planning.path_limits import PathLimits
-from tacit.planning.samples import LastGood, finite, samples_of, unknown
+from tacit.planning.plan_checks import limit_margins, objections, require_shapes
+from tacit.planning.samples import LastGood, finite, samples_of
 from tacit.planning.search import Noise
 from tacit.planning.setpoints import Setpoints
 from tacit.planning.signal_costs import SignalObjective
-from tacit.planning.state_limits import StateLimit
+from tacit.planning.surprise import Surprise
 from tacit.planning.task import Task
-from tacit.planning.task_limits import TaskError
-from tacit.signals import Role
+from tacit.planning.task_needs import require_means, require_squares
 
 
 @final
@@ -83,30 +85,18 @@ class Controller:
         self._task = task
         self._action_limits = action_limits(model.schema, task)
         self._limits = limits
-        checked = [limit.name for limit in limits]
-        for entry in task.state_limits:
-            if entry.name not in checked:
-                raise task.located(TaskError("nobody checks it: use a controller of a run that has readouts", *entry.key))
-        if objective is None and task.goal is not None and task.goal.has_signals:
-            raise task.located(TaskError("nobody reads signals: use a controller of a run that has readouts", "goal"))
-        self._objective, self._disturbance = objective, disturbance
+        require_means(task, limits, objective, has_proposals=proposals_for is not None)
+        self._disturbance = disturbance
         self._setpoints = None if objective is None else Setpoints(objective, model.schema, task.plan.horizon)
         self._proposals_for = proposals_for
-        if task.plan.proposals and proposals_for is None:
-            raise TaskError("there is nobody to make proposals: leave them out, or use a controller of a run", "plan", "proposals")
         self._noise = Noise(seed)
         self._proposal: Proposal | None = None
-        self._calibration = None if calibration is None else np.sort(np.asarray(calibration, dtype=np.float64), axis=None)
-        if self._calibration is not None and not (self._calibration.size and np.isfinite(self._calibration).all()):
-            raise ValueError("the calibration needs at least one error, and finite ones only")
+        self._surprise = Surprise(calibration)
         goal = {} if task.goal is None else {name: value[None] for name, value in task.goal.observations.items()}
-        self._task_goal = self._encoded_goal(goal) if goal else None
+        self._task_goal = latents_of_goal(model, goal) if goal else None
         self._task_goal_samples = goal or None
         if task.plan.kind.needs_squares and objective is None and self._task_goal is not None:
-            cost = cost_for(self._task_goal)
-            if not isinstance(cost, LeastSquares):
-                words = f"a Newton step needs a cost that is a sum of squares, not {type(cost).__name__}: use another planner or cost"
-                raise task.located(TaskError(words, "plan", "planner"))
+            require_squares(task, cost_for(self._task_goal))
         self._previous: Tensor
         self._earlier: Tensor  # applied before `_previous`
         self._cost: Cost | None  # of the goal's latents
@@ -125,12 +115,8 @@ class Controller:
         Raises:
             ValueError: The goal or what was applied has a wrong name, shape or dtype, or a number that is not finite.
         """
-        told = None if applied is None else np.asarray(applied, dtype=np.float32)
-        if told is not None and (told.ndim != 3 or told.shape[1:] not in ((1, size := self._model.schema.action_size), (2, size))):
-            raise ValueError(f"applied has shape {told.shape} instead of (B, 1 or 2, {self._model.schema.action_size})")
-        if told is not None and not np.isfinite(told).all():
-            raise ValueError("an action that was applied is not finite")
-        self._goal = self._task_goal if goal is None else self._encoded_goal(goal)
+        told = None if applied is None else told_before(applied, self._model.schema.action_size)
+        self._goal = self._task_goal if goal is None else latents_of_goal(self._model, goal)
         self._told = told
         self._goal_samples = self._task_goal_samples if goal is None else {name: np.asarray(value) for name, value in goal.items()}
         self._history: LatentHistory | None = None
@@ -224,15 +210,15 @@ class Controller:
         told = None if applied is None else np.asarray(applied, dtype=np.float32)
         self._require_fitting(len(next(iter(samples.values()))), told)  # what is refused leaves everything as it was
         with torch.no_grad():
-            samples = self._held(samples)
+            samples = self._good.filled(self._model.schema, samples)
             if self._history is None:
-                first = self._told_first(told)
-                latent = self._encoded(samples, None if first is None else torch.from_numpy(first[:, -1]))
+                first = told_first(self._told, told)
+                latent = latents_of(self._model, samples, None if first is None else torch.from_numpy(first[:, -1]))
                 self._begin(latent, first)
-                is_told = self._take(told)
+                self._previous, is_told = told_since(told, self._previous)
             else:
-                is_told = self._take(told)
-                latent = self._encoded(samples, self._previous)
+                self._previous, is_told = told_since(told, self._previous)
+                latent = latents_of(self._model, samples, self._previous)
             history = self._history
             assert history is not None
             self._fallen_back.applied(self._previous)
@@ -251,7 +237,7 @@ class Controller:
             planned = time.perf_counter()
 
             step = self._plan.actions[:, self._used]
-            problems = self._problems(self._plan, history.observed, is_told, step)
+            problems = objections(self._plan, self._limits, step, history.observed, is_told)
             action = self._sent(self._fallen_back.actions([problem is not None for problem in problems], samples, step))
             if any(broken := self._action_limits.broken(action, self._previous, self._earlier)):
                 late = [problem is None and reason is not None for problem, reason in zip(problems, broken, strict=True)]
@@ -265,7 +251,7 @@ class Controller:
 
         words = self._fallen_back.words
         costs = [None] * len(errors) if made is None else made.cost.tolist()
-        disturbances = self._estimated(len(errors))
+        disturbances = [{}] * len(errors) if self._disturbance is None else self._disturbance.by_channel()
         return DecisionBatch(
             actions=self._previous.cpu().numpy().copy(),
             verdicts=tuple(Verdict.FALLBACK if problem else Verdict.ACT for problem in problems),
@@ -275,7 +261,7 @@ class Controller:
                 Evidence(
                     cost=cost,
                     surprise=error if math.isfinite(error) else None,
-                    surprise_p=self._p_value(error),
+                    surprise_p=self._surprise.p_value(error),
                     encode_ms=(encoded - started) * 1e3,
                     plan_ms=(planned - encoded) * 1e3,
                     disturbance=disturbance,
@@ -283,18 +269,10 @@ class Controller:
                 for cost, error, disturbance in zip(costs, errors, disturbances, strict=True)
             ),
             latents=history.latents,
-            limits=() if made is None else tuple(self._margins(margins) for margins in made.margins.tolist()),
+            limits=() if made is None else tuple(limit_margins(self._limits, margins) for margins in made.margins.tolist()),
             expected=history.predicted,
-            forecast={} if made is None else self._forecast(made),
+            forecast={} if made is None or self._setpoints is None else self._setpoints.forecast(made.trajectory, self._disturbance),
         )
-
-    def _held(self, samples: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """The samples, and in the place of a missing number the last good one, as logs have it: how slow sensors are read."""
-        held = dict(samples)
-        for name, mask in self._model.schema.masks.items():
-            if not self._model.schema.by_name[name].is_image and name in samples:
-                held[name] = self._good.held(name, samples[name], samples[mask.name])
-        return held
 
     def _require_fitting(self, machines: int, applied: NDArray[np.float32] | None) -> None:
         """Refuse another number of machines than before or than there are goals, what was applied in a wrong shape, and a first moment of
@@ -308,24 +286,14 @@ class Controller:
             return
         if self._told is not None and len(self._told) != machines:
             raise ValueError(f"what was applied was told of {len(self._told)} machines, but there are {machines}")
-        if self._told_first(applied) is None and self._action_limits.counts_from_applied:
+        if told_first(self._told, applied) is None and self._action_limits.counts_from_applied:
             raise ValueError(
                 "limits on rate and jerk count from what was applied last: tell it with reset(applied=...) or act(..., applied=...)"
             )
-        if self._goal is None and self._objective is None:
+        if self._goal is None and self._setpoints is None:
             raise ValueError("there is no goal: give the task one, or reset(goal=...) one per machine")
         if self._goal is not None and len(self._goal) not in (1, machines):
             raise ValueError(f"there are {len(self._goal)} goals for {machines} machines")
-
-    def _told_first(self, applied: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
-        """What was applied before the first observations, (B, 1 or 2, A), oldest first; None where nobody says."""
-        if applied is None:
-            return self._told
-        last = applied[:, None]
-        is_finite = np.isfinite(last).all(-1, keepdims=True)
-        if self._told is None:
-            return last if is_finite.all() else None
-        return np.concatenate((self._told[:, :-1], np.where(is_finite, last, self._told[:, -1:])), axis=1)
 
     def _begin(self, latent: Tensor, told: NDArray[np.float32] | None) -> None:
         """Start the episode of as many machines as there are first latents (B, D)."""
@@ -344,15 +312,6 @@ class Controller:
         else:
             self._earlier, self._previous = (torch.tensor(told[:, at], device=latent.device) for at in (0, -1))
 
-    def _take(self, applied: NDArray[np.float32] | None) -> Tensor:
-        """Take in what was really applied; whether it is finite, (B,). Where it is not, what was decided counts."""
-        if applied is None:
-            return torch.ones(len(self._previous), dtype=torch.bool)
-        told = torch.tensor(applied, device=self._previous.device)
-        is_told = told.isfinite().all(-1)
-        self._previous = torch.where(is_told[:, None], told, self._previous)
-        return is_told
-
     def _sent(self, step: Tensor) -> Tensor:
         """An action (B, A), once more inside the limits, whatever planner it came from."""
         return self._action_limits.nearest(step, self._previous, self._earlier)
@@ -360,9 +319,7 @@ class Controller:
     def _planned(self, history: LatentHistory, started: float) -> Plan:
         settings = self._task.plan
         if self._disturbance is not None:
-            self._corrected = tuple(
-                limit.corrected(self._disturbance.of(limit.channels)) if isinstance(limit, StateLimit) else limit for limit in self._limits
-            )
+            self._corrected = tuple(self._disturbance.correcting(limit) for limit in self._limits)
         proposals = None
         if self._proposal is not None:
             proposals = self._proposal(history.latents, settings.horizon, settings.proposals, self._noise.generator(history.latents.device))
@@ -380,96 +337,23 @@ class Controller:
         deadline = None if settings.deadline_ms is None else started + settings.deadline_ms / 1e3
         plan = self._planner.plan(problem, self._warm_start(), deadline)
         batch, size = self._previous.shape
-        for name, shape in (
-            ("actions", (batch, settings.horizon, size)),
-            ("cost", (batch,)),
-            ("feasible", (batch,)),
-            ("margins", (batch, len(self._limits))),
-        ):
-            if (found := tuple(getattr(plan, name).shape)) != shape:
-                raise ValueError(f"the planner's {name} have shape {found} instead of {shape}")
+        require_shapes(plan, (batch, settings.horizon, size), len(self._limits))
         return plan
 
     def _present_cost(self) -> Cost:
         """What plans of this moment are scored by."""
-        if self._objective is None or self._setpoints is None:
+        if self._setpoints is None:
             assert self._cost is not None
             return self._cost
-        low, high = self._setpoints.bounds(len(self._previous), self._previous.device)
-        cost = self._objective.cost(low=low, high=high, offset=self._offset(low), previous=self._previous)
+        cost = self._setpoints.cost(self._previous, self._disturbance)
         return cost if self._cost is None else WeightedSum(terms=((1.0, self._cost), (1.0, cost)))
-
-    def _offset(self, like: Tensor) -> Tensor:
-        """What is added to the channels of the goal, (B, H, N)."""
-        assert self._objective is not None
-        return torch.zeros_like(like) if self._disturbance is None else self._disturbance.of(self._objective.read.names)
-
-    def _forecast(self, plan: Plan) -> dict[str, NDArray[np.float32]]:
-        """What a plan is to bring, (B, H) by channel."""
-        if self._objective is None:
-            return {}
-        channels = self._objective.read(plan.trajectory)
-        corrected = (channels + self._offset(channels)).cpu().numpy()
-        return {name: corrected[..., column] for column, name in enumerate(self._objective.read.names)}
-
-    def _estimated(self, batch: int) -> list[dict[str, float]]:
-        """The estimated disturbances of each machine, by channel."""
-        if self._disturbance is None:
-            return [{}] * batch
-        return [dict(zip(self._disturbance.channels, row, strict=True)) for row in self._disturbance.far().tolist()]
 
     def _warm_start(self) -> Tensor | None:
         """The last plan from where it is now, its last action repeated; the previous action where it was worth nothing, and at the first
         moment of a process that is to be held at its setpoints."""
         if self._plan is None:
-            is_process = self._objective is not None
+            is_process = self._setpoints is not None
             return self._previous[:, None].expand(-1, self._task.plan.horizon, -1) if is_process else None
         actions = self._plan.actions
         rest = torch.cat([actions[:, self._used :], actions[:, -1:].expand(-1, self._used, -1)], dim=1)
         return torch.where(self._plan.cost[:, None, None].abs() < torch.inf, rest, self._previous[:, None])
-
-    def _problems(self, plan: Plan, observed: Tensor, is_told: Tensor, step: Tensor) -> list[str | None]:
-        """Why each machine cannot follow its plan; None where it can."""
-        problems: list[str | None] = []
-        facts = (observed, is_told, plan.cost.isfinite() & step.isfinite().all(-1), plan.feasible, plan.margins)
-        for seen, told, scored, feasible, margins in zip(*(fact.tolist() for fact in facts), strict=True):
-            broken = [str(limit) for limit in self._margins(margins) if limit.hard and not limit.is_feasible]
-            if not seen:
-                problems.append("the observation is not finite")
-            elif not told:
-                problems.append("the action that was applied is not finite")
-            elif not scored:
-                problems.append("no plan has a finite prediction")
-            elif not feasible:
-                problems.append(f"every plan breaks a hard limit (the best one: {'; '.join(broken) or 'unnamed'})")
-            else:
-                problems.append(None)
-        return problems
-
-    def _margins(self, margins: Sequence[float]) -> tuple[LimitMargin, ...]:
-        """Margins (C,) of one machine's plan, with what they are of."""
-        return tuple(
-            LimitMargin(name=limit.name, margin=margin, unit=limit.unit, confidence=limit.confidence, hard=limit.hard)
-            for limit, margin in zip(self._limits, margins, strict=True)
-        )
-
-    def _p_value(self, error: float) -> float | None:
-        if self._calibration is None or not math.isfinite(error):
-            return None
-        n = len(self._calibration)
-        return (1 + n - int(np.searchsorted(self._calibration, error, side="left"))) / (1 + n)
-
-    def _encoded(self, samples: Mapping[str, NDArray[Any]], before: Tensor | None) -> Tensor:
-        """Latents (B, D) of one sample per machine, and of the actions (B, A) that were applied before it; None where nobody says."""
-        moment = {name: torch.tensor(value).unsqueeze(1) for name, value in samples.items()}
-        return self._model.encode(moment, None if before is None else before[:, None])[:, 0]
-
-    def _encoded_goal(self, goal: Mapping[str, ArrayLike]) -> Tensor:
-        """Latents of goals (B, D), under disturbances and after actions that nobody knows yet."""
-        samples = samples_of(self._model.schema, goal, Role.OBSERVATION)
-        if not finite(self._model.schema, samples).all():
-            raise ValueError("the goal has a number that is not finite")
-        goals = len(next(iter(samples.values())))
-        nobody_knows = {s.name: unknown(s, goals) for s in self._model.schema.having(Role.DISTURBANCE)}
-        with torch.no_grad():
-            return self._encoded(samples | nobody_knows, None)

@@ -22,8 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tacit.contracts import WorldModel
+from tacit.contracts import Limit, WorldModel
 from tacit.planning.channels import Channels, selected, sensor_of, shown
+from tacit.planning.state_limits import StateLimit
 from tacit.planning.task import Task
 from tacit.planning.task_limits import TaskError
 
@@ -88,6 +89,14 @@ class OutputDisturbance:
         assert self._offset is not None, "nothing was observed yet"
         found: NDArray[np.float32] = self._offset[:, -1].cpu().numpy().copy()
         return found
+
+    def by_channel(self) -> list[dict[str, float]]:
+        """What is added at the end of the horizon, by channel, of each machine."""
+        return [dict(zip(self.channels, row, strict=True)) for row in self.far().tolist()]
+
+    def correcting(self, limit: Limit) -> Limit:
+        """A limit that is checked on predictions as they are corrected now; the same one where it is none on states."""
+        return limit.corrected(self.of(limit.channels)) if isinstance(limit, StateLimit) else limit
 
 
 def output_disturbance(task: Task, model: WorldModel, readouts: Mapping[str, Channels]) -> OutputDisturbance | None:

@@ -35,6 +35,14 @@ class LastGood:
         held = self._samples[name] = np.where(there, value, last if last.shape == value.shape else value)  # never the caller's array
         return held
 
+    def filled(self, schema: Schema, samples: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The samples (B, *shape) of all signals, with the last good number in the place of a missing one: how slow sensors are read."""
+        filled = dict(samples)
+        for name, mask in schema.masks.items():
+            if not schema.by_name[name].is_image and name in samples:
+                filled[name] = self.held(name, samples[name], samples[mask.name])
+        return filled
+
 
 def unknown(signal: Signal, count: int) -> NDArray[Any]:
     """Samples (count, *shape) of which nothing is known: not finite, or False in a mask."""

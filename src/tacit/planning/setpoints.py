@@ -1,6 +1,6 @@
 """Setpoints while a machine runs: where its channels should be at each step to come, and how that is changed without losing the plan.
 
-Dimensions: B machines, H horizon, T steps that a setpoint is told for, N channels.
+Dimensions: B machines, H horizon, T steps that a setpoint is told for, N channels, A action, D latent.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from tacit.contracts import Cost
+from tacit.planning.disturbance import OutputDisturbance
 from tacit.planning.goals import check_values
 from tacit.planning.signal_costs import SignalObjective
 from tacit.planning.task_limits import TaskError
@@ -85,3 +87,26 @@ class Setpoints:
             column = self._objective.read.names.index(name)
             low[..., column] = high[..., column] = torch.from_numpy(steps).to(device)
         return low, high
+
+    def cost(self, previous: Tensor, disturbance: OutputDisturbance | None) -> Cost:
+        """What plans of this moment are scored by.
+
+        Args:
+            previous: Last action that was really applied, (B, A).
+            disturbance: Corrects what is predicted; None for nothing.
+
+        Raises:
+            ValueError: As of `bounds`.
+        """
+        low, high = self.bounds(len(previous), previous.device)
+        return self._objective.cost(low=low, high=high, offset=self._offset(low, disturbance), previous=previous)
+
+    def forecast(self, trajectory: Tensor, disturbance: OutputDisturbance | None) -> dict[str, NDArray[np.float32]]:
+        """What a plan is to bring by its predicted latents (B, H, D), corrected by the disturbance: (B, H) by channel."""
+        channels = self._objective.read(trajectory)
+        corrected = (channels + self._offset(channels, disturbance)).cpu().numpy()
+        return {name: corrected[..., column] for column, name in enumerate(self._objective.read.names)}
+
+    def _offset(self, like: Tensor, disturbance: OutputDisturbance | None) -> Tensor:
+        """What is added to the channels, (B, H, N)."""
+        return torch.zeros_like(like) if disturbance is None else disturbance.of(self._objective.read.names)
