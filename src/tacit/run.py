@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from tacit.assurance.conformal import Interval, settle
-from tacit.assurance.intervals import settled_tightening, write_intervals
+from tacit import run_costs
+from tacit.assurance.conformal import Interval
+from tacit.assurance.intervals import settled_tightening
 from tacit.assurance.ledger import Ledger
 from tacit.assurance.moments import Watch
 from tacit.assurance.monitor import MONITOR
@@ -28,20 +30,17 @@ from tacit.nn import native
 from tacit.nn.precision import products_dtype
 from tacit.planning import (
     Controller,
-    FirstArrival,
     ImaginedDetours,
     ImaginedPolicy,
-    LatentDistance,
     StateLimit,
     Task,
-    TaskError,
-    TemporalDistance,
-    WeightedSum,
     output_disturbance,
     planner_for,
     signal_objective,
     state_limits,
 )
+from tacit.run_costs import COSTS
+from tacit.run_intervals import Record, first_intervals, settled
 from tacit.signals import Schema
 from tacit.training.calibration import Calibration
 from tacit.training.correction import Correction, read_correction
@@ -52,10 +51,6 @@ from tacit.training.readouts import FittedReadout, read_readouts
 from tacit.training.support import Support, read_support
 
 CostFor = Callable[[Tensor], Cost]
-LATENT_STEPS = 5.0  # that a squared latent distance of one counts as, where things are pushed
-THERE = 1.5  # of both together, is there: of pairs of logged moments of `push_t` so near, 99.7 % are within the tolerance
-COSTS = ("arrival_cost", "touching_cost", "temporal_cost", "reaching_cost", "latent_cost")
-"""Names of a run's costs, as a session has them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,33 +93,24 @@ class Run:
 
     def temporal_cost(self, goal: Tensor) -> Cost:
         """Learned steps to the goal's latent (B, D), summed over the horizon."""
-        return TemporalDistance(distance=self.distance, goal=goal)
+        return run_costs.temporal_cost(self.distance, goal)
 
     def arrival_cost(self, goal: Tensor) -> Cost:
         """Learned steps to the goal's latent (B, D) at the best moment of the horizon: for long horizons."""
-        return FirstArrival(distance=self.distance, goal=goal, stride=5, near=4.0)
+        return run_costs.arrival_cost(self.distance, goal)
 
     def touching_cost(self, goal: Tensor) -> Cost:
-        """Learned steps plus squared latent distance to the goal's latent (B, D), at the best moment of all: for things that are pushed.
-
-        A push that goes wrong after the goal is of no harm to one that reached it. Only of what is there by now is it asked to stay.
-        """
-
-        def apart(latents: Tensor, goal: Tensor) -> Tensor:
-            steps: Tensor = self.distance(latents, goal)
-            return steps + LATENT_STEPS * (latents - goal).square().sum(-1)
-
-        return FirstArrival(distance=apart, goal=goal, near=THERE)
+        """Learned steps plus squared latent distance to the goal's latent (B, D), at the best moment of all: for things that are pushed."""
+        return run_costs.touching_cost(self.distance, goal)
 
     def reaching_cost(self, goal: Tensor) -> Cost:
         """Squared latent distance to the goal's latent (B, D) plus the learned steps, summed over the horizon: for goals that the logs know
-        a way to. The steps show the way from afar, and the latents tell the last bit better."""
-        far = TemporalDistance(distance=self.distance, goal=goal, stride=5)
-        return WeightedSum(terms=((1.0, LatentDistance(goal=goal)), (1.0, far)))
+        a way to."""
+        return run_costs.reaching_cost(self.distance, goal)
 
     def latent_cost(self, goal: Tensor) -> Cost:
         """Squared latent distance to the goal's latent (B, D), summed over the horizon: the ablation."""
-        return LatentDistance(goal=goal)
+        return run_costs.latent_cost(self.distance, goal)
 
     def proposals(self, goal: Tensor) -> Proposal:
         """What the goal policy would do on the way to the goal's latent (B, D), as the model imagines it."""
@@ -179,21 +165,12 @@ class Run:
         Raises:
             TaskError: A limit names what no readout reads.
         """
-        plan, found = task.plan, {}
-        for entry in task.state_limits:
-            if entry.limit.confidence is None:
-                continue
-            used = [f for f in self.readouts.values() if set(f.readout.names) & set(entry.channels)]
-            if not used:
-                raise task.located(TaskError(f"no readout of this run reads {entry.channels[0]!r}", *entry.key))
-            spread = [max(f.spread[min(k, len(f.spread) - 1)] for f in used) for k in range(plan.horizon)]
-            found[entry.name] = Interval(scale=tuple(spread), factor=factor, reach=reach[entry.name], applied=plan.replan_every)
-        return found
+        return first_intervals(self.readouts, task, reach, factor)
 
     def settle(
         self,
         task: Task,
-        record: Callable[[Mapping[str, Interval]], Mapping[str, ArrayLike]],
+        record: Record,
         intervals: Mapping[str, Interval],
         *,
         rounds: int = 6,
@@ -213,10 +190,7 @@ class Run:
         Raises:
             CalibrationError: Too few episodes, or no interval is wide enough; see `tacit.assurance.settle`.
         """
-        confidence = {entry.name: entry.limit.confidence for entry in task.state_limits if entry.limit.confidence is not None}
-        found = settle(record, intervals, confidence, rounds=rounds, slack=slack)
-        write_intervals(self.path, task, self.digest, found)
-        return found
+        return settled(self.path, self.digest, task, record, intervals, rounds=rounds, slack=slack)
 
     def forecast(self, seen: Mapping[str, ArrayLike], applied: ArrayLike, actions: ArrayLike) -> Forecast:
         """What the sensors will show under actions that may be taken, with intervals; T moments, K sequences of H actions.
@@ -251,12 +225,12 @@ class Run:
 
     def steps_to(self, goal: Tensor) -> Callable[[Tensor], Tensor]:
         """The learned steps from latents (B, D) to the goal's latent (B, D) or (1, D), as a function of the former."""
-        return _steps_to(self.distance, goal)
+        return run_costs.steps_to(self.distance, goal)
 
     def watch(self) -> Watch:
         """Makes what a monitor of this run sees."""
         single = copy.deepcopy(self.distance).float()  # the products of a single latent begin faster than in `products_dtype()`
-        return Watch(self.schema, lambda goal: _steps_to(single, goal))
+        return Watch(self.schema, lambda goal: run_costs.steps_to(single, goal))
 
     def monitor(self) -> MonitorCalibration:
         """What `tacit calibrate` wrote of this run.
@@ -332,7 +306,7 @@ class Run:
         if session.cost not in COSTS:
             raise ValueError(f"the session's cost {session.cost!r} is not a cost of a run: {', '.join(COSTS)}")
         limits = self.limits(session.task, session.tightening)
-        return self._controller(session.task, getattr(self, session.cost), session.seed, around, limits)
+        return self._controller(session.task, partial(COSTS[session.cost], self.distance), session.seed, around, limits)
 
     def _controller(
         self, task: Task, cost_for: CostFor, seed: int, around: Callable[[Planner], Planner], limits: tuple[StateLimit, ...]
@@ -352,11 +326,6 @@ class Run:
             calibration=self.calibration.one_step,
             seed=seed,
         )
-
-
-def _steps_to(distance: DistanceHead, goal: Tensor) -> Callable[[Tensor], Tensor]:
-    there = distance.embed(goal)
-    return lambda latent: distance.between(distance.embed(latent), there)
 
 
 def load(path: str | Path) -> Run:

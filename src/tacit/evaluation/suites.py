@@ -193,7 +193,7 @@ def cost_for(trained: Run, protocol: Protocol) -> CostFor:
 
 
 def cost_name(trained: Run, protocol: Protocol) -> str:
-    """The name of that cost among a run's (`tacit.run.COSTS`)."""
+    """The name of that cost among a run's (`tacit.run_costs.COSTS`)."""
     return {PLAN: "arrival_cost", REACH: "reaching_cost", HANDLE: "touching_cost", FOLLOW: "touching_cost"}[planning_for(trained, protocol)]
 
 
