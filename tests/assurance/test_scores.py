@@ -150,6 +150,15 @@ def test_an_enormous_number_is_not_taken_for_an_unknown_one(value: float) -> Non
         assert found[:, 15:, column].min() > 1e6 * usual[..., column].max(), name
 
 
+@pytest.mark.parametrize("value", [1e18, 3e38, np.inf])
+def test_enormous_restlessness_is_not_taken_for_an_unknown_one(value: float) -> None:
+    """From one end of the numbers to the other is further than numbers go."""
+    restless = replace(USUAL, senses=USUAL.senses.copy())
+    restless.senses[:, 15::2], restless.senses[:, 16::2] = value, -value
+    found, usual = (scored(fit_reference(episodes(40, seed=9)), moments)[..., SCORES.index("jitter")] for moments in (restless, USUAL))
+    assert found[:, 15:].min() > 1e6 * usual.max()
+
+
 def test_machines_side_by_side_do_not_mix() -> None:
     reference = fit_reference(episodes(40, seed=9))
     together = scored(reference, USUAL)

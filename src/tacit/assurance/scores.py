@@ -216,7 +216,8 @@ class Scorer:
     def _jitter(self, senses: Floats) -> Floats:
         """1 and the change of the senses in a step, the median of all, in the unit of appearance, (B,): what moves in a picture changes few
         of them, and noise changes each. Without the 1 the least noise would be endlessly more than none."""
-        changes, self._senses = np.abs(senses - self._senses) / self._reference.rest, senses
+        bounded = _bounded(senses)
+        changes, self._senses = _bounded(np.abs(bounded - self._senses) / self._reference.rest), bounded
         middle = changes.shape[1] // 2
         median: Floats = np.partition(changes, middle, axis=1)[:, middle]
         return median + np.float32(1)
