@@ -48,7 +48,8 @@ from tacit.training.folder import RunConfig, digest_of_run, fingerprint, read_ru
 from tacit.training.following import LiveForecasts
 from tacit.training.forecasts import Forecast, forecast
 from tacit.training.readouts import FittedReadout, read_readouts
-from tacit.training.support import Support, read_support
+from tacit.training.support import Support
+from tacit.training.support_file import read_support
 
 CostFor = Callable[[Tensor], Cost]
 
@@ -219,9 +220,9 @@ class Run:
         """What the logs of this run can answer; see `tacit.training.support`.
 
         Raises:
-            RunError: It has none, as a run of a machine with a camera, or the file is damaged.
+            RunError: It has none, as a run of a machine with a camera, or the file is damaged or another run's.
         """
-        return read_support(self.path)
+        return read_support(self.path, self.model, [fitted.readout for fitted in self.readouts.values()])
 
     def steps_to(self, goal: Tensor) -> Callable[[Tensor], Tensor]:
         """The learned steps from latents (B, D) to the goal's latent (B, D) or (1, D), as a function of the former."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -12,10 +9,9 @@ import torch
 from tacit.data import EpisodeStore
 from tacit.models.jepa import JEPA
 from tacit.run import Run
-from tacit.training.folder import RunError
 from tacit.training.latents import encode_log
 from tacit.training.sensors import sensor_log
-from tacit.training.support import SUPPORT, fit_support, gain_errors, looked_at, moves, read_support, write_support
+from tacit.training.support import fit_support, gain_errors, looked_at, moves
 from tank_world import record, trained
 
 
@@ -43,25 +39,11 @@ def test_the_last_step_of_a_way_is_looked_at() -> None:
     assert looked_at(8).tolist() == [0, 3, 6, 7]
 
 
-def test_training_writes_it_and_it_is_read_again(run: Run, tmp_path: Path) -> None:
+def test_what_training_finds_is_of_its_logs(run: Run) -> None:
     support = run.support()
-    write_support(tmp_path, support)
-    again = read_support(tmp_path)
-    for name in ("scores", "residuals", "gain", "low", "high", "moved"):
-        assert torch.equal(getattr(again, name).nan_to_num(9.0), getattr(support, name).nan_to_num(9.0))
-    assert torch.equal(again.states.points, support.states.points)
     assert support.longest == 45, "half of a held-out episode"
     assert support.residuals.shape[1:] == (45, 2)
     assert bool((support.scores[:, 1:] >= support.scores[:, :-1]).all()), "a longer way is at least as strange"
-
-
-def test_a_damaged_or_missing_file_is_told(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no such file; a run of a machine with sensors gets it when it is trained"):
-        read_support(tmp_path)
-    written = (run.path / SUPPORT).read_bytes()
-    (tmp_path / SUPPORT).write_bytes(written[:-1] + bytes([written[-1] ^ 1]))
-    with pytest.raises(RunError, match="changed since it was written"):
-        read_support(tmp_path)
 
 
 def test_one_in_twenty_of_the_held_out_stretches_would_be_refused(run: Run) -> None:
@@ -115,8 +97,3 @@ def test_how_wrong_effects_are_is_found_from_residuals() -> None:
     assert float(found[1]) < 0.1
     residuals[:, ::2] = torch.nan
     assert float(gain_errors(effects, residuals)[0]) == pytest.approx(float(found[0]), abs=0.01)
-
-
-def test_a_run_without_it_cannot_be_asked(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no such file"):
-        replace(run, path=tmp_path).support()

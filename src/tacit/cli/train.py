@@ -221,7 +221,7 @@ def clear(options: Train) -> None:
     from tacit.training.folder import CONFIG, CORRECTION, READOUT_WEIGHTS, READOUTS, RESULTS
     from tacit.training.metrics import METRICS
     from tacit.training.progress import CHECKPOINT
-    from tacit.training.support import SUPPORT
+    from tacit.training.support_file import SUPPORT
 
     # What not every run has would stay, and be taken for that of the new model: above all a monitor, which knows what is usual of the old.
     of_some = (READOUTS, READOUT_WEIGHTS, CORRECTION, SUPPORT, MONITOR)

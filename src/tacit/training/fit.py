@@ -24,7 +24,8 @@ from tacit.training.loop import Moment, train
 from tacit.training.readouts import measured, write_readouts
 from tacit.training.recipes import Recipe
 from tacit.training.sensors import FittedSensors, fit_sensors, read_sensors, sensor_log
-from tacit.training.support import fit_support, write_support
+from tacit.training.support import fit_support
+from tacit.training.support_file import write_support
 
 FORECAST = 50  # steps ahead for which the errors of sensors are known
 

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import final
 
 import torch
@@ -31,14 +30,10 @@ from torch import Tensor
 
 from tacit.contracts import WorldModel
 from tacit.models.readout import Readout
-from tacit.training.checkpoint import CheckpointError, load_tensors, save_tensors
 from tacit.training.correction import Correction, lately, limited
-from tacit.training.folder import RunError
 from tacit.training.latents import LatentLog
 from tacit.training.readouts import bounds_of
 
-SUPPORT = "support.safetensors"
-VERSION = 2  # in 1, far predictions of a plant that runs away decided what is usual
 LONGEST = 360  # steps of a question, at most
 WINDOWS = 400  # stretches of the logs
 REFERENCES = 2500  # points of the logs that are kept
@@ -46,8 +41,6 @@ LAGS = (1, 6, 24)  # steps back, of the moves of actions
 STRIDE = 3  # steps between two points of a way that are looked at
 SHRINK = 0.05  # added to the correlations before they are whitened: noise of small variance is no news
 REFUSED = 0.05  # p-value, and the share of held-out stretches that would be refused
-KINDS = ("actions", "states")
-TENSORS = ("scores", "residuals", "gain", "low", "high", "moved")
 
 
 @final
@@ -315,31 +308,3 @@ def _cloud(points: Tensor, owner: Tensor, ways: Tensor, episode: Tensor) -> tupl
         distance[episode == number] = replace(cloud, points=cloud.points[others]).distance(ways[episode == number])
     usual = distance[:, 0].median().clamp(min=1e-6)
     return replace(cloud, usual=usual), distance / usual
-
-
-def write_support(folder: Path, support: Support) -> None:
-    """Write it into the folder of a run, atomically."""
-    tensors = {name: getattr(support, name) for name in TENSORS}
-    tensors |= {f"{kind}.{name}": value for kind in KINDS for name, value in vars(getattr(support, kind)).items()}
-    save_tensors(folder / SUPPORT, tensors, {"version": VERSION})
-
-
-def read_support(folder: Path) -> Support:
-    """Read what `write_support` wrote.
-
-    Raises:
-        RunError: There is none, it is damaged, or of another version.
-    """
-    path = folder / SUPPORT
-    if not path.exists():
-        raise RunError(f"{path}: no such file; a run of a machine with sensors gets it when it is trained with this version")
-    try:
-        tensors, meta = load_tensors(path)
-        if meta.get("version") != VERSION:
-            raise RunError(f"{path} has format version {meta.get('version')}; this Tacit reads version {VERSION}")
-        clouds = {kind: Cloud(**{name: tensors.pop(f"{kind}.{name}") for name in Cloud.__dataclass_fields__}) for kind in KINDS}
-        return Support(actions=clouds["actions"], states=clouds["states"], **{name: tensors[name] for name in TENSORS})
-    except CheckpointError as error:
-        raise RunError(str(error)) from error
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged: {error}; train the run again") from error
