@@ -17,6 +17,7 @@ from tacit.training.distributed import Group
 from tacit.training.fit import fit
 from tacit.training.folder import RunError, read_config, read_results, read_run
 from tacit.training.metrics import METRICS
+from tacit.training.resident import Resident
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,16 @@ def test_progress_is_told_by_phase(fitted: Fitted) -> None:
     assert "step 250, loss" in fitted.display.phases["train"][-1][1]
     assert [step for step, values in fitted.scalars if "loss/total" in values] == [0, 50, 100, 150, 200]
     assert [step for step, values in fitted.scalars if "watch/action_r2" in values] == [100, 200]
+
+
+def test_logs_that_are_copied_to_an_accelerator_are_told_of_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Resident, "fits", lambda *_: True)
+    store, display = record(tmp_path / "store", episodes=5, steps=30), Heard()
+    fit(store, tmp_path / "run", recipe(steps=1, head_steps=1), held_out=0.2, display=display)
+    there = np.cumsum(store.lengths[split(store, held_out=0.2, seed=0)[0]] + 1)
+    *copied, step = display.phases["train"]
+    assert copied == [(0.0, f"{frames} of {there[-1]} frames copied to the accelerator") for frames in there]
+    assert step[1].startswith("step 1, loss")
 
 
 def test_the_same_seed_makes_the_same_run(store: EpisodeStore, tmp_path: Path) -> None:

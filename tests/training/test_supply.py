@@ -48,6 +48,12 @@ def test_windows_of_resident_logs_are_those_of_the_store(pictured: EpisodeStore)
         assert gathered[name].numpy().dtype == values.dtype
 
 
+def test_copying_logs_is_told_episode_by_episode(pictured: EpisodeStore) -> None:
+    told: list[tuple[int, int]] = []
+    Resident(pictured, pictured.schema.without_labels(), [4, 1, 2], CPU, lambda done, total: told.append((done, total)))
+    assert told == [(32, 61), (36, 61), (61, 61)]
+
+
 def test_only_an_accelerator_is_asked_for_room(pictured: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     schema, accelerator = pictured.schema.without_labels(), torch.device("cuda", 0)
     assert not Resident.fits(pictured, schema, [0, 1], CPU)

@@ -87,11 +87,25 @@ def fit(
 
     shown = display.phase("train")
 
+    def on_load(done: int, total: int) -> None:
+        shown(0.0, f"{done:,} of {total:,} frames copied to the accelerator")
+
     def on_step(moment: Moment) -> None:
         shown(moment.share, f"step {moment.step}, loss {moment.loss:.3f}, {moment.frames_per_second:,.0f} frames/s")
 
     trained = train(
-        store, training, watching, model, recipe.train, out, seed=seed, group=group, resume=resume, on_step=on_step, on_scalars=on_scalars
+        store,
+        training,
+        watching,
+        model,
+        recipe.train,
+        out,
+        seed=seed,
+        group=group,
+        resume=resume,
+        on_load=on_load,
+        on_step=on_step,
+        on_scalars=on_scalars,
     )
     if not group.is_first:
         return

@@ -26,6 +26,7 @@ from tacit.training.hiding import hidden
 from tacit.training.interrupts import held_back
 from tacit.training.metrics import metrics_of
 from tacit.training.progress import Progress
+from tacit.training.resident import OnLoad
 from tacit.training.seed import generator
 from tacit.training.settings import TrainConfig, learning_rate
 from tacit.training.supply import Supply
@@ -69,6 +70,7 @@ def train(
     seed: int,
     group: Group | None = None,
     resume: bool = False,
+    on_load: OnLoad | None = None,
     on_step: Callable[[Moment], None] | None = None,
     on_scalars: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> Trained:
@@ -84,6 +86,7 @@ def train(
         seed: Of batches and directions.
         group: Processes that train together; None for this one alone on the CPU.
         resume: Go on from the checkpoint in `out`.
+        on_load: Told while logs are copied to an accelerator, where they fit into its memory.
         on_step: Told about every step.
         on_scalars: Told the scalars that also go to metrics.jsonl, for a tracker.
 
@@ -115,7 +118,7 @@ def train(
     steps = range(state.step, config.steps if config.steps is not None else 2**62)
     with (
         metrics_of(out, state.step, group) as metrics,
-        supply.batches(steps) as batches,
+        supply.batches(steps, on_load) as batches,
         held_back() as interrupt_if_asked,
     ):
         begun, saved = time.perf_counter() - state.seconds, time.perf_counter()

@@ -6,7 +6,7 @@ accelerator, they are copied once, and a window is then gathered where it is use
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor
 from tacit.data import EpisodeStore, WindowReader
 from tacit.signals import Role, Schema
 
+OnLoad = Callable[[int, int], None]
+"""Told how many frames lie on the accelerator by now, of how many."""
 SHARE = 0.5  # of the free memory that logs may take
 
 
@@ -27,9 +29,12 @@ class Resident:
         schema: Its signals are copied; give one without labels.
         episodes: Numbers of episodes in the store.
         device: Where to.
+        on_load: Told after each episode; None for nobody.
     """
 
-    def __init__(self, store: EpisodeStore, schema: Schema, episodes: Sequence[int], device: torch.device) -> None:
+    def __init__(
+        self, store: EpisodeStore, schema: Schema, episodes: Sequence[int], device: torch.device, on_load: OnLoad | None = None
+    ) -> None:
         self.schema, self.device = schema, device
         frames = store.lengths[np.asarray(episodes, np.int64)] + 1
         self._first = np.zeros(len(store), np.int64)
@@ -41,6 +46,8 @@ class Resident:
             start = int(self._first[number])
             for name, values in view[int(number)].signals.items():
                 self._signals[name][start : start + len(values)] = torch.tensor(np.asarray(values))
+            if on_load is not None:
+                on_load(start + int(store.lengths[number]) + 1, total)
 
     @staticmethod
     def fits(store: EpisodeStore, schema: Schema, episodes: Sequence[int], device: torch.device) -> bool:

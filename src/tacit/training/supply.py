@@ -16,7 +16,7 @@ from tacit.data import EpisodeStore, Prefetcher, WindowReader, WindowSampler
 from tacit.models.jepa import JEPA
 from tacit.training.batches import observed, tensors
 from tacit.training.distributed import Group
-from tacit.training.resident import Resident
+from tacit.training.resident import OnLoad, Resident
 from tacit.training.seed import random_numbers
 from tacit.training.settings import TrainConfig
 from tacit.training.views import GAP, moved, moved_there
@@ -58,12 +58,12 @@ class Supply:
         return tensors(self._reader.read(self._whole.pairs_at(0)), self._schema, self._group.device)
 
     @contextmanager
-    def batches(self, steps: range) -> Iterator[Iterator[Supplied]]:
+    def batches(self, steps: range, on_load: OnLoad | None = None) -> Iterator[Iterator[Supplied]]:
         """For each step: what is seen in the windows (B, L, *shape) by name, actions (B, L - 1, A), and views of pictures by name, each
-        (N, *shape), or None where the model asks for none; on the group's device."""
+        (N, *shape), or None where the model asks for none; on the group's device. Tells while logs are copied there, if they are."""
         everything = (self._reader if self._pictures is None else self._pictures).episodes.tolist()
         if Resident.fits(self._store, self._schema, everything, self._group.device):
-            yield self._gathered(Resident(self._store, self._schema, everything, self._group.device), steps)
+            yield self._gathered(Resident(self._store, self._schema, everything, self._group.device, on_load), steps)
             return
         with ExitStack() as threads:
             yield self._read(steps, threads)
