@@ -53,19 +53,21 @@ Numbers = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Logs:
-    """What is recorded of a world, and whether it matters there which way things are turned, and that things are pushed."""
+    """What is recorded of a world, whether it matters there which way things are turned, and that things are pushed, and whether the
+    predictor is made of residual blocks."""
 
     episodes: int
     steps: int = 100
     shapes: bool = False
     pushes: bool = False
+    residual: bool = False
 
 
 LOGS: Mapping[str, Logs] = {
     "two_room": Logs(episodes=3000),
     "reacher": Logs(episodes=2000),
     "point_maze": Logs(episodes=2000, steps=200),
-    "push_t": Logs(episodes=6000, shapes=True, pushes=True),
+    "push_t": Logs(episodes=6000, shapes=True, pushes=True, residual=True),
     "cube": Logs(episodes=1000, steps=200, shapes=True, pushes=True),
 }
 
@@ -122,7 +124,7 @@ def trained(options: Options, store: EpisodeStore, seed: int) -> Run:
     if not (out / "config.json").is_file():
         resume = (out / "checkpoints").is_dir()
         logs = LOGS[options.world]
-        recipe = for_minutes(options.size, options.minutes, shapes=logs.shapes, pushes=logs.pushes)
+        recipe = for_minutes(options.size, options.minutes, shapes=logs.shapes, pushes=logs.pushes, residual=logs.residual)
         with joined(options.device) as group:
             fit(store, out, on_device(recipe, options.device, int(store.lengths.sum())), seed=seed, group=group, resume=resume)
     return load(out)

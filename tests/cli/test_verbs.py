@@ -439,8 +439,8 @@ def test_check_task_needs_a_finished_run(here: Path, capsys: pytest.CaptureFixtu
     assert "data is not a run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flag", ["--shapes", "--pushes"])
-def test_shapes_and_pushes_are_for_logs_with_images(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("flag", ["--shapes", "--pushes", "--residual"])
+def test_what_is_for_logs_with_images_is_refused_without_them(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from point_world import record
 
     record(tmp_path / "logs")

@@ -13,10 +13,10 @@ B, K, H, S, C, A = 3, 5, 7, 4, 2, 2
 D = S + C
 
 
-def predictor(history: int, depth: int = 2) -> ResidualPredictor:
+def predictor(history: int, depth: int = 2, *, residual: bool = False) -> ResidualPredictor:
     """With random weights everywhere, as after training."""
     torch.manual_seed(0)
-    made = ResidualPredictor(S, C, A, PredictorConfig(history=history, width=16, depth=depth))
+    made = ResidualPredictor(S, C, A, PredictorConfig(history=history, width=16, depth=depth, residual=residual))
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return made.requires_grad_(False)
@@ -29,17 +29,19 @@ def _mode(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-def test_is_the_identity_before_training() -> None:
+@pytest.mark.parametrize("residual", [False, True])
+def test_is_the_identity_before_training(residual: bool) -> None:
     history = torch.randn(B, 2, D)
-    fresh = ResidualPredictor(S, C, A, PredictorConfig(history=2, width=16, depth=2))
+    fresh = ResidualPredictor(S, C, A, PredictorConfig(history=2, width=16, depth=2, residual=residual))
     assert torch.equal(fresh(history, torch.randn(B, A)), history[:, -1])
 
 
 @pytest.mark.usefixtures("_mode")
 @pytest.mark.parametrize("history", [1, 2, 4])
 @pytest.mark.parametrize("depth", [1, 3])
-def test_unroll_equals_forward_step_by_step(history: int, depth: int) -> None:
-    model = predictor(history, depth)
+@pytest.mark.parametrize("residual", [False, True])
+def test_unroll_equals_forward_step_by_step(history: int, depth: int, residual: bool) -> None:
+    model = predictor(history, depth, residual=residual)
     past, actions = torch.randn(B, history, D), torch.randn(B, K, H, A)
     found = model.unroll(past, actions)
     assert found.shape == (B, K, H, D)

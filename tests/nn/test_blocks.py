@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
-from tacit.nn.blocks import Standardizer, mlp, zero_last
+from tacit.nn.blocks import ResidualMLP, Standardizer, linear_layers, mlp, zero_last
 
 
 def test_mlp_has_a_relu_between_linear_layers_and_none_at_the_end() -> None:
@@ -21,6 +23,32 @@ def test_zero_last_gives_zero_and_still_learns() -> None:
     assert torch.equal(output, torch.zeros(4, 2))
     (output - 1).square().sum().backward()
     assert network[-1].weight.grad.abs().max() > 0
+
+
+def test_residual_blocks_add_to_what_came_before_of_normalised_features() -> None:
+    torch.manual_seed(0)
+    network = ResidualMLP(3, 8, 2, 4)
+    first, before, after, *others, last = linear_layers(network)
+    for layer in others:
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    u = torch.randn(5, 3)
+
+    def norm(x: torch.Tensor) -> torch.Tensor:
+        return (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+
+    x = first(u)
+    x = x + after(before(norm(x)).clamp(min=0))
+    torch.testing.assert_close(network(u), last(norm(x)))
+
+
+def test_residual_blocks_keep_their_sum_in_float32_when_products_are_not() -> None:
+    torch.manual_seed(0)
+    exact = ResidualMLP(3, 32, 3, 4).requires_grad_(False)
+    u = torch.randn(64, 3)
+    found = copy.deepcopy(exact).to(torch.bfloat16)(u.to(torch.bfloat16))
+    assert found.dtype == torch.bfloat16
+    assert (found.float() - exact(u)).square().mean().sqrt() < 0.01 * exact(u).std()
 
 
 def test_standardizer_gives_zero_mean_and_unit_deviation_and_can_be_undone() -> None:

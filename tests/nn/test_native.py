@@ -32,9 +32,9 @@ def random(module: torch.nn.Module) -> None:
     module.requires_grad_(False)
 
 
-def predictor(history: int = 2, depth: int = 2, width: int = 70) -> ResidualPredictor:
+def predictor(history: int = 2, depth: int = 2, width: int = 70, *, residual: bool = False) -> ResidualPredictor:
     torch.manual_seed(0)
-    made = ResidualPredictor(S, C, A, PredictorConfig(history=history, width=width, depth=depth))
+    made = ResidualPredictor(S, C, A, PredictorConfig(history=history, width=width, depth=depth, residual=residual))
     random(made)
     made.pack(torch.float32)
     return made
@@ -51,8 +51,9 @@ def distance() -> TemporalDistance:
 @compiled
 @torch.no_grad()
 @pytest.mark.parametrize(("history", "depth", "width", "candidates"), [(1, 1, 16, 1), (2, 2, 70, 13), (4, 3, 33, 8)])
-def test_a_rollout_is_that_of_torch(history: int, depth: int, width: int, candidates: int) -> None:
-    model = predictor(history, depth, width)
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_rollout_is_that_of_torch(history: int, depth: int, width: int, candidates: int, residual: bool) -> None:
+    model = predictor(history, depth, width, residual=residual)
     past, actions = torch.randn(B, history, D), torch.randn(B, candidates, H, A)
     assert model.packed is not None
     assert model.packed.answers(past)
@@ -64,8 +65,9 @@ def test_a_rollout_is_that_of_torch(history: int, depth: int, width: int, candid
 
 @compiled
 @torch.no_grad()
-def test_products_in_bfloat16_are_as_good_as_those_of_torch() -> None:
-    model, past, actions = predictor(), torch.randn(B, 2, D), torch.randn(B, 9, H, A)
+@pytest.mark.parametrize("residual", [False, True])
+def test_products_in_bfloat16_are_as_good_as_those_of_torch(residual: bool) -> None:
+    model, past, actions = predictor(residual=residual), torch.randn(B, 2, D), torch.randn(B, 9, H, A)
     with native.without():
         exact = model.unroll(past, actions)
         torchs = model.to(products_dtype()).unroll(past, actions)
@@ -79,8 +81,9 @@ def test_products_in_bfloat16_are_as_good_as_those_of_torch() -> None:
 
 @compiled
 @torch.no_grad()
-def test_a_row_does_not_depend_on_those_beside_it_nor_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, past, actions = predictor(), torch.randn(B, 2, D), torch.randn(B, 21, H, A)
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_row_does_not_depend_on_those_beside_it_nor_on_threads(residual: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, past, actions = predictor(residual=residual), torch.randn(B, 2, D), torch.randn(B, 21, H, A)
     found = model.unroll(past, actions)
     assert torch.equal(model.unroll(past[1:2], actions[1:2, 4:5]), found[1:2, 4:5])
     monkeypatch.setattr(native, "LEAST_ROWS", 10)
@@ -121,8 +124,9 @@ def test_a_forked_process_plans_with_threads_of_its_own() -> None:
 @compiled
 @torch.no_grad()
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-def test_what_is_not_finite_stays_so_in_its_own_row(bad: float) -> None:
-    model, past, actions = predictor(), torch.randn(B, 2, D), torch.randn(B, 9, H, A)
+@pytest.mark.parametrize("residual", [False, True])
+def test_what_is_not_finite_stays_so_in_its_own_row(bad: float, residual: bool) -> None:
+    model, past, actions = predictor(residual=residual), torch.randn(B, 2, D), torch.randn(B, 9, H, A)
     found = model.unroll(past, actions)
     actions[1, 3, 2, 0] = bad
     worse = model.unroll(past, actions)

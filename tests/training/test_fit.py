@@ -174,6 +174,17 @@ def test_where_things_are_pushed_sensors_go_straight_into_the_latent_and_single_
     assert (pushes.train, pushes.distance, pushes.policy) == (usual.train, usual.distance, usual.policy)
 
 
+def test_a_predictor_of_residual_blocks_takes_more_of_the_minutes_for_itself() -> None:
+    plain, residual = (recipes.for_minutes("s", 20.0, shapes=True, pushes=True, residual=is_asked) for is_asked in (False, True))
+    assert residual.jepa.predictor.residual
+    assert residual.jepa.encoder == plain.jepa.encoder
+    minutes = [part.minutes for part in (residual.train, residual.dynamics, residual.distance, residual.policy)]
+    assert sum(part for part in minutes if part is not None) == pytest.approx(20.0)
+    assert (residual.dynamics.minutes or 0) > (plain.dynamics.minutes or 0)
+    assert residual.dynamics.singles == plain.dynamics.singles
+    assert recipes.for_steps("s", 10, residual=True).jepa.predictor == residual.jepa.predictor
+
+
 @pytest.mark.parametrize(("frames", "times"), [(10**6, recipes.ACCELERATED), (1500, 2), (100, 1)])
 def test_batches_are_larger_on_an_accelerator_as_far_as_the_logs_fill_them(frames: int, times: int) -> None:
     usual = recipes.for_minutes("m", 20.0, shapes=True, pushes=True)

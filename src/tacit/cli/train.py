@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -56,6 +56,8 @@ class Train:
     """Things are told by their shape, too: for tasks in which it matters which way something is turned. Steps take longer."""
     pushes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Things are pushed: single steps are learned first, by a deeper predictor, and sensors go straight into the latent."""
+    residual: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The predictor is made of residual blocks: it tells better what touch does, and planning takes longer."""
     bfloat16: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: bfloat16)")] = True
     """Compute in float32."""
 
@@ -120,10 +122,11 @@ def recipe_of(options: Train, schema: Schema | None = None) -> Recipe:
         raise ValueError("--minutes and --steps are both given; a training ends by one of them")
     if (options.minutes is not None and not options.minutes > 0) or (options.steps is not None and options.steps < 1):
         raise ValueError("--minutes and --steps must be positive")
+    kind: dict[str, Any] = {"shapes": options.shapes, "pushes": options.pushes, "residual": options.residual, "schema": schema}
     if options.steps is not None:
-        recipe = for_steps(options.size, options.steps, shapes=options.shapes, pushes=options.pushes, schema=schema)
+        recipe = for_steps(options.size, options.steps, **kind)
     else:
-        recipe = for_minutes(options.size, options.minutes or MINUTES, shapes=options.shapes, pushes=options.pushes, schema=schema)
+        recipe = for_minutes(options.size, options.minutes or MINUTES, **kind)
     return replace(recipe, train=replace(recipe.train, bfloat16=options.bfloat16 and recipe.train.bfloat16))
 
 
@@ -205,12 +208,13 @@ def require_windows(store: EpisodeStore, recipe: Recipe) -> None:
 
 
 def require_images(store: EpisodeStore, recipe: Recipe) -> None:
-    """Refuse to tell things by their shape, or to look at how they are pushed, where nothing is seen.
+    """Refuse to tell things by their shape, to look at how they are pushed, or to tell better what touch does, where nothing is seen.
 
     Raises:
         ValueError: The store has no image.
     """
-    asked = "--shapes" if recipe.jepa.shape_weight else "--pushes" if recipe.pushes else None
+    flags = {"--shapes": recipe.jepa.shape_weight > 0, "--pushes": recipe.pushes, "--residual": recipe.jepa.predictor.residual}
+    asked = next((flag for flag, is_asked in flags.items() if is_asked), None)
     if asked and not any(s.is_image for s in store.schema.observations):
         raise ValueError(f"{store.path}: {asked} is for logs with images, and there are none among the observations")
 

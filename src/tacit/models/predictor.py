@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tacit.nn import native
-from tacit.nn.blocks import linear_layers, mlp, zero_last
+from tacit.nn.blocks import ResidualMLP, linear_layers, mlp, zero_last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,16 +23,18 @@ class PredictorConfig:
     Attributes:
         history: h, frames of latent history.
         width: Width of the hidden layers.
-        depth: Number of hidden layers.
+        depth: Number of hidden layers; or of residual blocks of two.
         leading: 0 for the network alone. Else add a linear map to it, most of what a process does near an operating point, and let the
             network see so many leading components of the inputs: what bends a process is where it is, not the small differences between
             the moments of a history that the linear map reads.
+        residual: Residual blocks of normalised features instead of a plain network (`tacit.nn.blocks.ResidualMLP`).
     """
 
     history: int = 2
     width: int = 512
     depth: int = 2
     leading: int = 0
+    residual: bool = False
 
 
 class Straight(nn.Module):
@@ -91,11 +93,14 @@ class ResidualPredictor(nn.Module):
         self.state, self.context, self.history = state, context, config.history
         inputs = state * config.history + context + actions
         self.leading, self.width, self.depth = min(config.leading, inputs), config.width, config.depth
+        self.residual = config.residual
         self.network = self._network(self.leading or inputs, config.width)
         self.straight: Straight | None = Straight(inputs, state) if config.leading else None
         self.packed: native.Network | None = None
 
     def _network(self, inputs: int, width: int) -> nn.Sequential:
+        if self.residual:
+            return zero_last(ResidualMLP(inputs, width, self.depth, self.state))
         return zero_last(mlp((inputs, *(width,) * self.depth, self.state)))
 
     def fresh(self, width: int) -> nn.Sequential:
@@ -104,7 +109,7 @@ class ResidualPredictor(nn.Module):
 
     def pack(self, dtype: torch.dtype) -> None:
         """From now on, plan with the present weights in C, with products of this dtype, where this machine can."""
-        self.packed = None if self.straight else native.packed(self._layers(), dtype)
+        self.packed = None if self.straight else native.packed(self._layers(), dtype, residual=self.residual)
 
     def forward(self, history: Tensor, action: Tensor) -> Tensor:
         """Latents (..., h, D), oldest first, and standardised actions (..., A) -> next latents (..., D)."""
@@ -136,7 +141,7 @@ class ResidualPredictor(nn.Module):
             return self._unrolled(history, actions)
         if self.packed is not None and self.packed.answers(history, actions):
             return native.unroll(self.packed, history, actions, self.state)
-        if self.straight is not None and self.depth == 1:
+        if self.straight is not None and self.depth == 1 and not self.residual:
             return self._unrolled_straight(self.straight, history, actions)
         return self._unrolled_in_place(history, actions)
 
@@ -178,9 +183,12 @@ class ResidualPredictor(nn.Module):
             x[:, -size:] = action
             through = x if straight is None else straight.through(x)
             before = through if straight is None else through[:, : self.leading]
-            for layer, after in zip(layers, hidden, strict=True):
-                torch.addmm(layer.bias, before, layer.weight.t(), out=after)
-                before = after if layer is layers[-1] else after.relu_()
+            if self.residual:
+                before = self.network(before)
+            else:
+                for layer, after in zip(layers, hidden, strict=True):
+                    torch.addmm(layer.bias, before, layer.weight.t(), out=after)
+                    before = after if layer is layers[-1] else after.relu_()
             state += before if straight is None else straight.spread * (before + straight(through))
             x[:, : seen - self.state] = x[:, self.state : seen].clone()
             x[:, seen - self.state : seen] = state

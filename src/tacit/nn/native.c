@@ -44,8 +44,8 @@ typedef struct {
 } layer;
 
 typedef struct {
-    int64_t depth, widest;
-    const layer *layers; // ReLU between them
+    int64_t depth, widest, stream; // numbers that residual blocks add to; 0 for none
+    const layer *layers;           // ReLU between them; or the first, two for each block with ReLU between them, and the last
 } network;
 
 int64_t lanes(void) { return LANES; }
@@ -129,8 +129,48 @@ static void dense(int64_t rows, int is_last, const layer *l, const number *in, i
     else dense_of(ROWS, 0, l, in, in_stride, out, out_stride);
 }
 
+// Each row of (ROWS, stride) less its mean and over its spread, of `count` numbers; what follows them up to the next vector is zero.
+static void normalize(int64_t rows, int64_t count, const float *in, number *to, int64_t stride) {
+    int64_t padded = (count + LANES - 1) / LANES * LANES;
+    for (int64_t r = 0; r < rows; r++, in += stride, to += stride) {
+        vec sums = {0}, squares = {0};
+        float sum = 0, square = 0;
+        for (int64_t i = 0; i < padded; i += LANES) sums += load(in + i);
+        for (int i = 0; i < LANES; i++) sum += sums[i];
+        float mean = sum / count;
+        for (int64_t i = 0; i < padded; i += LANES) {
+            vec off = load(in + i) - mean;
+            squares += off * off;
+        }
+        for (int i = 0; i < LANES; i++) square += squares[i];
+        float scale = 1 / sqrtf((square - (padded - count) * mean * mean) / count + 1e-5f);
+        for (int64_t i = 0; i < padded; i += LANES) put_vec(to + i, (load(in + i) - mean) * scale);
+    }
+}
+
+// `apply` for residual blocks: what they add to stays in float32, and its norm is what they see.
+static void apply_blocks(const network *n, int64_t rows, const number *in, int64_t in_stride, float *out, int64_t out_stride) {
+    int64_t width = n->widest, all = rows == 1 ? 1 : ROWS;
+    float stream[ROWS * width], change[ROWS * width];
+    number seen[ROWS * width], hidden[ROWS * width];
+    dense(rows, 1, &n->layers[0], in, in_stride, stream, width);
+    for (int64_t i = 1; i + 1 < n->depth; i += 2) {
+        normalize(all, n->stream, stream, seen, width);
+        dense(rows, 0, &n->layers[i], seen, width, hidden, width);
+        dense(rows, 1, &n->layers[i + 1], hidden, width, change, width);
+        for (int64_t r = 0; r < all; r++)
+            for (int64_t at = r * width; at < r * width + n->layers[0].outputs; at++) stream[at] += change[at];
+    }
+    normalize(all, n->stream, stream, seen, width);
+    dense(rows, 1, &n->layers[n->depth - 1], seen, width, out, out_stride);
+}
+
 // A block of rows (ROWS, in_stride) through a network, into (ROWS, out_stride) float32.
 static void apply(const network *n, int64_t rows, const number *in, int64_t in_stride, float *out, int64_t out_stride) {
+    if (n->stream) {
+        apply_blocks(n, rows, in, in_stride, out, out_stride);
+        return;
+    }
     number hidden[2][ROWS * n->widest];
     for (int64_t i = 0; i < n->depth; i++) {
         int is_last = i + 1 == n->depth;

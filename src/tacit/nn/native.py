@@ -52,23 +52,30 @@ class _Layer(ctypes.Structure):
 
 
 class _Network(ctypes.Structure):
-    _fields_ = (("depth", ctypes.c_int64), ("widest", ctypes.c_int64), ("layers", ctypes.POINTER(_Layer)))
+    _fields_ = (
+        ("depth", ctypes.c_int64),
+        ("widest", ctypes.c_int64),
+        ("stream", ctypes.c_int64),
+        ("layers", ctypes.POINTER(_Layer)),
+    )
 
 
 @final
 class Network:
-    """Linear layers with ReLU between them, packed for the C code. It keeps the weights of the moment it was made.
+    """Linear layers with ReLU between them, or those of residual blocks, packed for the C code. It keeps the weights of the moment it was
+    made.
 
     Args:
         layers: At least one.
         dtype: Of the products: float32, or bfloat16 where the processor has instructions for it.
         order: Of the outputs; None for that of the last layer.
+        residual: Whether the layers are those of a `tacit.nn.blocks.ResidualMLP`, in its order.
 
     Raises:
         NativeError: There is no compiler, it does not compile the source, a layer is too wide, or nobody would notice when weights change.
     """
 
-    def __init__(self, layers: Sequence[nn.Linear], dtype: torch.dtype, order: Tensor | None = None) -> None:
+    def __init__(self, layers: Sequence[nn.Linear], dtype: torch.dtype, order: Tensor | None = None, *, residual: bool = False) -> None:
         if (widest := max(max(layer.in_features, layer.out_features) for layer in layers)) > WIDEST:
             raise NativeError(f"a layer has {widest:,} numbers, and {WIDEST:,} is the most that is done in C")
         weights = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
@@ -92,7 +99,8 @@ class Network:
             packed.append(_Layer(weight.shape[1], weight.shape[0], together.data_ptr(), bias.data_ptr()))
         self._layers = (_Layer * len(packed))(*packed)
         widest = max(layer.outputs for layer in packed)
-        self._network = _Network(len(packed), widest, ctypes.cast(self._layers, ctypes.POINTER(_Layer)))
+        stream = layers[0].out_features if residual else 0
+        self._network = _Network(len(packed), widest, stream, ctypes.cast(self._layers, ctypes.POINTER(_Layer)))
         self.address = ctypes.addressof(self._network)
         self.inputs, self.outputs = layers[0].in_features, layers[-1].out_features
 
@@ -115,10 +123,10 @@ def _is_as_it_was(tensor: Tensor, version: int) -> bool:
     return not tensor.is_inference() and tensor._version == version
 
 
-def packed(layers: Sequence[nn.Linear], dtype: torch.dtype, order: Tensor | None = None) -> Network | None:
+def packed(layers: Sequence[nn.Linear], dtype: torch.dtype, order: Tensor | None = None, *, residual: bool = False) -> Network | None:
     """A network in C, or None where this machine cannot have one; see `Network`."""
     try:
-        return Network(layers, dtype, order)
+        return Network(layers, dtype, order, residual=residual)
     except NativeError:
         return None
 

@@ -20,6 +20,8 @@ SHAPE_WEIGHT = 10.0
 DYNAMICS_BATCH, DYNAMICS_RATE = 192, 2e-3  # rollouts per step, and the learning rate
 PUSH_ROLLOUTS, PUSH_ROLLOUT, PUSH_SINGLES = 96, 12, 0.4  # where things are pushed: rollouts per step, their steps, single steps before
 PUSH_HEAD = 512  # least width of the heads there: what a hand does next is told by little
+RESIDUAL_SHARES = (0.45, 0.35, 0.14, 0.06)  # of the minutes, with a predictor of residual blocks, which goes on getting better
+RESIDUAL_BLOCKS = 3
 
 PLANT_SHARES = (0.2, 0.5, 0.2, 0.1)  # of the minutes: JEPA, predictor, distance, policy
 PLANT_HISTORY = 16  # moments
@@ -64,7 +66,7 @@ class Recipe:
         return self.dynamics.singles > 0
 
 
-def _models(size: Size, shapes: bool, pushes: bool) -> tuple[JEPAConfig, HeadConfig]:
+def _models(size: Size, shapes: bool, pushes: bool, residual: bool) -> tuple[JEPAConfig, HeadConfig]:
     state, context, channels, features, width, head = {
         "xs": (12, 4, (8, 16, 32), 128, 128, 128),
         "s": (16, 8, (16, 32, 64), 256, 192, 128),
@@ -78,6 +80,8 @@ def _models(size: Size, shapes: bool, pushes: bool) -> tuple[JEPAConfig, HeadCon
     if pushes:
         jepa = replace(jepa, encoder=replace(jepa.encoder, linear=True), predictor=PredictorConfig(width=4 * width // 3, depth=3))
         head = max(head, PUSH_HEAD)
+    if residual:
+        jepa = replace(jepa, predictor=PredictorConfig(width=width, depth=RESIDUAL_BLOCKS, residual=True))
     return jepa, HeadConfig(width=head)
 
 
@@ -144,6 +148,7 @@ def for_steps(
     *,
     shapes: bool = False,
     pushes: bool = False,
+    residual: bool = False,
     schema: Schema | None = None,
 ) -> Recipe:
     """A recipe that ends after a number of optimizer steps: the same run again on every machine.
@@ -154,14 +159,24 @@ def for_steps(
         head_steps: Steps of each head; None takes as many, and at most 6,000.
         shapes: Whether it matters which way things are turned; see `for_minutes`.
         pushes: Whether things are pushed; see `for_minutes`.
+        residual: Whether the predictor is made of residual blocks; see `for_minutes`.
         schema: Of the machine, which decides what kind of model it gets; None for one with a camera.
     """
     count = min(steps, 6000) if head_steps is None else head_steps
     fit, policy = HeadTraining(steps=count), HeadTraining(steps=count // 2)
-    return _recipe(_models(size, shapes, pushes), size, schema, TrainConfig(steps=steps), _predictor_alone(fit, pushes), fit, policy)
+    models = _models(size, shapes, pushes, residual)
+    return _recipe(models, size, schema, TrainConfig(steps=steps), _predictor_alone(fit, pushes), fit, policy)
 
 
-def for_minutes(size: Size, minutes: float, *, shapes: bool = False, pushes: bool = False, schema: Schema | None = None) -> Recipe:
+def for_minutes(
+    size: Size,
+    minutes: float,
+    *,
+    shapes: bool = False,
+    pushes: bool = False,
+    residual: bool = False,
+    schema: Schema | None = None,
+) -> Recipe:
     """A recipe that ends after some wall minutes, encoding of the logs not counted.
 
     Args:
@@ -171,12 +186,15 @@ def for_minutes(size: Size, minutes: float, *, shapes: bool = False, pushes: boo
             (`tacit.training.views`), before anything else and beside it, in a state of twice the size. A step takes half as long again.
         pushes: Whether things are pushed, so that a single step decides what touches what, and where: what sensors show goes straight into
             the latent, a deeper predictor learns single steps before it learns rollouts, and the heads are wider.
+        residual: Whether the predictor is made of residual blocks of normalised features: it tells better what touch does, half as costly
+            again, and takes more of the minutes for itself. Models of sensors alone have a predictor of their own.
         schema: Of the machine, which decides what kind of model it gets; None for one with a camera.
     """
-    shares = PLANT_SHARES if is_plant(schema) else (JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE)
+    shares = RESIDUAL_SHARES if residual else (JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE)
+    shares = PLANT_SHARES if is_plant(schema) else shares
     jepa, *others = (share * minutes for share in shares)
     dynamics, distance, policy = (HeadTraining(minutes=share) for share in others)
-    models = _models(size, shapes, pushes)
+    models = _models(size, shapes, pushes, residual)
     return _recipe(models, size, schema, TrainConfig(minutes=jepa), _predictor_alone(dynamics, pushes), distance, policy)
 
 
