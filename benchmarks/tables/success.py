@@ -246,7 +246,8 @@ def main(options: Options) -> None:
     path = RESULTS / f"{name}.json"
     setting = {"world": options.world, "minutes": options.minutes, "size": options.size, "episodes": options.episodes}
     setting |= {"logs": options.logs, "device": "one thread" if options.device == "cpu" else f"one {torch.cuda.get_device_name()}"}
-    results: Numbers = {"logs": None, "device": "one thread"} | (json.loads(path.read_text()) if path.is_file() else {})
+    setting["residual"] = LOGS[options.world].residual
+    results: Numbers = {"logs": None, "device": "one thread", "residual": False} | (json.loads(path.read_text()) if path.is_file() else {})
     if {part: results.get(part) for part in setting} != setting:
         results = setting | {"seeds": {}}
     results["cpu"] = cpu_model()
