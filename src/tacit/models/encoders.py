@@ -30,6 +30,8 @@ class EncoderConfig:
         features: Width of each signal's feature vector before fusion.
         linear: Standardised numbers go into the latent by a linear map, and not through networks: what a sensor shows is in the latent
             with all its digits, and what is not linear is left to the predictor.
+        exact: These numbers are the first dimensions of the latent, whatever else is learned: only the others are a linear map of all that
+            is seen. It takes `linear`.
         held: A number that is missing counts as what stands in for it, the last good one; otherwise as the mean.
         peaks: Regions per side of an image of which each gives a number besides, how bright its brightest patch is, and so does the whole
             image: of a thermal image, how hot the hottest place is, wherever it is. 0 for none.
@@ -40,6 +42,7 @@ class EncoderConfig:
     channels: tuple[int, ...] = (32, 64, 128)
     features: int = 256
     linear: bool = False
+    exact: bool = False
     held: bool = False
     peaks: int = 0
     keypoints: bool = False
@@ -233,6 +236,8 @@ class ObservationEncoder(nn.Module):
         SchemaError: There is no observation, or an image that does not split into patches.
     """
 
+    exact: Tensor
+
     def __init__(self, schema: Schema, latent: int, config: EncoderConfig, *, sees_action: bool = False) -> None:
         super().__init__()
         if not schema.observations:
@@ -247,10 +252,11 @@ class ObservationEncoder(nn.Module):
             applied = Signal(name="applied", role=Role.ACTION, shape=(schema.action_size,))
             self.encoders.append(MaskedVectorEncoder(applied, config))
         each = [encoder for encoder in self.encoders if isinstance(encoder, Encoder)]
-        self.fuse = nn.Linear(sum(encoder.features for encoder in each), latent)
-        if config.linear:
-            # The first dimensions are the numbers, one each; what images show goes into the others.
-            of_numbers = torch.cat([torch.arange(e.features) >= e.features - e.numbers for e in each])
+        of_numbers = torch.cat([torch.arange(e.features) >= e.features - e.numbers for e in each])
+        self.register_buffer("exact", of_numbers.nonzero()[:, 0][: latent if config.exact else 0], persistent=False)
+        self.fuse = nn.Linear(len(of_numbers), latent - len(self.exact))
+        if config.linear and not config.exact:
+            # The first dimensions are the numbers, one each, at first; what images show goes into the others.
             straight = torch.eye(len(of_numbers))[of_numbers][:latent]
             with torch.no_grad():
                 self.fuse.weight[: len(straight)] = straight
@@ -260,8 +266,9 @@ class ObservationEncoder(nn.Module):
         """What is seen, by name, each (N, *shape), and the physical actions before (N, A), not finite where unknown, -> latents (N, D)."""
         samples = self._samples(observations, applied)
         features = [encoder(*given) for encoder, given in zip(self.encoders, samples, strict=True)]
-        latents: Tensor = self.fuse(torch.cat(features, dim=-1))
-        return latents
+        found = torch.cat(features, dim=-1)
+        latents: Tensor = self.fuse(found)
+        return torch.cat((found[:, self.exact], latents), dim=-1) if len(self.exact) else latents
 
     def standardize(self, observations: Mapping[str, Tensor], applied: Tensor | None = None) -> None:
         """Take the statistics of a sample of the training logs: what is seen, by name, each (N, *shape), and actions (N, A)."""

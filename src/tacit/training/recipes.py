@@ -125,7 +125,7 @@ def _watched(jepa: JEPAConfig, schema: Schema) -> JEPAConfig:
     A context would tell scenes apart, of which a process has one; and actions that change slowly say little of what a picture must keep.
     The numbers hold most of the latent up by themselves: to make it as white as that of images would blow up the noise they differ in.
     """
-    encoder = replace(jepa.encoder, linear=True, held=True, peaks=WATCHED_REGIONS)
+    encoder = replace(jepa.encoder, linear=True, exact=True, held=True, peaks=WATCHED_REGIONS)
     masks = {mask.name for mask in schema.masks.values()}
     numbers = (numbers_of_image(encoder) if s.is_image else s.size for s in schema.seen if s.name not in masks)
     return replace(
