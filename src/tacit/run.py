@@ -68,7 +68,7 @@ class Run:
         digest: SHA-256 of its files, in hex; see `digest_of_run`.
         fingerprint: SHA-256 of its weights alone, in hex.
         readouts: What sensors are read from latents, by name; none until some are fitted (`tacit.training.readouts`).
-        correction: How forecasts of the sensors are corrected; None of a machine with a camera.
+        correction: How forecasts of the sensors are corrected; None of a machine without sensors that is slow enough for a process.
     """
 
     path: Path
@@ -210,10 +210,12 @@ class Run:
         """Forecasts of a machine that runs, whose intervals follow what forecasts are wrong by.
 
         Raises:
-            ValueError: The run has none that are corrected, as that of a machine with a camera.
+            ValueError: The run has none that are corrected; see `correction`.
         """
         if self.correction is None:
-            raise ValueError(f"{self.path} is no run of sensors alone, so nothing is known of its forecasts that intervals could follow")
+            raise ValueError(
+                f"{self.path} is no run of the sensors of a process: its forecasts have no intervals that could follow"
+            )
         return LiveForecasts(self.model, self.readouts, self.correction)
 
     def support(self) -> Support:

@@ -220,6 +220,23 @@ def test_numbers_and_peaks_of_an_image_go_straight_into_the_first_dimensions() -
     assert torch.equal(encoder(darker)[:8], latents[:8]), "a dark camera has no peaks"
 
 
+def test_exact_numbers_stay_what_they_are_whatever_is_learned() -> None:
+    config = EncoderConfig(channels=(8, 16), features=16, linear=True, exact=True, held=True, peaks=2)
+    camera = image(16, 16)
+    encoder = ObservationEncoder(Schema(signals=(camera, GAUGE, MOVE)), 12, config, sees_action=True)
+    seen = {"camera": torch.randint(0, 256, (64, 16, 16, 3), dtype=torch.uint8), "gauge": 300 + 20 * torch.randn(64)}
+    applied = torch.randn(64, 2)
+    encoder.standardize(seen, applied)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    latents = encoder(seen, applied)
+    numbers = torch.cat((brightest(seen["camera"], 2), seen["gauge"][:, None], applied), 1)
+    torch.testing.assert_close(latents[:, :8], (numbers - numbers.mean(0)) / numbers.std(0), rtol=1e-4, atol=1e-4)
+    assert (latents[:, 8:].std(0) > 0).all()
+    assert encoder.pictured.tolist() == [True] * 5 + [False] * 3 + [True] * 4
+
+
 def test_a_keypoint_is_where_its_feature_is() -> None:
     maps = torch.zeros(4, 2, 8, 5)
     maps[0, 0, 7, 0] = 20.0

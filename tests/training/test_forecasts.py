@@ -160,5 +160,5 @@ def test_live_intervals_are_those_that_are_validated(run: Run) -> None:
     usual, live_found = run.forecast(seen, applied, ahead), live.forecast(seen, applied, ahead)
     np.testing.assert_array_equal(live_found.median, usual.median)
     np.testing.assert_allclose((live_found.high - live_found.low)[0, :, 0], 2 * live.half_widths[:12, 0], rtol=1e-4)
-    with pytest.raises(ValueError, match="no run of sensors alone"):
+    with pytest.raises(ValueError, match="no run of the sensors of a process"):
         replace(run, correction=None).live_forecasts()

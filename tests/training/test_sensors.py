@@ -11,15 +11,17 @@ import torch
 
 from tacit.data import Episode, EpisodeStore, EpisodeWriter
 from tacit.models.jepa import JEPA
+from tacit.run import load
 from tacit.signals import Role, Schema, Signal
 from tacit.training import recipes, sensors
+from tacit.training.fit import fit
 from tacit.training.heads import HeadTraining
 from tacit.training.latents import LatentLog, encode_log, moments
-from tacit.training.linear_map import ridge
+from tacit.training.linear_map import GLANCES, differences, ridge
 from tacit.training.recipes import sensors_of
 from tacit.training.sensors import sensor_log, usual_frames
 from tacit.worlds.plants.stiction import Stems
-from tank_world import SCHEMA, record
+from tank_world import SCHEMA, record, shift
 
 CPU = torch.device("cpu")
 
@@ -54,16 +56,64 @@ def test_the_recipe_follows_from_the_schema() -> None:
 def test_a_slow_machine_with_a_camera_keeps_every_number_in_a_dimension_of_its_own() -> None:
     camera = replace(SCHEMA.signals[0], name="camera", shape=(64, 64, 3), dtype="uint8")
     watched = recipes.for_minutes("s", 3.0, schema=replace(SCHEMA, signals=(camera, *SCHEMA.signals)))
-    usual = recipes.for_minutes("s", 3.0)
+    usual, plant = recipes.for_minutes("s", 3.0), recipes.for_minutes("s", 3.0, schema=SCHEMA)
     assert watched.by_time
     assert watched.readout is not None
     assert watched.readout.depth == 0, "least squares: the latent holds what sensors show, number by number"
     assert (watched.jepa.context, watched.jepa.sees_action, watched.jepa.encoder.linear) == (0, True, True)
     assert watched.jepa.state == usual.jepa.state + 17 + 4, "peaks of the picture and of 16 regions; two sensors, an inflow, a pump"
+    assert watched.jepa.encoder.exact
+    assert watched.jepa.predictor == replace(plant.jepa.predictor, leading=2 * watched.jepa.state), "linear first, with a memory"
+    assert (watched.dynamics.batch, watched.dynamics.weight_decay) == (plant.dynamics.batch, plant.dynamics.weight_decay)
     assert watched.train == usual.train
     alone = recipes.for_minutes("s", 3.0, schema=Schema(signals=(camera, SCHEMA.signals[3]), period=5.0))
     assert alone.jepa.state == usual.jepa.state + 17 + 1
     assert alone.readout is None
+    assert alone.jepa.predictor == usual.jepa.predictor, "no sensor, and nothing that is linear"
+    assert not alone.jepa.encoder.exact
+
+
+CAMERA = Signal(name="camera", role=Role.OBSERVATION, shape=(16, 16, 3), dtype="uint8")
+
+
+def record_seen(folder: Path, *, episodes: int = 8, seed: int = 0) -> EpisodeStore:
+    """The tank seen by a camera that shows little: noise, and a bright corner that follows the inflow."""
+    rng = np.random.default_rng(seed)
+    with EpisodeWriter.create(folder, replace(SCHEMA, signals=(CAMERA, *SCHEMA.signals)), source={"world": "tank"}) as writer:
+        for _ in range(episodes):
+            episode = shift(rng, 90)
+            picture = rng.integers(60, 120, (91, *CAMERA.shape))
+            picture[:, :4, :4] += np.clip(40 * episode.signals["inflow"] + 60, 0, 120).astype(np.int64)[:, None, None, None]
+            writer.add(replace(episode, signals={"camera": picture.astype(np.uint8), **episode.signals}))
+    return EpisodeStore(folder)
+
+
+def test_beside_a_camera_sensors_are_read_exactly_and_forecast_better_than_no_change(tmp_path: Path) -> None:
+    """A camera must not blur what sensors show: the encoder is trained here, and so are all that follows."""
+    store, later = record_seen(tmp_path / "store"), record_seen(tmp_path / "later", episodes=4, seed=1)
+    recipe = recipes.for_steps("xs", 30, 60, schema=store.schema)
+    fit(store, tmp_path / "run", replace(recipe, dynamics=replace(recipe.dynamics, steps=100, batch=32)), seed=0)
+    run = load(tmp_path / "run")
+    readouts = [fitted.readout for fitted in run.readouts.values()]
+    unseen, shown = encode_log(later, range(4), run.model, device=CPU), sensor_log(later, range(4), store.schema)
+    reading = torch.cat([r(unseen.latents) for r in readouts], -1)
+    torch.testing.assert_close(reading, shown.values, rtol=1e-3, atol=1e-2)
+    errors, still = skill_parts(run.model, readouts, unseen, shown.values)
+    assert (errors[1:10, 0] < 0.7 * still[1:10, 0]).all(), "the level, 2 to 10 steps ahead"
+    assert run.correction is not None
+    assert run.live_forecasts().half_widths.shape == (50, 2)
+
+
+def test_the_linear_map_looks_at_pictures_for_a_few_steps_and_at_sensors_for_all(tmp_path: Path) -> None:
+    store = record_seen(tmp_path / "store", episodes=2)
+    model = JEPA(store.schema, recipes.for_steps("xs", 1, schema=store.schema).jepa)
+    log = encode_log(store, range(2), model, device=CPU)
+    state, history, numbers = model.config.state, model.history, 4
+    heeded = differences(model, log, 1.0)
+    pictured = state - numbers
+    assert len(heeded) == (history - 1) * numbers + GLANCES * pictured + model.schema.action_size + state
+    columns = heeded[: (history - 1) * numbers + GLANCES * pictured].abs().sum(0)[: history * state].view(history, state)
+    assert (columns > 0).sum(1).tolist() == [numbers] * (history - 1 - GLANCES) + [state] * (GLANCES + 1)
 
 
 def test_sensors_are_observations_that_are_numbers(tmp_path: Path) -> None:

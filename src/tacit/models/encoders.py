@@ -232,11 +232,16 @@ class ObservationEncoder(nn.Module):
         config: Widths.
         sees_action: Encode the action that was applied before, too.
 
+    Attributes:
+        exact: Which features are the first dimensions of the latent as they are.
+        pictured: Whether a dimension of the latent holds what images show, (D,) bool; those of exact numbers of other signals do not.
+
     Raises:
         SchemaError: There is no observation, or an image that does not split into patches.
     """
 
     exact: Tensor
+    pictured: Tensor
 
     def __init__(self, schema: Schema, latent: int, config: EncoderConfig, *, sees_action: bool = False) -> None:
         super().__init__()
@@ -255,6 +260,9 @@ class ObservationEncoder(nn.Module):
         of_numbers = torch.cat([torch.arange(e.features) >= e.features - e.numbers for e in each])
         self.register_buffer("exact", of_numbers.nonzero()[:, 0][: latent if config.exact else 0], persistent=False)
         self.fuse = nn.Linear(len(of_numbers), latent - len(self.exact))
+        of_images = torch.cat([torch.full((e.features,), isinstance(e, ImageEncoder | MaskedImageEncoder)) for e in each])
+        pictured = torch.cat((of_images[self.exact], of_images.any().expand(self.fuse.out_features)))
+        self.register_buffer("pictured", pictured, persistent=False)
         if config.linear and not config.exact:
             # The first dimensions are the numbers, one each, at first; what images show goes into the others.
             straight = torch.eye(len(of_numbers))[of_numbers][:latent]

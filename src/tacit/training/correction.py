@@ -267,7 +267,7 @@ def write_correction(folder: Path, correction: Correction) -> None:
 
 
 def read_correction(folder: Path) -> Correction | None:
-    """Read what `write_correction` wrote; None where a run has none, as that of a machine with a camera.
+    """Read what `write_correction` wrote; None where a run has none, as that of a machine with a scene.
 
     Raises:
         RunError: The file is damaged, or of another version.

@@ -27,6 +27,7 @@ PLANT_SHARES = (0.2, 0.5, 0.2, 0.1)  # of the minutes: JEPA, predictor, distance
 PLANT_HISTORY = 16  # moments
 PLANT_BATCH, PLANT_WINDOW = 64, 8  # windows per step, and their frames
 PLANT_ROLLOUTS, PLANT_DECAY = 64, 1e-2  # rollouts per step of the predictor's networks, and their weight decay: logs of hours are few
+LINEAR_READOUT = HeadConfig(width=1, depth=0)  # where the latent holds what sensors show, number by number
 
 ACCELERATED = 8  # times as much per step on an accelerator: a step of a small model does not fill it
 
@@ -100,12 +101,11 @@ def _plant(size: Size, schema: Schema) -> JEPAConfig:
     """A model of sensors: one state for each number that it sees, and a history that holds dead times."""
     masks = {mask.name for mask in schema.masks.values()}
     state = sum(s.size for s in schema.seen if s.name not in masks) + schema.action_size
-    width = {"xs": 120, "s": 240, "m": 480, "l": 960}[size]
     return JEPAConfig(
         state=state,
         context=0,
         encoder=EncoderConfig(linear=True, held=True),
-        predictor=PredictorConfig(history=PLANT_HISTORY, width=width, depth=1, leading=max(16, 2 * state)),
+        predictor=_of_process(size, state),
         rollout=4,
         sigreg_weight=0.1,
         inverse_weight=1.0,
@@ -114,25 +114,36 @@ def _plant(size: Size, schema: Schema) -> JEPAConfig:
     )
 
 
+def _of_process(size: Size, state: int) -> PredictorConfig:
+    """A predictor that is linear first, with a history that holds dead times."""
+    width = {"xs": 120, "s": 240, "m": 480, "l": 960}[size]
+    return PredictorConfig(history=PLANT_HISTORY, width=width, depth=1, leading=max(16, 2 * state))
+
+
 def is_watched(schema: Schema | None) -> bool:
     """Whether a process is seen by a camera: one that is slow."""
     return schema is not None and schema.period > SLOW and any(s.is_image for s in schema.seen)
 
 
-def _watched(jepa: JEPAConfig, schema: Schema) -> JEPAConfig:
+def _watched(jepa: JEPAConfig, size: Size, schema: Schema) -> JEPAConfig:
     """A model of camera and sensors of a process: that of images, with a state more for each number that it sees.
+
+    Where there are sensors, they are forecast as those of a plant are: the numbers stay as they are, and the predictor is linear first.
 
     A context would tell scenes apart, of which a process has one; and actions that change slowly say little of what a picture must keep.
     The numbers hold most of the latent up by themselves: to make it as white as that of images would blow up the noise they differ in.
     """
-    encoder = replace(jepa.encoder, linear=True, exact=True, held=True, peaks=WATCHED_REGIONS)
+    has_sensors = bool(sensors_of(schema))
+    encoder = replace(jepa.encoder, linear=True, exact=has_sensors, held=True, peaks=WATCHED_REGIONS)
     masks = {mask.name for mask in schema.masks.values()}
     numbers = (numbers_of_image(encoder) if s.is_image else s.size for s in schema.seen if s.name not in masks)
+    state = jepa.state + sum(numbers) + schema.action_size
     return replace(
         jepa,
-        state=jepa.state + sum(numbers) + schema.action_size,
+        state=state,
         context=0,
         encoder=encoder,
+        predictor=_of_process(size, state) if has_sensors else jepa.predictor,
         sigreg_weight=0.02,
         covariance_weight=0.1,
         inverse_weight=1.0,
@@ -241,11 +252,13 @@ def _recipe(
     jepa, head = models
     readout = HeadConfig(width=64, depth=1) if schema is not None and sensors_of(schema) else None
     if schema is not None and is_plant(schema):
-        jepa, readout = _plant(size, schema), HeadConfig(width=1, depth=0)
+        jepa, readout = _plant(size, schema), LINEAR_READOUT
         train = replace(train, batch=PLANT_BATCH, window=PLANT_WINDOW, bfloat16=False)
         dynamics = replace(dynamics, batch=PLANT_ROLLOUTS, weight_decay=PLANT_DECAY)
     elif schema is not None and is_watched(schema):
-        jepa, readout = _watched(jepa, schema), readout and HeadConfig(width=1, depth=0)  # the latent holds what sensors show, one by one
+        jepa = _watched(jepa, size, schema)
+        if readout is not None:
+            readout, dynamics = LINEAR_READOUT, replace(dynamics, batch=PLANT_ROLLOUTS, weight_decay=PLANT_DECAY)
     return Recipe(
         size=size,
         jepa=jepa,
