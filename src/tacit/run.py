@@ -213,9 +213,7 @@ class Run:
             ValueError: The run has none that are corrected; see `correction`.
         """
         if self.correction is None:
-            raise ValueError(
-                f"{self.path} is no run of the sensors of a process: its forecasts have no intervals that could follow"
-            )
+            raise ValueError(f"{self.path} is no run of the sensors of a process: its forecasts have no intervals that could follow")
         return LiveForecasts(self.model, self.readouts, self.correction)
 
     def support(self) -> Support:

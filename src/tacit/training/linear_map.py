@@ -17,7 +17,7 @@ from tacit.training.latents import LatentLog, among, moments, spread_evenly
 RIDGES = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # of the mean square of the inputs
 SLACK = 0.02  # of a squared error
 FAINT = 1e-9  # variance, as a share of the largest, below which differences of a history are not seen
-GLANCES = 4  # differences of what pictures show that are looked at; older ones are more noise than memory
+PICTURED = 0.03  # weight of what pictures show: it changes much more from step to step than what sensors show, and most of that is noise
 MOST_ROWS = 20_000  # that least squares look at
 
 
@@ -89,19 +89,22 @@ def solve_straight(model: JEPA, log: LatentLog, usual: Tensor, chosen: Tensor, l
 
 
 def differences(model: JEPA, log: LatentLog, levels: float) -> Tensor:
-    """Rows that make differences, the step of the action and weighted levels out of the inputs of the predictor, (M, M) float64."""
+    """Rows that make differences, the step of the action and weighted levels out of the inputs of the predictor, (M, M) float64.
+
+    What pictures show has a weight of its own, in differences and levels, so that a penalty which keeps its noise small leaves the small
+    differences of what sensors show alone.
+    """
     state, size, history = model.config.state, model.schema.action_size, model.history
     unit = torch.eye(history * state + model.config.context + size, dtype=torch.float64)
     states, context, action = unit[: history * state], unit[history * state : -size], unit[-size:]
     newest, changes = states[-state:], states[state:] - states[:-state]
-    ago = torch.arange(history - 1, 0, -1).repeat_interleave(state)
-    heeded = ~model.encoder.pictured[:state].repeat(history - 1) | (ago <= GLANCES)
+    heed = torch.where(model.encoder.pictured[:state], PICTURED, 1.0)[:, None]
     # The action before is in the newest latent: what is left of the action once that is taken away is its step.
     episode, t = moments(log, 1, torch.arange(len(log)))
     row = (log.first[episode] + t)[t > 0]
     latents = torch.cat((log.latents[row, :state], torch.ones(len(row), 1)), 1).double()
     before = torch.linalg.lstsq(latents, model.actions(log.actions[row - 1]).double(), driver="gelsd").solution[:-1].T
-    return torch.cat((changes[heeded], action - before @ newest, levels * newest, levels * context))
+    return torch.cat((heed.repeat(history - 1, 1) * changes, action - before @ newest, levels * heed * newest, levels * context))
 
 
 def ridge(inputs: Tensor, targets: Tensor) -> Tensor:
