@@ -68,7 +68,7 @@ class Run:
         digest: SHA-256 of its files, in hex; see `digest_of_run`.
         fingerprint: SHA-256 of its weights alone, in hex.
         readouts: What sensors are read from latents, by name; none until some are fitted (`tacit.training.readouts`).
-        correction: How forecasts of the sensors are corrected; None of a machine without sensors that is slow enough for a process.
+        correction: How forecasts of the sensors are corrected; None where a machine is no process, or shows no sensors.
     """
 
     path: Path
