@@ -53,21 +53,19 @@ Numbers = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Logs:
-    """What is recorded of a world, whether it matters there which way things are turned, and that things are pushed, and whether the
-    predictor is made of residual blocks."""
+    """What is recorded of a world, and whether it matters there which way things are turned, and that things are pushed."""
 
     episodes: int
     steps: int = 100
     shapes: bool = False
     pushes: bool = False
-    residual: bool = False
 
 
 LOGS: Mapping[str, Logs] = {
     "two_room": Logs(episodes=3000),
     "reacher": Logs(episodes=2000),
     "point_maze": Logs(episodes=2000, steps=200),
-    "push_t": Logs(episodes=6000, shapes=True, pushes=True, residual=True),
+    "push_t": Logs(episodes=6000, shapes=True, pushes=True),
     "cube": Logs(episodes=1000, steps=200, shapes=True, pushes=True),
 }
 
@@ -81,6 +79,7 @@ class Options:
         seeds: Of training; scenes are of seed 1000 for all of them.
         minutes: Of training, on one thread; 30 there are as many steps as 20 on two.
         size: Of the model; of another one than `s` the table has a file of its own.
+        residual: A predictor of residual blocks (`tacit train --residual`); the table has a file of its own.
         device: Where it is trained, cpu or cuda; it plans on one thread either way.
         logs: Recorded episodes; None for the usual number.
         episodes: Scenes per protocol.
@@ -92,6 +91,7 @@ class Options:
     seeds: tuple[int, ...] = (0, 1, 2)
     minutes: float = 30.0
     size: Size = "s"
+    residual: tyro.conf.FlagCreatePairsOff[bool] = False
     device: Literal["cpu", "cuda"] = "cpu"
     logs: int | None = None
     episodes: int = 300
@@ -102,6 +102,11 @@ class Options:
 def logged(options: Options) -> str:
     """Name of the folder of the logs; another number of episodes than usual has one of its own."""
     return options.world if options.logs is None else f"{options.world}-{options.logs}"
+
+
+def kind(options: Options) -> str:
+    """Of the model, in names of folders and files."""
+    return f"{options.size}-residual" if options.residual else options.size
 
 
 def recorded(options: Options, numbers: Numbers) -> EpisodeStore:
@@ -120,11 +125,11 @@ def recorded(options: Options, numbers: Numbers) -> EpisodeStore:
 
 def trained(options: Options, store: EpisodeStore, seed: int) -> Run:
     """The run of a seed, trained now or before."""
-    out = options.work / f"{logged(options)}-{options.size}-{options.minutes:g}-{seed}"
+    out = options.work / f"{logged(options)}-{kind(options)}-{options.minutes:g}-{seed}"
     if not (out / "config.json").is_file():
         resume = (out / "checkpoints").is_dir()
         logs = LOGS[options.world]
-        recipe = for_minutes(options.size, options.minutes, shapes=logs.shapes, pushes=logs.pushes, residual=logs.residual)
+        recipe = for_minutes(options.size, options.minutes, shapes=logs.shapes, pushes=logs.pushes, residual=options.residual)
         with joined(options.device) as group:
             fit(store, out, on_device(recipe, options.device, int(store.lengths.sum())), seed=seed, group=group, resume=resume)
     return load(out)
@@ -195,12 +200,13 @@ def pooled(results: Numbers, protocol: str, name: str) -> tuple[int, int, list[f
 def table(results: Numbers, name: str) -> str:
     """Success in percent as a table of Markdown, all seeds together, over the chart of that name."""
     recording, seeds = results["recording"], results["seeds"]
+    blocks = " with a predictor of residual blocks" if results.get("residual") else ""
     took = "" if recording["seconds"] is None else f" ({recording['seconds']:.0f} s)"
     lines = [
         f"# {results['world']}",
         "",
         f"{recording['episodes']:,} recorded episodes of {recording['steps']} steps{took}; {results['minutes']:g} minutes of training on "
-        f"{results.get('device', 'one thread')} at size `{results['size']}`, training seeds {', '.join(seeds)}; {results['episodes']} "
+        f"{results.get('device', 'one thread')} at size `{results['size']}`{blocks}, training seeds {', '.join(seeds)}; {results['episodes']} "
         f"scenes per protocol. Success in percent with 95 % intervals over all seeds, and each seed in brackets. {results['cpu']}.",
         "",
         "| | " + " | ".join(PROTOCOLS) + " |",
@@ -242,11 +248,11 @@ def draw(results: Numbers, path: Path) -> None:
 
 def main(options: Options) -> None:
     torch.set_num_threads(1)
-    name = options.world if options.size == "s" else f"{options.world}-{options.size}"
+    name = options.world if kind(options) == "s" else f"{options.world}-{kind(options)}"
     path = RESULTS / f"{name}.json"
     setting = {"world": options.world, "minutes": options.minutes, "size": options.size, "episodes": options.episodes}
     setting |= {"logs": options.logs, "device": "one thread" if options.device == "cpu" else f"one {torch.cuda.get_device_name()}"}
-    setting["residual"] = LOGS[options.world].residual
+    setting["residual"] = options.residual
     results: Numbers = {"logs": None, "device": "one thread", "residual": False} | (json.loads(path.read_text()) if path.is_file() else {})
     if {part: results.get(part) for part in setting} != setting:
         results = setting | {"seeds": {}}
