@@ -206,8 +206,9 @@ def table(results: Numbers, name: str) -> str:
         f"# {results['world']}",
         "",
         f"{recording['episodes']:,} recorded episodes of {recording['steps']} steps{took}; {results['minutes']:g} minutes of training on "
-        f"{results.get('device', 'one thread')} at size `{results['size']}`{blocks}, training seeds {', '.join(seeds)}; {results['episodes']} "
-        f"scenes per protocol. Success in percent with 95 % intervals over all seeds, and each seed in brackets. {results['cpu']}.",
+        f"{results.get('device', 'one thread')} at size `{results['size']}`{blocks}, training seeds {', '.join(seeds)}; "
+        f"{results['episodes']} scenes per protocol. Success in percent with 95 % intervals over all seeds, and each seed in brackets. "
+        f"{results['cpu']}.",
         "",
         "| | " + " | ".join(PROTOCOLS) + " |",
         "|---" * (1 + len(PROTOCOLS)) + "|",
