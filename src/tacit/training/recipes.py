@@ -197,8 +197,8 @@ def for_minutes(
             (`tacit.training.views`), before anything else and beside it, in a state of twice the size. A step takes half as long again.
         pushes: Whether things are pushed, so that a single step decides what touches what, and where: what sensors show goes straight into
             the latent, a deeper predictor learns single steps before it learns rollouts, and the heads are wider.
-        residual: Whether the predictor is made of residual blocks of normalised features: it tells better what touch does, half as costly
-            again, and takes more of the minutes for itself. Models of sensors alone have a predictor of their own.
+        residual: Whether the predictor is made of residual blocks of normalised features: it tells better what touch does, has half as
+            many products again, and takes more of the minutes for itself. Models of sensors alone have a predictor of their own.
         schema: Of the machine, which decides what kind of model it gets; None for one with a camera.
     """
     shares = RESIDUAL_SHARES if residual else (JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE)
