@@ -92,6 +92,7 @@ def run(options: Train, terminal: Terminal) -> int:
             recipe = on_device(recipe_of(options, store.schema), group.device.type, frames)
             require_windows(store, recipe)
             require_images(store, recipe_of(options))
+            require_scene(options, recipe)
             with stoppable(state), _scalars(options) as on_scalars:
                 if group.is_first:
                     clear(options)
@@ -217,6 +218,18 @@ def require_images(store: EpisodeStore, recipe: Recipe) -> None:
     asked = next((flag for flag, is_asked in flags.items() if is_asked), None)
     if asked and not any(s.is_image for s in store.schema.observations):
         raise ValueError(f"{store.path}: {asked} is for logs with images, and there are none among the observations")
+
+
+def require_scene(options: Train, recipe: Recipe) -> None:
+    """Refuse residual blocks where the recipe has another predictor, instead of leaving them out.
+
+    Raises:
+        ValueError: They are asked for, and the logs are of a process, which is slow.
+    """
+    if options.residual and not recipe.jepa.predictor.residual:
+        raise ValueError(
+            f"{options.data}: --residual is for machines with a scene; the predictor of a process is linear first. Leave it out"
+        )
 
 
 def clear(options: Train) -> None:
