@@ -186,7 +186,7 @@ class ResidualPredictor(nn.Module):
         x[..., seen:-size] = history[:, None, -1, self.state :]
         x = x.view(rows, -1)
         state = history[:, None, -1, : self.state].float().repeat(1, candidates, 1).view(rows, -1)
-        hidden = [x.new_empty((rows, layer.out_features)) for layer in layers]
+        hidden = [] if self.residual else [x.new_empty((rows, layer.out_features)) for layer in layers]
         straight = self.straight
         for t, action in enumerate(actions.reshape(rows, horizon, size).to(x.dtype).unbind(1)):
             x[:, -size:] = action
