@@ -20,7 +20,6 @@ from tacit.assurance import CalibrationError, Interval, MarginWatch, Session
 from tacit.contracts import Cost, WorldModel
 from tacit.data import EpisodeStore
 from tacit.models.readout import ReadoutConfig
-from tacit.models.state_space import StateSpaceConfig
 from tacit.nn import native
 from tacit.nn.precision import products_dtype
 from tacit.planning import Fallback, PlanSettings, RampSettings, RegionLimit, TaskError
@@ -113,26 +112,6 @@ def test_the_controller_brings_the_point_to_its_goal(run: Run, task: Task, cost:
         pose = np.clip(pose + controller.act({"sensors": sensed(pose)}).action, -2, 2)
     assert np.linalg.norm(HERE - THERE) > 1.5
     assert np.linalg.norm(pose - THERE) < 0.5
-
-
-def test_a_run_with_a_state_space_model_plans_in_c_and_by_torch_and_brings_the_point_to_its_goal(tmp_path: Path, task: Task) -> None:
-    made = recipe(steps=200, head_steps=1200)
-    space = StateSpaceConfig(inferred=4, width=32, blocks=1, reading=32)
-    made = replace(made, jepa=replace(made.jepa, state_space=space), policy=replace(made.policy, steps=50))
-    fit(record(tmp_path / "store", episodes=24, steps=30), tmp_path / "run", made, seed=0, held_out=0.2)
-    run = tacit.load(tmp_path / "run")
-    assert run.config.recipe == made
-    assert run.planning == native.name(products_dtype())
-    assert run.model.dynamics is run.model.state_space
-    assert run.calibration.prediction[0] < 0.5 * run.calibration.stay[0]
-    decided = run.controller(task).act({"sensors": sensed(HERE)}).action
-    with native.without():
-        by_torch = run.controller(task).act({"sensors": sensed(HERE)}).action
-    np.testing.assert_allclose(decided, by_torch, atol=0.05)
-    controller, pose = run.controller(task), HERE.copy()
-    for _ in range(12):
-        pose = np.clip(pose + controller.act({"sensors": sensed(pose)}).action, -2.0, 2.0)
-    assert np.linalg.norm(pose - THERE) < 0.25 * np.linalg.norm(HERE - THERE)
 
 
 def test_proposals_are_what_the_policy_would_do_in_imagination(run: Run) -> None:

@@ -79,7 +79,7 @@ class Options:
         seeds: Of training; scenes are of seed 1000 for all of them.
         minutes: Of training, on one thread; 30 there are as many steps as 20 on two.
         size: Of the model; of another one than `s` the table has a file of its own.
-        state_space: Plans are made with a state-space model (`tacit train --state-space`); the table has a file of its own.
+        residual: A predictor of residual blocks (`tacit train --residual`); the table has a file of its own.
         device: Where it is trained, cpu or cuda; it plans on one thread either way.
         logs: Recorded episodes; None for the usual number.
         episodes: Scenes per protocol.
@@ -91,7 +91,7 @@ class Options:
     seeds: tuple[int, ...] = (0, 1, 2)
     minutes: float = 30.0
     size: Size = "s"
-    state_space: tyro.conf.FlagCreatePairsOff[bool] = False
+    residual: tyro.conf.FlagCreatePairsOff[bool] = False
     device: Literal["cpu", "cuda"] = "cpu"
     logs: int | None = None
     episodes: int = 300
@@ -106,7 +106,7 @@ def logged(options: Options) -> str:
 
 def kind(options: Options) -> str:
     """Of the model, in names of folders and files."""
-    return f"{options.size}-space" if options.state_space else options.size
+    return f"{options.size}-residual" if options.residual else options.size
 
 
 def recorded(options: Options, numbers: Numbers) -> EpisodeStore:
@@ -129,8 +129,7 @@ def trained(options: Options, store: EpisodeStore, seed: int) -> Run:
     if not (out / "config.json").is_file():
         resume = (out / "checkpoints").is_dir()
         logs = LOGS[options.world]
-        kinds: dict[str, Any] = {"shapes": logs.shapes, "pushes": logs.pushes, "state_space": options.state_space}
-        recipe = for_minutes(options.size, options.minutes, **kinds)
+        recipe = for_minutes(options.size, options.minutes, shapes=logs.shapes, pushes=logs.pushes, residual=options.residual)
         with joined(options.device) as group:
             fit(store, out, on_device(recipe, options.device, int(store.lengths.sum())), seed=seed, group=group, resume=resume)
     return load(out)
@@ -201,13 +200,13 @@ def pooled(results: Numbers, protocol: str, name: str) -> tuple[int, int, list[f
 def table(results: Numbers, name: str) -> str:
     """Success in percent as a table of Markdown, all seeds together, over the chart of that name."""
     recording, seeds = results["recording"], results["seeds"]
-    space = " with a state-space model" if results.get("state_space") else ""
+    blocks = " with a predictor of residual blocks" if results.get("residual") else ""
     took = "" if recording["seconds"] is None else f" ({recording['seconds']:.0f} s)"
     lines = [
         f"# {results['world']}",
         "",
         f"{recording['episodes']:,} recorded episodes of {recording['steps']} steps{took}; {results['minutes']:g} minutes of training on "
-        f"{results.get('device', 'one thread')} at size `{results['size']}`{space}, training seeds {', '.join(seeds)}; "
+        f"{results.get('device', 'one thread')} at size `{results['size']}`{blocks}, training seeds {', '.join(seeds)}; "
         f"{results['episodes']} scenes per protocol. Success in percent with 95 % intervals over all seeds, and each seed in brackets. "
         f"{results['cpu']}.",
         "",
@@ -254,9 +253,8 @@ def main(options: Options) -> None:
     path = RESULTS / f"{name}.json"
     setting = {"world": options.world, "minutes": options.minutes, "size": options.size, "episodes": options.episodes}
     setting |= {"logs": options.logs, "device": "one thread" if options.device == "cpu" else f"one {torch.cuda.get_device_name()}"}
-    setting["state_space"] = options.state_space
-    usual: Numbers = {"logs": None, "device": "one thread", "state_space": False}
-    results = usual | (json.loads(path.read_text()) if path.is_file() else {})
+    setting["residual"] = options.residual
+    results: Numbers = {"logs": None, "device": "one thread", "residual": False} | (json.loads(path.read_text()) if path.is_file() else {})
     if {part: results.get(part) for part in setting} != setting:
         results = setting | {"seeds": {}}
     results["cpu"] = cpu_model()

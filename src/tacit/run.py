@@ -90,7 +90,7 @@ class Run:
     @property
     def planning(self) -> str:
         """What makes the products of plans: "torch" for a model of sensors and where there is no compiler, else the name of the C code."""
-        return "torch" if self.model.dynamics.packed is None else native.name(products_dtype())
+        return "torch" if self.model.predictor.packed is None else native.name(products_dtype())
 
     def temporal_cost(self, goal: Tensor) -> Cost:
         """Learned steps to the goal's latent (B, D), summed over the horizon."""
@@ -347,11 +347,11 @@ def load(path: str | Path) -> Run:
     distance.to(products_dtype())
     readouts = read_readouts(Path(path), model.latent_size)
     if not config.recipe.jepa.predictor.leading:
-        model.dynamics.products_in(products_dtype())
+        model.predictor.to(products_dtype())
         for fitted in readouts.values():
             if fitted.readout.config.head.depth:
                 fitted.readout.network.to(products_dtype())
-    for network in (model.dynamics, distance, policy):
+    for network in (model.predictor, distance, policy):
         network.pack(products_dtype())
     return Run(
         path=Path(path),

@@ -440,22 +440,22 @@ def test_check_task_needs_a_finished_run(here: Path, capsys: pytest.CaptureFixtu
     assert "data is not a run" in capsys.readouterr().err
 
 
-def test_a_state_space_model_is_refused_where_the_predictor_of_a_process_would_take_its_place() -> None:
+def test_residual_blocks_are_refused_where_the_predictor_of_a_process_would_take_their_place() -> None:
     from tacit.cli.train import Train, recipe_of, require_scene
     from tacit.signals import Role, Schema, Signal
 
     camera = Signal(name="camera", role=Role.OBSERVATION, shape=(16, 16, 1), dtype="uint8")
     sensor = Signal(name="level", role=Role.OBSERVATION, shape=(1,))
     valve = Signal(name="valve", role=Role.ACTION, shape=(1,))
-    options = Train(data=Path("logs"), out=Path("run"), state_space=True)
+    options = Train(data=Path("logs"), out=Path("run"), residual=True)
     process, machine = (Schema(signals=(camera, sensor, valve), period=period) for period in (5.0, 0.1))
     require_scene(options, recipe_of(options, machine))
-    with pytest.raises(ValueError, match="--state-space is for machines with a scene"):
+    with pytest.raises(ValueError, match="--residual is for machines with a scene"):
         require_scene(options, recipe_of(options, process))
-    require_scene(replace(options, state_space=False), recipe_of(replace(options, state_space=False), process))
+    require_scene(replace(options, residual=False), recipe_of(replace(options, residual=False), process))
 
 
-@pytest.mark.parametrize("flag", ["--shapes", "--pushes", "--state-space"])
+@pytest.mark.parametrize("flag", ["--shapes", "--pushes", "--residual"])
 def test_what_is_for_logs_with_images_is_refused_without_them(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from point_world import record
 

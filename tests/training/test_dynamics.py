@@ -12,7 +12,7 @@ from point_world import loop_config, record
 from tacit.data import EpisodeStore
 from tacit.models.jepa import JEPA
 from tacit.training.dynamics import fit_dynamics
-from tacit.training.heads import HeadTraining, optimized
+from tacit.training.heads import HeadTraining
 from tacit.training.latents import LatentLog, encode_log
 
 CONFIG = HeadTraining(steps=200, batch=64, learning_rate=3e-3)
@@ -82,36 +82,3 @@ def test_single_steps_come_first_where_they_are_asked_for(store: EpisodeStore, m
     monkeypatch.setattr(JEPA, "rollout", watched)
     fit_dynamics(model, log, HeadTraining(steps=4, batch=2, rollout=5, singles=0.5), seed=0)
     assert seen == [(16, 1), (16, 1), (2, 5), (2, 5)]
-
-
-def test_a_few_steps_in_a_row_may_come_first_and_longer_rollouts_last(store: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = fresh(store.schema)
-    log = encode_log(store, TRAINING, model, device=torch.device("cpu"))
-    seen: list[tuple[int, int]] = []
-    rollout = JEPA.rollout
-
-    def watched(self: JEPA, history: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        seen.append((len(actions), actions.shape[2]))
-        return rollout(self, history, actions)
-
-    monkeypatch.setattr(JEPA, "rollout", watched)
-    fit_dynamics(model, log, HeadTraining(steps=8, batch=3, rollout=4, singles=0.25, short=2, doubled=0.25), seed=0)
-    assert seen == [(12, 2)] * 2 + [(3, 4)] * 5 + [(3, 8)]
-
-
-def test_averaged_weights_are_the_mean_of_those_of_the_last_steps() -> None:
-    found: dict[int, torch.Tensor] = {}
-    on_the_way: list[torch.Tensor] = []
-    for averaged in (0, 1000):
-        module = torch.nn.Linear(3, 1)
-        torch.nn.init.constant_(module.weight, 1.0)
-
-        def loss(step: int, done: float, module: torch.nn.Linear = module) -> torch.Tensor:
-            on_the_way.append(module.weight.detach().clone())
-            return module.weight.square().sum()
-
-        optimized(module, HeadTraining(steps=5, learning_rate=0.1, averaged=averaged), loss, None)
-        found[averaged] = module.weight.detach()
-    after = [*on_the_way[1:5], found[0]]
-    torch.testing.assert_close(found[1000], torch.stack(after).mean(0))
-    assert not torch.equal(found[0], found[1000])

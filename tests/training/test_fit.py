@@ -12,8 +12,6 @@ import torch
 
 from point_world import recipe, record, store_of
 from tacit.data import EpisodeStore, EpisodeWriter, StoreError, split
-from tacit.models.jepa import JEPA
-from tacit.signals import Role, Schema, Signal
 from tacit.training import recipes
 from tacit.training.distributed import Group
 from tacit.training.fit import fit
@@ -176,31 +174,15 @@ def test_where_things_are_pushed_sensors_go_straight_into_the_latent_and_single_
     assert (pushes.train, pushes.distance, pushes.policy) == (usual.train, usual.distance, usual.policy)
 
 
-def test_a_state_space_model_takes_more_of_the_minutes_for_itself() -> None:
-    plain, space = (recipes.for_minutes("s", 20.0, shapes=True, pushes=True, state_space=is_asked) for is_asked in (False, True))
-    assert plain.jepa.state_space is None
-    assert space.jepa.state_space is not None
-    assert space.jepa.encoder == replace(plain.jepa.encoder, exact=True)
-    minutes = [part.minutes for part in (space.train, space.dynamics, space.distance, space.policy)]
+def test_a_predictor_of_residual_blocks_takes_more_of_the_minutes_for_itself() -> None:
+    plain, residual = (recipes.for_minutes("s", 20.0, shapes=True, pushes=True, residual=is_asked) for is_asked in (False, True))
+    assert residual.jepa.predictor.residual
+    assert residual.jepa.encoder == plain.jepa.encoder
+    minutes = [part.minutes for part in (residual.train, residual.dynamics, residual.distance, residual.policy)]
     assert sum(part for part in minutes if part is not None) == pytest.approx(20.0)
-    assert (space.dynamics.minutes or 0) > (plain.dynamics.minutes or 0)
-    assert space.pushes
-    alone = recipes.for_steps("s", 10, state_space=True)
-    assert not alone.pushes
-    assert alone.jepa.state_space == space.jepa.state_space
-    assert alone.jepa.encoder.exact
-
-
-def test_what_sensors_show_leaves_room_in_the_state_of_a_state_space_model_for_what_is_only_seen() -> None:
-    camera = Signal(name="camera", role=Role.OBSERVATION, shape=(16, 16, 3), dtype="uint8")
-    push = Signal(name="push", role=Role.ACTION, shape=(2,))
-    few, many = (Signal(name="joints", role=Role.OBSERVATION, shape=(size,)) for size in (2, 40))
-    schemas = (Schema(signals=(camera, sensor, push)) for sensor in (few, many))
-    small, large = (recipes.for_steps("s", 10, shapes=True, state_space=True, schema=schema) for schema in schemas)
-    assert small.jepa.state == recipes.for_steps("s", 10, shapes=True).jepa.state
-    assert large.jepa.state_space is not None
-    assert large.jepa.state == 40 + large.jepa.state_space.inferred
-    JEPA(Schema(signals=(camera, many, push)), large.jepa)
+    assert (residual.dynamics.minutes or 0) > (plain.dynamics.minutes or 0)
+    assert residual.dynamics.singles == plain.dynamics.singles
+    assert recipes.for_steps("s", 10, residual=True).jepa.predictor == residual.jepa.predictor
 
 
 @pytest.mark.parametrize(("frames", "times"), [(10**6, recipes.ACCELERATED), (1500, 2), (100, 1)])

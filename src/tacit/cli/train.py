@@ -56,8 +56,8 @@ class Train:
     """Things are told by their shape, too: for tasks in which it matters which way something is turned. Steps take longer."""
     pushes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Things are pushed: single steps are learned first, by a deeper predictor, and sensors go straight into the latent."""
-    state_space: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Plans are made with a state-space model of the latents: it tells better what touch does, and planning takes longer."""
+    residual: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The predictor is made of residual blocks: it tells better what touch does, and planning takes longer."""
     bfloat16: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: bfloat16)")] = True
     """Compute in float32."""
 
@@ -123,7 +123,7 @@ def recipe_of(options: Train, schema: Schema | None = None) -> Recipe:
         raise ValueError("--minutes and --steps are both given; a training ends by one of them")
     if (options.minutes is not None and not options.minutes > 0) or (options.steps is not None and options.steps < 1):
         raise ValueError("--minutes and --steps must be positive")
-    kind: dict[str, Any] = {"shapes": options.shapes, "pushes": options.pushes, "state_space": options.state_space, "schema": schema}
+    kind: dict[str, Any] = {"shapes": options.shapes, "pushes": options.pushes, "residual": options.residual, "schema": schema}
     if options.steps is not None:
         recipe = for_steps(options.size, options.steps, **kind)
     else:
@@ -214,21 +214,21 @@ def require_images(store: EpisodeStore, recipe: Recipe) -> None:
     Raises:
         ValueError: The store has no image.
     """
-    flags = {"--shapes": recipe.jepa.shape_weight > 0, "--pushes": recipe.pushes, "--state-space": recipe.jepa.state_space is not None}
+    flags = {"--shapes": recipe.jepa.shape_weight > 0, "--pushes": recipe.pushes, "--residual": recipe.jepa.predictor.residual}
     asked = next((flag for flag, is_asked in flags.items() if is_asked), None)
     if asked and not any(s.is_image for s in store.schema.observations):
         raise ValueError(f"{store.path}: {asked} is for logs with images, and there are none among the observations")
 
 
 def require_scene(options: Train, recipe: Recipe) -> None:
-    """Refuse a state-space model where the recipe has another predictor, instead of leaving it out.
+    """Refuse residual blocks where the recipe has another predictor, instead of leaving them out.
 
     Raises:
-        ValueError: It is asked for, and the logs are of a process, which is slow.
+        ValueError: They are asked for, and the logs are of a process, which is slow.
     """
-    if options.state_space and recipe.jepa.state_space is None:
+    if options.residual and not recipe.jepa.predictor.residual:
         raise ValueError(
-            f"{options.data}: --state-space is for machines with a scene; the predictor of a process is linear first. Leave it out"
+            f"{options.data}: --residual is for machines with a scene; the predictor of a process is linear first. Leave it out"
         )
 
 

@@ -98,7 +98,8 @@ def plan_speed(
     task = Task(plan=PlanSettings(**asdict(settings) | {"replan_every": 1, "deadline_ms": None}))
     rng = np.random.default_rng(0)
     spent = []
-    dtype, width = run.model.dynamics.products, run.model.dynamics.width
+    predictor = run.model.predictor
+    dtype, width = next(predictor.parameters()).dtype, predictor.width
     large, small = [], []  # before and after, as a busy machine is not always as busy
     with torch_threads(1):
         large += multiplication_seconds(dtype, SIDE, SIDE)

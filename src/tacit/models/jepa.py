@@ -32,7 +32,6 @@ from torch import Tensor, nn
 
 from tacit.models.encoders import EncoderConfig, ObservationEncoder
 from tacit.models.predictor import PredictorConfig, ResidualPredictor
-from tacit.models.state_space import StateSpace, StateSpaceConfig
 from tacit.nn.blocks import Standardizer, mlp
 from tacit.objectives.contrast import contrast_loss
 from tacit.objectives.covariance import covariance_loss
@@ -54,7 +53,6 @@ class JEPAConfig:
         context: C, held; 0 for none.
         encoder: Perception.
         predictor: World model.
-        state_space: What plans are made with in its place; None for none. It is learned on finished latents.
         sigreg: Anti-collapse statistic.
         rollout: Steps of the prediction loss.
         sigreg_weight: λ.
@@ -72,7 +70,6 @@ class JEPAConfig:
     context: int = 8
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
-    state_space: StateSpaceConfig | None = None
     sigreg: SIGRegConfig = field(default_factory=SIGRegConfig)
     rollout: int = 3
     sigreg_weight: float = 0.3
@@ -135,16 +132,6 @@ class JEPA(nn.Module):
         self.inverse_of_pushes = mlp((3 * config.state, 256, self.schema.action_size))
         self.recognised_by = nn.Linear(config.state, SHAPE, bias=False) if config.shape_weight else None
         self.actions = Standardizer((self.schema.action_size,))
-        self.state_space: StateSpace | None = None
-        if config.state_space is not None:
-            exact = len(self.encoder.exact)
-            sizes = (config.state, config.context, self.schema.action_size)
-            self.state_space = StateSpace(*sizes, history=self.history, exact=exact, config=config.state_space)
-
-    @property
-    def dynamics(self) -> ResidualPredictor | StateSpace:
-        """What the future is predicted with."""
-        return self.predictor if self.state_space is None else self.state_space
 
     def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
         """Observations and disturbances by signal name, each (B, T, *shape) as logged -> latents (B, T, D), float32.
@@ -165,7 +152,7 @@ class JEPA(nn.Module):
 
     def rollout(self, history: Tensor, actions: Tensor) -> Tensor:
         """Latents (B, h, D) and physical candidate actions (B, K, H, A) -> predicted latents (B, K, H, D)."""
-        return self.dynamics.unroll(history, self.actions(actions))
+        return self.predictor.unroll(history, self.actions(actions))
 
     def forward(
         self,

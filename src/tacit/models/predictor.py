@@ -107,15 +107,6 @@ class ResidualPredictor(nn.Module):
         """A network of another width for the place of this one's, zero before training."""
         return self._network(self._layers()[0].in_features, width)
 
-    @property
-    def products(self) -> torch.dtype:
-        """What products are made in."""
-        return self._layers()[0].weight.dtype
-
-    def products_in(self, dtype: torch.dtype) -> None:
-        """From now on, make products in this dtype; the running state stays in float32."""
-        self.to(dtype)
-
     def pack(self, dtype: torch.dtype) -> None:
         """From now on, plan with the present weights in C, with products of this dtype, where this machine can."""
         self.packed = None if self.straight else native.packed(self._layers(), dtype, residual=self.residual)

@@ -209,55 +209,26 @@ static void begin_row(const predictor *p, const float *latents, number *x, float
     memcpy(state, newest, sizeof(float) * p->state);
 }
 
-// How a model with a state of its own (X) begins, and shows it in the latents: `origin + [state[:exact], shows(state)]`.
-typedef struct {
-    const network *shows; // 0 where the state is that of the latents
-    int64_t moved, exact;
-    const float *starts, *origins; // (B, X) and (B, S)
-} space;
-
-// The states of a block of rows come first in `x`; weights for what is behind them there are zero.
-INLINE void tell(const space *s, const predictor *p, int64_t rows, const number *x, float *told) {
-    if (s->shows) apply(s->shows, rows, x, p->columns, told, outputs_of(s->shows));
-}
-
-// Write the state of row r of a block, which is of a scene, as that of a latent (S).
-INLINE void show(const space *s, const predictor *p, int64_t r, int64_t scene, int64_t size, const float *state, const float *told, float *to) {
-    state += r * p->state;
-    if (!s->shows) {
-        memcpy(to, state, sizeof(float) * size);
-        return;
-    }
-    const float *origin = s->origins + scene * size;
-    told += r * outputs_of(s->shows);
-    for (int64_t i = 0; i < size; i++) to[i] = origin[i] + (i < s->exact ? state[i] : told[i - s->exact]);
-}
-
 // Rows `first` to before `last` of B x K: histories (B, h, S + C) and standardised actions (B, K, H, A) -> latents (B, K, H, S + C).
-void unroll(const network *net, const network *shows, int64_t first, int64_t last, int64_t candidates, int64_t horizon, int64_t history,
-            int64_t state_size, int64_t context, int64_t actions_size, int64_t moved, int64_t exact, const float *histories,
-            const float *starts, const float *origins, const float *actions, float *latents) {
-    space own = {shows, moved, exact, starts, origins};
-    predictor p = {net, shows ? 1 : history, moved, shows ? 0 : context, actions_size, columns_of(net), outputs_of(net)};
-    int64_t size = state_size + context, seen = p.history * p.state + p.context;
+void unroll(const network *net, int64_t first, int64_t last, int64_t candidates, int64_t horizon, int64_t history, int64_t state_size,
+            int64_t context, int64_t actions_size, const float *histories, const float *actions, float *latents) {
+    predictor p = {net, history, state_size, context, actions_size, columns_of(net), outputs_of(net)};
+    int64_t size = state_size + context, seen = history * state_size + context;
     number x[ROWS * p.columns];
-    float state[ROWS * p.state], change[ROWS * p.outputs], told[ROWS * (shows ? outputs_of(shows) : 1)];
+    float state[ROWS * state_size], change[ROWS * p.outputs];
     memset(x, 0, sizeof x);
     for (int64_t row = first; row < last; row += ROWS) {
         int64_t rows = last - row < ROWS ? last - row : ROWS;
-        for (int64_t r = 0; r < rows; r++) {
-            int64_t scene = (row + r) / candidates;
-            begin_row(&p, shows ? starts + scene * moved : histories + scene * history * size, x + r * p.columns, state + r * p.state);
-        }
+        for (int64_t r = 0; r < rows; r++)
+            begin_row(&p, histories + (row + r) / candidates * history * size, x + r * p.columns, state + r * state_size);
         for (int64_t t = 0; t < horizon; t++) {
             for (int64_t r = 0; r < rows; r++) put(x + r * p.columns + seen, actions + ((row + r) * horizon + t) * actions_size, actions_size);
             advance(&p, rows, x, state, change);
-            tell(&own, &p, rows, x, told);
             for (int64_t r = 0; r < rows; r++) {
-                int64_t scene = (row + r) / candidates;
                 float *to = latents + ((row + r) * horizon + t) * size;
-                show(&own, &p, r, scene, state_size, state, told, to);
-                memcpy(to + state_size, histories + (scene * history + history - 1) * size + state_size, sizeof(float) * context);
+                const float *newest = histories + ((row + r) / candidates * history + history - 1) * size;
+                memcpy(to, state + r * state_size, sizeof(float) * state_size);
+                memcpy(to + state_size, newest + state_size, sizeof(float) * context);
             }
         }
     }
@@ -266,27 +237,22 @@ void unroll(const network *net, const network *shows, int64_t first, int64_t las
 // A goal policy followed in the model, rows `first` to before `last` of B x P: histories (B, h, D), goals (B, D) and strays (B, P, H, A), in
 // units of the policy's own spread, -> physical actions (B, P, H, A). `scales`: mean and standard deviation of the actions as the policy
 // knows them and as the model does, (4, A).
-void follow(const network *net, const network *policy, const network *shows, int64_t first, int64_t last, int64_t count, int64_t horizon,
-            int64_t history, int64_t state_size, int64_t context, int64_t actions_size, int64_t moved, int64_t exact, float least, float most,
-            const float *scales, const float *histories, const float *goals, const float *starts, const float *origins, const float *strays,
-            float *actions) {
-    space own = {shows, moved, exact, starts, origins};
-    predictor p = {net, shows ? 1 : history, moved, shows ? 0 : context, actions_size, columns_of(net), outputs_of(net)};
+void follow(const network *net, const network *policy, int64_t first, int64_t last, int64_t count, int64_t horizon, int64_t history,
+            int64_t state_size, int64_t context, int64_t actions_size, float least, float most, const float *scales, const float *histories,
+            const float *goals, const float *strays, float *actions) {
+    predictor p = {net, history, state_size, context, actions_size, columns_of(net), outputs_of(net)};
     int64_t size = state_size + context, known = columns_of(policy), answers = outputs_of(policy), a = actions_size;
-    int64_t at_action = p.history * p.state + p.context;
     const float *mean = scales, *std = scales + a, *model_mean = scales + 2 * a, *model_std = scales + 3 * a;
     number x[ROWS * p.columns], asked[ROWS * known];
-    float state[ROWS * p.state], change[ROWS * p.outputs], window[ROWS][history * size], question[known], answer[ROWS * answers];
-    float told[ROWS * (shows ? outputs_of(shows) : 1)];
+    float state[ROWS * state_size], change[ROWS * p.outputs], window[ROWS][history * size], question[known], answer[ROWS * answers];
     memset(x, 0, sizeof x);
     memset(asked, 0, sizeof asked);
     memset(question, 0, sizeof question);
     for (int64_t row = first; row < last; row += ROWS) {
         int64_t rows = last - row < ROWS ? last - row : ROWS;
         for (int64_t r = 0; r < rows; r++) {
-            int64_t scene = (row + r) / count;
-            const float *from = histories + scene * history * size;
-            begin_row(&p, shows ? starts + scene * p.state : from, x + r * p.columns, state + r * p.state);
+            const float *from = histories + (row + r) / count * history * size;
+            begin_row(&p, from, x + r * p.columns, state + r * state_size);
             memcpy(window[r], from, sizeof(float) * history * size);
         }
         for (int64_t t = 0; t < horizon; t++) {
@@ -310,14 +276,13 @@ void follow(const network *net, const network *policy, const network *shows, int
                     actions[at + i] = answer[r * answers + i] * std[i] + mean[i] + strays[at + i] * (expf(spread) * std[i]);
                     standard[i] = (actions[at + i] - model_mean[i]) / model_std[i];
                 }
-                put(x + r * p.columns + at_action, standard, a);
+                put(x + r * p.columns + history * state_size + context, standard, a);
             }
             if (t + 1 == horizon) break;
             advance(&p, rows, x, state, change);
-            tell(&own, &p, rows, x, told);
             for (int64_t r = 0; r < rows; r++) { // the context stays
                 memmove(window[r], window[r] + size, sizeof(float) * (history - 1) * size);
-                show(&own, &p, r, (row + r) / count, state_size, state, told, window[r] + (history - 1) * size);
+                memcpy(window[r] + (history - 1) * size, state + r * state_size, sizeof(float) * state_size);
             }
         }
     }

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -119,20 +119,6 @@ class Network:
         return all(tensor.is_cpu for tensor in tensors)
 
 
-class Shown(NamedTuple):
-    """What a model with a state of its own shows of it in the latents: `origin + [state[:E], emission(state)]`.
-
-    Attributes:
-        emission: X -> S - E.
-        start: The states at first, (B, X).
-        origin: (B, S).
-    """
-
-    emission: Network
-    start: Tensor
-    origin: Tensor
-
-
 def _is_as_it_was(tensor: Tensor, version: int) -> bool:
     return not tensor.is_inference() and tensor._version == version
 
@@ -145,19 +131,14 @@ def packed(layers: Sequence[nn.Linear], dtype: torch.dtype, order: Tensor | None
         return None
 
 
-def unroll(network: Network, history: Tensor, actions: Tensor, state: int, shown: Shown | None = None) -> Tensor:
-    """Histories of latents (B, h, D) and standardised actions (B, K, H, A) -> predicted latents (B, K, H, D), float32. `shown` is there
-    where `network` moves a state of its own."""
+def unroll(network: Network, history: Tensor, actions: Tensor, state: int) -> Tensor:
+    """Histories of latents (B, h, D) and standardised actions (B, K, H, A) -> predicted latents (B, K, H, D), float32."""
     batch, candidates, horizon, size = actions.shape
     past, given = _plain_history(history, batch, state), _plain(actions)
-    emission, moved, exact, start, origin = _moved(network, past, state, size, shown)
+    _check(network, past.shape[1] * state + past.shape[-1] - state + size, state)
     found = torch.empty((batch, candidates, horizon, past.shape[-1]))
-    sizes, call = (candidates, horizon, past.shape[1], state, past.shape[-1] - state, size, moved, exact), network.library.unroll
-
-    def work(first: int, last: int) -> None:
-        call(network.address, emission, first, last, *sizes, *_pointers(past, start, origin, given, found))
-
-    _by_rows(batch * candidates, work)
+    sizes, call = (candidates, horizon, past.shape[1], state, past.shape[-1] - state, size), network.library.unroll
+    _by_rows(batch * candidates, lambda first, last: call(network.address, first, last, *sizes, *_pointers(past, given, found)))
     return found
 
 
@@ -171,7 +152,6 @@ def follow(
     state: int,
     log_std: tuple[float, float],
     scales: Tensor,
-    shown: Shown | None = None,
 ) -> Tensor:
     """A goal policy, followed in a world model.
 
@@ -184,7 +164,6 @@ def follow(
         state: S.
         log_std: Range of the logarithm of the spread.
         scales: Mean and standard deviation of the actions as the policy knows them, and as the model does, (4, A).
-        shown: Where `network` moves a state of its own.
 
     Returns:
         Physical actions (B, P, H, A), float32.
@@ -194,13 +173,13 @@ def follow(
     width = past.shape[-1]
     there = _plain(goal, batch, width)
     noise, units = _plain(strays), _plain(scales, 4, size)
+    _check(network, past.shape[1] * state + width - state + size, state)
     _check(policy, (2 + past.shape[1]) * width, 2 * size)
-    emission, moved, exact, start, origin = _moved(network, past, state, size, shown)
     found = torch.empty((batch, count, horizon, size))
-    sizes, call = (count, horizon, past.shape[1], state, width - state, size, moved, exact, *log_std), network.library.follow
+    sizes, call = (count, horizon, past.shape[1], state, width - state, size, *log_std), network.library.follow
 
     def work(first: int, last: int) -> None:
-        call(network.address, policy.address, emission, first, last, *sizes, *_pointers(units, past, there, start, origin, noise, found))
+        call(network.address, policy.address, first, last, *sizes, *_pointers(units, past, there, noise, found))
 
     _by_rows(batch * count, work)
     return found
@@ -258,21 +237,6 @@ def _pointers(*tensors: Tensor) -> tuple[int, ...]:
     return tuple(tensor.data_ptr() for tensor in tensors)
 
 
-def _moved(network: Network, past: Tensor, state: int, actions: int, shown: Shown | None) -> tuple[int | None, int, int, Tensor, Tensor]:
-    """What C is told of the state that a network moves: address of the emission, its size, exact numbers, starts and origins."""
-    batch, history, width = past.shape
-    if shown is None:
-        _check(network, history * state + width - state + actions, state)
-        return None, state, 0, past, past
-    moved = shown.start.shape[-1]
-    _check(network, moved + actions, moved)
-    _check(shown.emission, moved, shown.emission.outputs)
-    start, origin = _plain(shown.start, batch, moved), _plain(shown.origin, batch, state)
-    if not 0 <= (exact := state - shown.emission.outputs) <= moved:
-        raise ValueError(f"a state of {state} is shown as {shown.emission.outputs} numbers and of {moved}")
-    return shown.emission.address, moved, exact, start, origin
-
-
 def _check(network: Network, inputs: int, outputs: int) -> None:
     """C trusts these numbers."""
     if (network.inputs, network.outputs) != (inputs, outputs):
@@ -317,8 +281,8 @@ def _library(dtype: torch.dtype) -> Any:
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home
         raise NativeError(f"{SOURCE} cannot be compiled: {getattr(error, 'stderr', None) or error}") from error
     integer, real, address = ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
-    library.unroll.argtypes = (address, address, *(integer,) * 10, *(address,) * 5)
-    library.follow.argtypes = (*(address,) * 3, *(integer,) * 10, real, real, *(address,) * 7)
+    library.unroll.argtypes = (address, *(integer,) * 8, *(address,) * 3)
+    library.follow.argtypes = (address, address, *(integer,) * 8, real, real, *(address,) * 5)
     library.steps.argtypes = (address, *(integer,) * 5, real, *(address,) * 3)
     for function in (library.unroll, library.follow, library.steps):
         function.restype = None

@@ -18,8 +18,7 @@ SINGLES = 8  # single steps in the place of each rollout
 
 
 def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int, progress: Progress | None = None) -> None:
-    """Go on training a model's predictor, in place, on rollouts (of the longest episode, where that is shorter), or train the state-space
-    model that takes its place.
+    """Go on training a model's predictor, in place, on rollouts (of the longest episode, where that is shorter).
 
     The context is that of a random moment of the episode, because a plan keeps the context of the moment it was made at. The error is
     its length in latent space, not the square of it, counted in typical changes of one step: the square would settle between what may
@@ -35,16 +34,13 @@ def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int
         seed: Of the draws.
         progress: Told the share done and the loss.
     """
-    longest, state = int(log.steps.max()), model.config.state
+    longest, state = min(config.rollout, int(log.steps.max())), model.config.state
     here = log.inside()
     typical = (log.latents[here + 1, :state] - log.latents[here, :state]).square().sum(-1).mean() + 1e-8
 
     def loss(step: int, done: float) -> Tensor:
         rng = generator(seed, "dynamics", step)
-        horizon, batch = (2 if done > 1 - config.doubled else 1) * config.rollout, config.batch
-        if done < config.singles:
-            horizon, batch = config.short, -(-SINGLES * config.batch // config.short)
-        horizon = min(horizon, longest)
+        horizon, batch = (1, SINGLES * config.batch) if done < config.singles else (longest, config.batch)
         room = (log.steps - horizon + 1).clamp(min=0)
         episode = torch.multinomial(room.double(), batch, replacement=True, generator=rng)
         t = (torch.rand(batch, generator=rng) * room[episode]).long()
@@ -56,4 +52,4 @@ def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int
         error: Tensor = (predicted - log.latents[rows + 1])[..., :state]
         return (error.square().sum(-1) / typical + 1e-4).sqrt().mean()
 
-    optimized(model.dynamics, config, loss, progress)
+    optimized(model.predictor, config, loss, progress)

@@ -74,9 +74,8 @@ def as_they_come(model: JEPA, config: TrainConfig, group: Group) -> Gradients:
     """Every operation when its turn comes."""
     network: nn.Module = model
     if group.world_size > 1:
-        # With the loss of shapes alone, as at first, most of the model has no gradient, and a state-space model never has one here.
-        unused = model.recognised_by is not None or model.state_space is not None
-        network = nn.parallel.DistributedDataParallel(model, find_unused_parameters=unused)
+        # With the loss of shapes alone, as at first, most of the model has no gradient.
+        network = nn.parallel.DistributedDataParallel(model, find_unused_parameters=model.recognised_by is not None)
     reduce = sum_over_processes if group.world_size > 1 else None
     rank, size = group.rank, group.world_size
 

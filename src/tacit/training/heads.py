@@ -40,9 +40,6 @@ class HeadTraining:
         follow: Share of the way that the slow copy of the distance goes towards it at each step.
         rollout: Steps that the predictor is rolled out over; of the predictor alone.
         singles: Share of the training, at its begin, in which the predictor learns single steps, eight in the place of each rollout.
-        short: Steps in a row of what it learns then, one or a few; there are fewer of them in a batch accordingly.
-        doubled: Share of the training, at its end, in which rollouts are twice as long.
-        averaged: About how many of the last steps the weights are averaged over; 0 keeps those of the last one.
 
     Raises:
         ValueError: Not exactly one of steps and minutes is given.
@@ -60,9 +57,6 @@ class HeadTraining:
     follow: float = 0.05
     rollout: int = 24
     singles: float = 0.0
-    short: int = 1
-    doubled: float = 0.0
-    averaged: int = 0
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
@@ -95,13 +89,9 @@ def optimized(module: nn.Module, config: HeadTraining, loss: Callable[[int, floa
     """Minimise `loss(step, share done)` for as long as the settings say; returns the number of steps."""
     optimizer = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     begun, step = time.perf_counter(), 0
-    slow = [parameter.detach().clone() for parameter in module.parameters()] if config.averaged else []
     while True:
         done = step / config.steps if config.steps is not None else (time.perf_counter() - begun) / (60 * (config.minutes or 1e-9))
         if done >= 1.0:
-            with torch.no_grad():
-                for parameter, averaged in zip(module.parameters(), slow, strict=False):
-                    parameter.copy_(averaged)
             return step
         for parameters in optimizer.param_groups:
             parameters["lr"] = config.learning_rate * min(1.0, (step + 1) / 100) * (0.51 + 0.49 * math.cos(math.pi * done))
@@ -111,8 +101,6 @@ def optimized(module: nn.Module, config: HeadTraining, loss: Callable[[int, floa
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         step += 1
-        if slow:
-            torch._foreach_lerp_(slow, [parameter.detach() for parameter in module.parameters()], 1 / min(step, config.averaged))
         if progress and step % 20 == 0:
             progress(done, float(value.detach()))
 

@@ -9,7 +9,6 @@ from tacit.models.encoders import EncoderConfig, numbers_of_image
 from tacit.models.heads import HeadConfig
 from tacit.models.jepa import JEPAConfig
 from tacit.models.predictor import PredictorConfig
-from tacit.models.state_space import StateSpaceConfig
 from tacit.signals import Schema, Signal
 from tacit.training.heads import HeadTraining
 from tacit.training.settings import TrainConfig
@@ -21,9 +20,8 @@ SHAPE_WEIGHT = 10.0
 DYNAMICS_BATCH, DYNAMICS_RATE = 192, 2e-3  # rollouts per step, and the learning rate
 PUSH_ROLLOUTS, PUSH_ROLLOUT, PUSH_SINGLES = 96, 12, 0.4  # where things are pushed: rollouts per step, their steps, single steps before
 PUSH_HEAD = 512  # least width of the heads there: what a hand does next is told by little
-STATE_SPACE_SHARES = (0.45, 0.35, 0.14, 0.06)  # of the minutes, with a state-space model, which goes on getting better
+RESIDUAL_SHARES = (0.45, 0.35, 0.14, 0.06)  # of the minutes, with a predictor of residual blocks, which goes on getting better
 RESIDUAL_BLOCKS = 3
-SHORT_SHARE, SHORT_ROLLOUT, DOUBLED_SHARE, AVERAGED = 0.35, 3, 0.2, 500  # of its training: `tacit.training.heads.HeadTraining`
 
 PLANT_SHARES = (0.2, 0.5, 0.2, 0.1)  # of the minutes: JEPA, predictor, distance, policy
 PLANT_HISTORY = 16  # moments
@@ -69,7 +67,7 @@ class Recipe:
         return self.dynamics.singles > 0
 
 
-def _models(size: Size, shapes: bool, pushes: bool, state_space: bool) -> tuple[JEPAConfig, HeadConfig]:
+def _models(size: Size, shapes: bool, pushes: bool, residual: bool) -> tuple[JEPAConfig, HeadConfig]:
     state, context, channels, features, width, head = {
         "xs": (12, 4, (8, 16, 32), 128, 128, 128),
         "s": (16, 8, (16, 32, 64), 256, 192, 128),
@@ -83,13 +81,8 @@ def _models(size: Size, shapes: bool, pushes: bool, state_space: bool) -> tuple[
     if pushes:
         jepa = replace(jepa, encoder=replace(jepa.encoder, linear=True), predictor=PredictorConfig(width=4 * width // 3, depth=3))
         head = max(head, PUSH_HEAD)
-    if state_space:
-        jepa = replace(
-            jepa,
-            encoder=replace(jepa.encoder, linear=True, exact=True),
-            predictor=PredictorConfig(width=width, depth=RESIDUAL_BLOCKS, residual=True),
-            state_space=StateSpaceConfig(width=width, blocks=RESIDUAL_BLOCKS, reading=features),
-        )
+    if residual:
+        jepa = replace(jepa, predictor=PredictorConfig(width=width, depth=RESIDUAL_BLOCKS, residual=True))
     return jepa, HeadConfig(width=head)
 
 
@@ -151,7 +144,6 @@ def _watched(jepa: JEPAConfig, size: Size, schema: Schema) -> JEPAConfig:
         context=0,
         encoder=encoder,
         predictor=_of_process(size, state) if has_sensors else jepa.predictor,
-        state_space=None if has_sensors else jepa.state_space,
         sigreg_weight=0.02,
         covariance_weight=0.1,
         inverse_weight=1.0,
@@ -167,7 +159,7 @@ def for_steps(
     *,
     shapes: bool = False,
     pushes: bool = False,
-    state_space: bool = False,
+    residual: bool = False,
     schema: Schema | None = None,
 ) -> Recipe:
     """A recipe that ends after a number of optimizer steps: the same run again on every machine.
@@ -178,13 +170,13 @@ def for_steps(
         head_steps: Steps of each head; None takes as many, and at most 6,000.
         shapes: Whether it matters which way things are turned; see `for_minutes`.
         pushes: Whether things are pushed; see `for_minutes`.
-        state_space: Whether plans are made with a state-space model; see `for_minutes`.
+        residual: Whether the predictor is made of residual blocks; see `for_minutes`.
         schema: Of the machine, which decides what kind of model it gets; None for one with a camera.
     """
     count = min(steps, 6000) if head_steps is None else head_steps
     fit, policy = HeadTraining(steps=count), HeadTraining(steps=count // 2)
-    models = _models(size, shapes, pushes, state_space)
-    return _recipe(models, size, schema, TrainConfig(steps=steps), _predictor_alone(fit, pushes, state_space), fit, policy)
+    models = _models(size, shapes, pushes, residual)
+    return _recipe(models, size, schema, TrainConfig(steps=steps), _predictor_alone(fit, pushes), fit, policy)
 
 
 def for_minutes(
@@ -193,7 +185,7 @@ def for_minutes(
     *,
     shapes: bool = False,
     pushes: bool = False,
-    state_space: bool = False,
+    residual: bool = False,
     schema: Schema | None = None,
 ) -> Recipe:
     """A recipe that ends after some wall minutes, encoding of the logs not counted.
@@ -205,17 +197,16 @@ def for_minutes(
             (`tacit.training.views`), before anything else and beside it, in a state of twice the size. A step takes half as long again.
         pushes: Whether things are pushed, so that a single step decides what touches what, and where: what sensors show goes straight into
             the latent, a deeper predictor learns single steps before it learns rollouts, and the heads are wider.
-        state_space: Whether plans are made with a state-space model (`tacit.models.state_space`): it tells better what touch does, has
-            half as many products again, and takes more of the minutes for itself. What sensors show is then left in the latent as it is.
-            Models of processes have a predictor of their own.
+        residual: Whether the predictor is made of residual blocks of normalised features: it tells better what touch does, has half as
+            many products again, and takes more of the minutes for itself. Models of sensors alone have a predictor of their own.
         schema: Of the machine, which decides what kind of model it gets; None for one with a camera.
     """
-    shares = STATE_SPACE_SHARES if state_space else (JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE)
+    shares = RESIDUAL_SHARES if residual else (JEPA_SHARE, DYNAMICS_SHARE, DISTANCE_SHARE, POLICY_SHARE)
     shares = PLANT_SHARES if is_plant(schema) else shares
     jepa, *others = (share * minutes for share in shares)
     dynamics, distance, policy = (HeadTraining(minutes=share) for share in others)
-    models = _models(size, shapes, pushes, state_space)
-    return _recipe(models, size, schema, TrainConfig(minutes=jepa), _predictor_alone(dynamics, pushes, state_space), distance, policy)
+    models = _models(size, shapes, pushes, residual)
+    return _recipe(models, size, schema, TrainConfig(minutes=jepa), _predictor_alone(dynamics, pushes), distance, policy)
 
 
 def on_device(recipe: Recipe, kind: str, frames: int) -> Recipe:
@@ -242,14 +233,10 @@ def on_device(recipe: Recipe, kind: str, frames: int) -> Recipe:
     )
 
 
-def _predictor_alone(training: HeadTraining, pushes: bool, state_space: bool) -> HeadTraining:
-    """How the predictor, or the state-space model, is trained with the encoder at rest."""
+def _predictor_alone(training: HeadTraining, pushes: bool) -> HeadTraining:
+    """How the predictor is trained with the encoder at rest."""
     training = replace(training, batch=DYNAMICS_BATCH, learning_rate=DYNAMICS_RATE)
-    if pushes:
-        training = replace(training, batch=PUSH_ROLLOUTS, rollout=PUSH_ROLLOUT, singles=PUSH_SINGLES)
-    if pushes and state_space:
-        training = replace(training, singles=SHORT_SHARE, short=SHORT_ROLLOUT, doubled=DOUBLED_SHARE)
-    return replace(training, averaged=AVERAGED) if state_space else training
+    return replace(training, batch=PUSH_ROLLOUTS, rollout=PUSH_ROLLOUT, singles=PUSH_SINGLES) if pushes else training
 
 
 def _recipe(
@@ -272,8 +259,6 @@ def _recipe(
         jepa = _watched(jepa, size, schema)
         if readout is not None:
             readout, dynamics = LINEAR_READOUT, replace(dynamics, batch=PLANT_ROLLOUTS, weight_decay=PLANT_DECAY)
-    elif schema is not None and jepa.state_space is not None:  # what sensors show must leave room in the state for what is only seen
-        jepa = replace(jepa, state=max(jepa.state, jepa.state_space.inferred + sum(s.size for s in sensors_of(schema))))
     return Recipe(
         size=size,
         jepa=jepa,
