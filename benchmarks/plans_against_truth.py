@@ -31,7 +31,7 @@ from tacit.evaluation.protocol import run as play
 from tacit.evaluation.suites import cost_for, planning_for
 from tacit.planning import Task
 from tacit.run import Run, load
-from tacit.worlds import Env, Scene, world
+from tacit.worlds import Env, Scene, World, world
 
 Numbers = dict[str, Any]
 AHEAD = (5, 10, 25)  # steps after which latents are compared
@@ -93,9 +93,9 @@ def first_plans(run: Run, manifest: Manifest, seen: dict[str, NDArray[Any]], goa
     return found[-1].cost, found[-1].rounds
 
 
-def played(run: Run, env: Env, scene: Scene, actions: NDArray[np.float32]) -> Tensor:
+def played(run: Run, arena: World, env: Env, scene: Scene, actions: NDArray[np.float32]) -> Tensor:
     """Latents (H, D) of what a scene shows while actions (H, A) are applied."""
-    env.reset(options={"state": scene.start})
+    arena.start(env, scene)
     shown = [env.step(action)[0] for action in actions]
     seen = {s.name: torch.tensor(np.stack([np.asarray(moment[s.name]) for moment in shown]))[None] for s in run.model.schema.seen}
     with torch.no_grad():
@@ -128,7 +128,7 @@ def measured(run: Run, manifest: Manifest, seed: int) -> Numbers:
         state = run.config.recipe.jepa.state
         for i, scene in enumerate(manifest.scenes):
             for way, scored, k in looked_at(rounds, i, rng):
-                shown = played(run, env, scene, scored.actions[i, k].numpy())
+                shown = played(run, arena, env, scene, scored.actions[i, k].numpy())
                 error = (scored.latents[i, k] - shown)[:, :state].square().sum(-1)
                 truth = scored.latents[:, :1].clone()  # the cost is that of all scenes at once
                 truth[i, 0] = shown
