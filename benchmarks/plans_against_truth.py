@@ -135,11 +135,10 @@ def measured(run: Run, manifest: Manifest, seed: int) -> Numbers:
         together = [{name: np.stack([np.asarray(each[name]) for each in samples]) for name in names} for samples in (starts, goals)]
         cost, rounds = first_plans(run, manifest, *together)
         rows: dict[str, list[tuple[int, list[float]]]] = {way: [] for way in WAYS}
-        state = run.config.recipe.jepa.state
         for i, scene in enumerate(manifest.scenes):
             for way, scored, k in looked_at(rounds, i, rng):
                 shown = played(run, arena, env, scene, scored.actions[i, k].numpy())
-                error = (scored.latents[i, k] - shown)[:, :state].square().sum(-1)
+                error = run.model.predicted_part(scored.latents[i, k] - shown).square().sum(-1)
                 truth = scored.latents[:, :1].clone()  # the cost is that of all scenes at once
                 truth[i, 0] = shown
                 real = float(cost(truth, scored.actions[:, k : k + 1])[i, 0])

@@ -1,6 +1,7 @@
 """Success on a world: record, train several seeds, and let every policy try the same scenes of three protocols.
 
-    python -m benchmarks.tables.success WORLD [--seeds 0 1 2] [--minutes 30] [--episodes 300] [--protocols standard long] [--work DIR]
+    python -m benchmarks.tables.success WORLD [--seeds 0 1 2] [--minutes 30] [--members 1] [--episodes 300] [--protocols standard long]
+        [--work DIR]
 
 The protocols: `standard`, to where the recorder was 25 steps later, within 50; `long`, 75 steps and 150; `strict`, to a goal of another
 episode in another region within 200, kept for the last five moments. Policies: the planner, its inverse model alone, the cross-entropy
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +36,7 @@ from tacit.evaluation.suites import cost_for, cost_name, planning_for
 from tacit.planning import PlanSettings, Task
 from tacit.run import Run, load
 from tacit.training.distributed import joined
+from tacit.training.ensemble import Workers, fit_ensemble, has_checkpoint
 from tacit.training.fit import fit
 from tacit.training.recipes import Size, for_minutes, on_device
 from tacit.worlds import record, world
@@ -53,12 +55,14 @@ Numbers = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Logs:
-    """What is recorded of a world, and whether it matters there which way things are turned, and that things are pushed."""
+    """What is recorded of a world, whether it matters there which way things are turned, and that things are pushed, and how many models
+    are trained apart and asked together."""
 
     episodes: int
     steps: int = 100
     shapes: bool = False
     pushes: bool = False
+    members: int = 1
 
 
 LOGS: Mapping[str, Logs] = {
@@ -77,9 +81,12 @@ class Options:
     Attributes:
         world: Where.
         seeds: Of training; scenes are of seed 1000 for all of them.
-        minutes: Of training, on one thread; 30 there are as many steps as 20 on two.
+        minutes: Of training, each model on one thread; None for 30 of one model, as many steps as 20 on two threads, and 20 of several, at
+            the same time.
         size: Of the model; of another one than `s` the table has a file of its own.
         residual: A predictor of residual blocks (`tacit train --residual`); the table has a file of its own.
+        members: Models that are trained apart and asked together (`tacit train --members`); None for the world's usual number. With
+            another one the table has a file of its own.
         device: Where it is trained, cpu or cuda; it plans on one thread either way.
         logs: Recorded episodes; None for the usual number.
         episodes: Scenes per protocol.
@@ -89,9 +96,10 @@ class Options:
 
     world: tyro.conf.Positional[str]
     seeds: tuple[int, ...] = (0, 1, 2)
-    minutes: float = 30.0
+    minutes: float | None = None
     size: Size = "s"
     residual: tyro.conf.FlagCreatePairsOff[bool] = False
+    members: int | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     logs: int | None = None
     episodes: int = 300
@@ -106,7 +114,24 @@ def logged(options: Options) -> str:
 
 def kind(options: Options) -> str:
     """Of the model, in names of folders and files."""
-    return f"{options.size}-residual" if options.residual else options.size
+    several = "" if members(options) == 1 else f"-{members(options)}-members"
+    return f"{options.size}{'-residual' * options.residual}{several}"
+
+
+def members(options: Options) -> int:
+    """Models that are asked together."""
+    return options.members or LOGS[options.world].members
+
+
+def minutes(options: Options) -> float:
+    """Of training, on a thread for each model."""
+    return options.minutes or (30.0 if members(options) == 1 else 20.0)
+
+
+def file_name(options: Options) -> str:
+    """Of the table: the world's, where all is as usual."""
+    is_usual = options.size == "s" and not options.residual and members(options) == LOGS[options.world].members
+    return options.world if is_usual else f"{options.world}-{kind(options)}"
 
 
 def recorded(options: Options, numbers: Numbers) -> EpisodeStore:
@@ -125,13 +150,18 @@ def recorded(options: Options, numbers: Numbers) -> EpisodeStore:
 
 def trained(options: Options, store: EpisodeStore, seed: int) -> Run:
     """The run of a seed, trained now or before."""
-    out = options.work / f"{logged(options)}-{kind(options)}-{options.minutes:g}-{seed}"
+    out = options.work / f"{logged(options)}-{kind(options)}-{minutes(options):g}-{seed}"
     if not (out / "config.json").is_file():
-        resume = (out / "checkpoints").is_dir()
+        resume = has_checkpoint(out)
         logs = LOGS[options.world]
-        recipe = for_minutes(options.size, options.minutes, shapes=logs.shapes, pushes=logs.pushes, residual=options.residual)
-        with joined(options.device) as group:
-            fit(store, out, on_device(recipe, options.device, int(store.lengths.sum())), seed=seed, group=group, resume=resume)
+        recipe = for_minutes(options.size, minutes(options), shapes=logs.shapes, pushes=logs.pushes, residual=options.residual)
+        recipe = on_device(replace(recipe, members=members(options)), options.device, int(store.lengths.sum()))
+        if recipe.members > 1:
+            workers = Workers(processes=recipe.members if options.device == "cpu" else 1, threads=1, device=options.device)
+            fit_ensemble(store, out, recipe, seed=seed, workers=workers, resume=resume)
+        else:
+            with joined(options.device) as group:
+                fit(store, out, recipe, seed=seed, group=group, resume=resume)
     return load(out)
 
 
@@ -201,12 +231,17 @@ def table(results: Numbers, name: str) -> str:
     """Success in percent as a table of Markdown, all seeds together, over the chart of that name."""
     recording, seeds = results["recording"], results["seeds"]
     blocks = " with a predictor of residual blocks" if results.get("residual") else ""
+    several = (
+        f" for each of {results['members']} models that are asked together, trained at the same time,"
+        if results.get("members", 1) > 1
+        else ""
+    )
     took = "" if recording["seconds"] is None else f" ({recording['seconds']:.0f} s)"
     lines = [
         f"# {results['world']}",
         "",
         f"{recording['episodes']:,} recorded episodes of {recording['steps']} steps{took}; {results['minutes']:g} minutes of training on "
-        f"{results.get('device', 'one thread')} at size `{results['size']}`{blocks}, training seeds {', '.join(seeds)}; "
+        f"{results.get('device', 'one thread')}{several} at size `{results['size']}`{blocks}, training seeds {', '.join(seeds)}; "
         f"{results['episodes']} scenes per protocol. Success in percent with 95 % intervals over all seeds, and each seed in brackets. "
         f"{results['cpu']}.",
         "",
@@ -249,12 +284,14 @@ def draw(results: Numbers, path: Path) -> None:
 
 def main(options: Options) -> None:
     torch.set_num_threads(1)
-    name = options.world if kind(options) == "s" else f"{options.world}-{kind(options)}"
+    name = file_name(options)
     path = RESULTS / f"{name}.json"
-    setting = {"world": options.world, "minutes": options.minutes, "size": options.size, "episodes": options.episodes}
+    setting = {"world": options.world, "minutes": minutes(options), "size": options.size, "episodes": options.episodes}
     setting |= {"logs": options.logs, "device": "one thread" if options.device == "cpu" else f"one {torch.cuda.get_device_name()}"}
-    setting["residual"] = options.residual
-    results: Numbers = {"logs": None, "device": "one thread", "residual": False} | (json.loads(path.read_text()) if path.is_file() else {})
+    setting |= {"residual": options.residual, "members": members(options)}
+    results: Numbers = {"logs": None, "device": "one thread", "residual": False, "members": 1} | (
+        json.loads(path.read_text()) if path.is_file() else {}
+    )
     if {part: results.get(part) for part in setting} != setting:
         results = setting | {"seeds": {}}
     results["cpu"] = cpu_model()

@@ -22,16 +22,11 @@ from tacit.assurance.session import Session, build
 from tacit.assurance.supervision import Supervision
 from tacit.assurance.supervisor import Supervisor
 from tacit.contracts import Cost, Planner, Proposal
-from tacit.models.heads import GoalPolicy
-from tacit.models.heads import TemporalDistance as DistanceHead
-from tacit.models.imagination import following
-from tacit.models.jepa import JEPA
+from tacit.models.ensemble import Distance, Model, Policy, members_of
 from tacit.nn import native
 from tacit.nn.precision import products_dtype
 from tacit.planning import (
     Controller,
-    ImaginedDetours,
-    ImaginedPolicy,
     StateLimit,
     Task,
     output_disturbance,
@@ -41,6 +36,7 @@ from tacit.planning import (
 )
 from tacit.run_costs import COSTS
 from tacit.run_intervals import Record, first_intervals, settled
+from tacit.run_proposals import imagined_detours, imagined_policy
 from tacit.signals import Schema
 from tacit.training.calibration import Calibration
 from tacit.training.correction import Correction, read_correction
@@ -61,7 +57,7 @@ class Run:
     Attributes:
         path: Its folder.
         config: What it was made with.
-        model: Encoder and predictor.
+        model: Encoder and predictor; or several that are asked together.
         distance: Learned steps to go, the default cost of planning.
         policy: Goal policy cloned from the logs.
         calibration: Errors on held-out episodes.
@@ -73,9 +69,9 @@ class Run:
 
     path: Path
     config: RunConfig
-    model: JEPA
-    distance: DistanceHead
-    policy: GoalPolicy
+    model: Model
+    distance: Distance
+    policy: Policy
     calibration: Calibration
     digest: str
     fingerprint: str
@@ -90,7 +86,8 @@ class Run:
     @property
     def planning(self) -> str:
         """What makes the products of plans: "torch" for a model of sensors and where there is no compiler, else the name of the C code."""
-        return "torch" if self.model.predictor.packed is None else native.name(products_dtype())
+        has_native = all(model.predictor.packed is not None for model in members_of(self.model))
+        return native.name(products_dtype()) if has_native else "torch"
 
     def temporal_cost(self, goal: Tensor) -> Cost:
         """Learned steps to the goal's latent (B, D), summed over the horizon."""
@@ -115,11 +112,11 @@ class Run:
 
     def proposals(self, goal: Tensor) -> Proposal:
         """What the goal policy would do on the way to the goal's latent (B, D), as the model imagines it."""
-        return ImaginedPolicy(model=self.model, policy=self.policy.distribution, goal=goal, follow=following(self.model, self.policy))
+        return imagined_policy(self.model, self.policy, goal)
 
     def detours(self, goal: Tensor) -> Proposal:
         """What the goal policy would do on the way to the goal's latent (B, D), and short detours from that, as the model imagines them."""
-        return ImaginedDetours(model=self.model, policy=self.policy.distribution, goal=goal, follow=following(self.model, self.policy))
+        return imagined_detours(self.model, self.policy, goal)
 
     def controller(
         self,
@@ -347,11 +344,12 @@ def load(path: str | Path) -> Run:
     distance.to(products_dtype())
     readouts = read_readouts(Path(path), model.latent_size)
     if not config.recipe.jepa.predictor.leading:
-        model.predictor.to(products_dtype())
+        for member in members_of(model):
+            member.predictor.to(products_dtype())
         for fitted in readouts.values():
             if fitted.readout.config.head.depth:
                 fitted.readout.network.to(products_dtype())
-    for network in (model.predictor, distance, policy):
+    for network in (*(member.predictor for member in members_of(model)), distance, policy):
         network.pack(products_dtype())
     return Run(
         path=Path(path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from tacit.cli.terminal import Phases, Stopped, Terminal, clock, counting, stopp
 if TYPE_CHECKING:
     from tacit.data import EpisodeStore
     from tacit.signals import Schema
+    from tacit.training.distributed import Group
+    from tacit.training.ensemble import Workers
     from tacit.training.recipes import Recipe
 
 MINUTES = 5.0  # when neither minutes nor steps are given
@@ -58,17 +61,21 @@ class Train:
     """Things are pushed: single steps are learned first, by a deeper predictor, and sensors go straight into the latent."""
     residual: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """The predictor is made of residual blocks: it tells better what touch does, and planning takes longer."""
+    members: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """Models that are trained apart, at the same time where there are cores, and asked together: plans have to convince all of them."""
     bfloat16: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: bfloat16)")] = True
     """Compute in float32."""
 
 
 def run(options: Train, terminal: Terminal) -> int:
+    import torch
+
     from tacit.data import EpisodeStore
     from tacit.evaluation.suites import forget
     from tacit.training.distributed import joined
+    from tacit.training.ensemble import fit_ensemble, has_checkpoint
     from tacit.training.fit import fit
     from tacit.training.folder import merge_results, read_results
-    from tacit.training.progress import CHECKPOINT
     from tacit.training.recipes import on_device
 
     recipe_of(options)  # refuses options that do not fit before anything is read
@@ -76,14 +83,15 @@ def run(options: Train, terminal: Terminal) -> int:
     require_free(options)
 
     def state() -> Stopped:
-        if not (options.out / CHECKPOINT).is_file():
+        if not has_checkpoint(options.out):
             return Stopped("no checkpoint was written yet", terminal.command)
         again = terminal.command if options.resume else f"{terminal.command.replace(' --overwrite', '')} --resume"
         return Stopped(f"a checkpoint is in {options.out}", again)
 
     with joined(options.device) as group:
         terminal = terminal if group.is_first else terminal.silenced()
-        set_threads(options.threads, group.world_size, terminal)
+        workers = workers_of(options, group)
+        set_threads(options.threads, max(group.world_size, workers.processes), terminal)
         with terminal.phases() as phases:
             store = EpisodeStore(options.data)
             with stoppable(lambda: Stopped("nothing was changed", terminal.command)):
@@ -96,9 +104,11 @@ def run(options: Train, terminal: Terminal) -> int:
             with stoppable(state), _scalars(options) as on_scalars:
                 if group.is_first:
                     clear(options)
-                fit(
-                    store, options.out, recipe, seed=options.seed, group=group, resume=options.resume, display=phases, on_scalars=on_scalars
-                )
+                chosen: dict[str, Any] = {"seed": options.seed, "resume": options.resume, "display": phases}
+                if recipe.members > 1:
+                    fit_ensemble(store, options.out, recipe, workers=replace(workers, threads=torch.get_num_threads()), **chosen)
+                else:
+                    fit(store, options.out, recipe, group=group, on_scalars=on_scalars, **chosen)
         if group.is_first:
             forget(options.out)  # what was measured of an older model
             merge_results(options.out, {"phases": phases.seconds, "commands": {"train": terminal.command}})
@@ -128,7 +138,29 @@ def recipe_of(options: Train, schema: Schema | None = None) -> Recipe:
         recipe = for_steps(options.size, options.steps, **kind)
     else:
         recipe = for_minutes(options.size, options.minutes or MINUTES, **kind)
-    return replace(recipe, train=replace(recipe.train, bfloat16=options.bfloat16 and recipe.train.bfloat16))
+    if options.members < 1:
+        raise ValueError(f"--members {options.members} must be at least 1")
+    if options.members > 1 and options.tensorboard:
+        raise ValueError("--tensorboard shows the training of one model: leave it or --members out")
+    bfloat16 = options.bfloat16 and recipe.train.bfloat16
+    return replace(recipe, train=replace(recipe.train, bfloat16=bfloat16), members=options.members)
+
+
+def workers_of(options: Train, group: Group) -> Workers:
+    """Who trains: a process for each member as far as there are cores; on an accelerator, and for one model, this one.
+
+    Raises:
+        ValueError: `torchrun` has started several processes, and several members are asked for.
+    """
+    from tacit.evaluation.machine import physical_cores
+    from tacit.training.ensemble import Workers
+
+    if options.members > 1 and group.world_size > 1:
+        raise ValueError(
+            "--members trains models apart, and torchrun one model together: start `tacit train` without torchrun, or leave --members out"
+        )
+    is_shared = group.device.type == "cpu" and options.members > 1
+    return Workers(processes=min(options.members, physical_cores()) if is_shared else 1, device=options.device)
 
 
 def set_threads(asked: int | None, processes: int, terminal: Terminal) -> None:
@@ -171,15 +203,15 @@ def require_free(options: Train) -> None:
     Raises:
         ValueError: The output folder holds a run and no word was said of it, or there is nothing to resume.
     """
+    from tacit.training.ensemble import has_checkpoint
     from tacit.training.folder import CONFIG
-    from tacit.training.progress import CHECKPOINT
 
-    has_checkpoint, is_finished = (options.out / CHECKPOINT).is_file(), (options.out / CONFIG).is_file()
+    has_begun, is_finished = has_checkpoint(options.out), (options.out / CONFIG).is_file()
     if options.resume and options.overwrite:
         raise ValueError("--resume goes on and --overwrite begins anew: give one of them")
-    if options.resume and not has_checkpoint:
+    if options.resume and not has_begun:
         raise ValueError(f"{options.out} has no checkpoint to go on from; leave out --resume to begin")
-    if (has_checkpoint or is_finished) and not (options.resume or options.overwrite):
+    if (has_begun or is_finished) and not (options.resume or options.overwrite):
         found = "a finished run" if is_finished else "a training that was stopped"
         raise ValueError(f"{options.out} holds {found}; give --resume to go on with it, --overwrite to begin anew, or another --out")
 
@@ -235,6 +267,7 @@ def require_scene(options: Train, recipe: Recipe) -> None:
 def clear(options: Train) -> None:
     """With --overwrite, take away what would be mistaken for the new run."""
     from tacit.assurance.monitor import MONITOR
+    from tacit.training.ensemble import MEMBERS
     from tacit.training.folder import CONFIG, CORRECTION, READOUT_WEIGHTS, READOUTS, RESULTS
     from tacit.training.metrics import METRICS
     from tacit.training.progress import CHECKPOINT
@@ -244,6 +277,8 @@ def clear(options: Train) -> None:
     of_some = (READOUTS, READOUT_WEIGHTS, CORRECTION, SUPPORT, MONITOR)
     for name in (CONFIG, RESULTS, CHECKPOINT, METRICS, *of_some) if options.overwrite else ():
         (options.out / name).unlink(missing_ok=True)
+    if options.overwrite:
+        shutil.rmtree(options.out / MEMBERS, ignore_errors=True)
 
 
 def _scalars(options: Train) -> AbstractContextManager[Scalars | None]:

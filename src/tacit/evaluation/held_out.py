@@ -146,8 +146,8 @@ def predicted_paths(run: Run, logs: Logs) -> Dynamics:
     first = torch.full_like(chosen, run.model.history - 1).clamp(max=int(log.steps[chosen].min()) - 1)
     steps = min(STEPS_AHEAD, int((log.steps[chosen] - first).min()))
     rows = (log.first[chosen] + first)[:, None] + torch.arange(steps)
-    states = log.latents[:, : run.model.config.state]
-    predicted = run.model.rollout(log.history(chosen, first, run.model.history), log.actions[rows][:, None])[:, 0, :, : states.shape[1]]
+    states = run.model.predicted_part(log.latents)
+    predicted = run.model.predicted_part(run.model.rollout(log.history(chosen, first, run.model.history), log.actions[rows][:, None])[:, 0])
     real = states[rows + 1]
     centre = states.mean(0)
     episodes = (states[a : a + n + 1] for a, n in zip(log.first.tolist(), log.steps.tolist(), strict=True))

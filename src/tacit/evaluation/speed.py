@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from tacit.evaluation.machine import cpu_model, torch_threads
+from tacit.models.ensemble import members_of
 from tacit.nn import native
 from tacit.planning import PlanSettings, Task
 from tacit.run import CostFor, Run
@@ -98,7 +99,7 @@ def plan_speed(
     task = Task(plan=PlanSettings(**asdict(settings) | {"replan_every": 1, "deadline_ms": None}))
     rng = np.random.default_rng(0)
     spent = []
-    predictor = run.model.predictor
+    predictor = members_of(run.model)[0].predictor
     dtype, width = next(predictor.parameters()).dtype, predictor.width
     large, small = [], []  # before and after, as a busy machine is not always as busy
     with torch_threads(1):

@@ -119,6 +119,7 @@ def training_section(trained: Run, results: Numbers) -> Training | None:
         config={
             "size": config.recipe.size,
             "parameters": f"{parameters:,}",
+            **({"models asked together": str(config.recipe.members)} if config.recipe.members > 1 else {}),
             "latent dimensions, state and context": f"{jepa.state} · {jepa.context}",
             "optimiser steps": f"{train['steps']:,}",
             "batch": f"{config.recipe.train.batch} windows of {config.recipe.train.window} frames",

@@ -146,6 +146,10 @@ class JEPA(nn.Module):
         latents: Tensor = self.encoder({name: value.flatten(0, 1) for name, value in observations.items()}, applied)
         return latents.float().view(batch, frames, -1)
 
+    def predicted_part(self, latents: Tensor) -> Tensor:
+        """What of latents (..., D) is predicted, and not held: the state, (..., S)."""
+        return latents[..., : self.config.state]
+
     def step(self, history: Tensor, action: Tensor) -> Tensor:
         """Latents (B, h, D), oldest first, and physical action (B, A) -> next latent (B, D)."""
         return self.rollout(history, action[:, None, None])[:, 0, 0]

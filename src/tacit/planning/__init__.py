@@ -17,7 +17,7 @@ from tacit.planning.path_limits import Combination, PathLimits
 from tacit.planning.plan_settings import PlanSettings, for_signals
 from tacit.planning.planners import planner_for
 from tacit.planning.policy_rollout import PolicyRollout, PolicyRolloutConfig
-from tacit.planning.proposals import ImaginedDetours, ImaginedPolicy, Retrieval
+from tacit.planning.proposals import ImaginedDetours, ImaginedPolicy, Retrieval, SharedOut
 from tacit.planning.propose_verify import ProposeVerify, ProposeVerifyConfig
 from tacit.planning.signal_costs import SignalCost, SignalObjective, signal_objective
 from tacit.planning.state_limits import StateLimit, state_limits
@@ -67,6 +67,7 @@ __all__ = [
     "RetreatSettings",
     "Retrieval",
     "SafeSettings",
+    "SharedOut",
     "SignalCost",
     "SignalGoal",
     "SignalLimit",

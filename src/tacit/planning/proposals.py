@@ -5,7 +5,7 @@ Dimensions: B batch, P proposals, h history, H horizon, A action, D latent, N ro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tacit.contracts import WorldModel
+from tacit.contracts import Proposal, WorldModel
 from tacit.planning.policy_rollout import WAYS
 from tacit.planning.search import smoothed
 
@@ -118,6 +118,28 @@ class ImaginedDetours(_Imagined):
             variations = self.variation * self._noise((batch, self.ways, count // self.ways, horizon, size), generator, device)
             variations[:, :, 0] = 0.0
             return self._followed(history, (detours + variations).flatten(1, 2))
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SharedOut:
+    """Suggestions of several who each see a part of a latent: a share of each, what each of them finds most likely first.
+
+    Attributes:
+        parts: Who suggests.
+        apart: Latents (..., D) -> the part of each of them.
+    """
+
+    parts: tuple[Proposal, ...]
+    apart: Callable[[Tensor], Sequence[Tensor]]
+
+    def __call__(self, history: Tensor, horizon: int, count: int, generator: torch.Generator) -> Tensor:
+        """See `tacit.contracts.Proposal`."""
+        shares = [(count + place) // len(self.parts) for place in reversed(range(len(self.parts)))]
+        each = zip(self.parts, self.apart(history), shares, strict=True)
+        found = torch.cat([part(seen, horizon, share, generator) for part, seen, share in each if share], dim=1)
+        rank = torch.cat([torch.arange(share) for share in shares])
+        return found[:, rank.argsort(stable=True).to(found.device)]
 
 
 @final

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tacit.contracts import WorldModel
-from tacit.models.heads import TemporalDistance
+from tacit.models.ensemble import Distance
 from tacit.training.latents import LatentLog
 from tacit.training.seed import generator
 
@@ -44,9 +44,7 @@ class Calibration:
 
 
 @torch.no_grad()
-def calibrate(
-    model: WorldModel, distance: TemporalDistance, log: LatentLog, *, seed: int, horizon: int = 24, windows: int = 2000
-) -> Calibration:
+def calibrate(model: WorldModel, distance: Distance, log: LatentLog, *, seed: int, horizon: int = 24, windows: int = 2000) -> Calibration:
     """Measure a model on held-out episodes.
 
     Args:

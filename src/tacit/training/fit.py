@@ -1,8 +1,10 @@
-"""From a store to a finished run: train, encode the logs, train the predictor on, fit the heads, calibrate, write."""
+"""From a store to a finished run: train, encode the logs, train the predictor on, fit the heads, calibrate, write.
+
+`tacit.training.ensemble` does so several times at once, and joins what comes of it.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,24 +12,19 @@ from typing import Protocol
 
 import torch
 
-from tacit.data import EpisodeStore, StoreError
+from tacit.data import EpisodeStore
 from tacit.models.jepa import JEPA
 from tacit.nn.precision import multiplies_bfloat16
-from tacit.training.calibration import calibrate
-from tacit.training.correction import write_correction
 from tacit.training.distributed import Group
 from tacit.training.dynamics import fit_dynamics
-from tacit.training.folder import RunConfig, division, merge_results, versions, write_run
+from tacit.training.finish import Joint, Logs, finish
+from tacit.training.folder import merge_results, versions
 from tacit.training.heads import fit_distance, fit_policy
-from tacit.training.latents import encode_log
+from tacit.training.latents import LatentLog, encode_log
 from tacit.training.loop import Moment, train
-from tacit.training.readouts import measured, write_readouts
 from tacit.training.recipes import Recipe
+from tacit.training.seed import of_member
 from tacit.training.sensors import FittedSensors, fit_sensors, read_sensors, sensor_log
-from tacit.training.support import fit_support
-from tacit.training.support_file import write_support
-
-FORECAST = 50  # steps ahead for which the errors of sensors are known
 
 
 class Display(Protocol):
@@ -56,6 +53,8 @@ def fit(
     resume: bool = False,
     display: Display | None = None,
     on_scalars: Callable[[int, Mapping[str, float]], None] | None = None,
+    member: int = 0,
+    on_latents: Callable[[LatentLog, LatentLog], None] | None = None,
 ) -> None:
     """Make a run out of a store's healthy episodes.
 
@@ -70,6 +69,8 @@ def fit(
         resume: Go on from the checkpoint in `out`.
         display: Where progress goes.
         on_scalars: Told the scalars of the training loop.
+        member: Which one of an ensemble it is: others have other weights and batches, and the same episodes held out.
+        on_latents: Told the latents of the training episodes and of those that are held out.
 
     Raises:
         StoreError: There is no episode, or none that holds a window.
@@ -77,10 +78,8 @@ def fit(
         TrainingStopped: Training came to a bad end.
     """
     group, display = group or Group(), display or Silent()
-    if len(store) == 0:
-        raise StoreError(f"{store.path} has no episode: record or import some first")
-    held_out = (0.2 if recipe.by_time else 0.1) if held_out is None else held_out
-    training, watching = (part.tolist() for part in division(recipe, store, held_out=held_out, seed=seed))
+    logs = Logs.of(store, recipe, held_out=held_out, seed=seed)
+    seed = of_member(seed, member)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = JEPA(store.schema, recipe.jepa)
@@ -95,8 +94,8 @@ def fit(
 
     trained = train(
         store,
-        training,
-        watching,
+        logs.training,
+        logs.watching,
         model,
         recipe.train,
         out,
@@ -110,13 +109,15 @@ def fit(
     if not group.is_first:
         return
 
-    frames = int(store.lengths[training].sum()) + len(training)
+    frames = int(store.lengths[logs.training].sum()) + len(logs.training)
     shown = display.phase("encode")
-    log = encode_log(store, training, model, device=group.device, progress=lambda done: shown(done / frames, f"{done:,} frames"))
-    watched = encode_log(store, watching, model, device=group.device)
+    log = encode_log(store, logs.training, model, device=group.device, progress=lambda done: shown(done / frames, f"{done:,} frames"))
+    watched = encode_log(store, logs.watching, model, device=group.device)
+    if on_latents is not None:
+        on_latents(log, watched)
     shown = display.phase("dynamics")
     fitted: FittedSensors | None = None
-    sensors = None if recipe.readout is None else sensor_log(store, training, model.schema)
+    sensors = None if recipe.readout is None else sensor_log(store, logs.training, model.schema)
     if recipe.readout is not None and sensors is not None and recipe.jepa.predictor.leading:
         fitted = fit_sensors(
             model.cpu(),
@@ -149,25 +150,7 @@ def fit(
         bfloat16=bfloat16,
         progress=lambda done, loss: shown(done, f"loss {loss:.3f}"),
     )
-    calibration = calibrate(model, distance, watched, seed=seed)
-    config = RunConfig(
-        recipe=recipe,
-        seed=seed,
-        store=str(store.path),
-        source=json.loads(json.dumps(dict(store.source))),
-        train_episodes=len(training),
-        held_out_episodes=len(watching),
-        held_out=held_out,
-        versions=versions(),
-    )
-    if fitted is not None:
-        shows = sensor_log(store, watching, model.schema).by_sensor()
-        each = zip(fitted.readouts, shows, fitted.errors or [None] * len(shows), strict=True)
-        write_readouts(out, [measured(model, readout, watched, values, horizon=FORECAST, wrong=wrong) for readout, values, wrong in each])
-        if fitted.correction is not None:
-            write_correction(out, fitted.correction)
-        write_support(out, fit_support(model, fitted.readouts, log, watched, torch.cat(shows, -1), correction=fitted.correction))
-    write_run(out, config=config, model=model, distance=distance, policy=policy, calibration=calibration)
+    finish(out, Joint(model=model, distance=distance, policy=policy), logs, recipe, log, watched, fitted, seed=logs.seed)
     merge_results(
         out,
         {
@@ -181,6 +164,6 @@ def fit(
             }
             | {name: round(value, 4) for name, value in asdict(trained.health).items()},
             "versions": versions(),
-            "seed": seed,
+            "seed": logs.seed,
         },
     )

@@ -12,6 +12,7 @@
     support.safetensors what the logs of a machine with sensors can answer (`tacit ask`)
     intervals.json      what is taken off limits on states, once some are recorded
     checkpoints/        what resuming needs
+    members/            of an ensemble: the run of each member
 
 Every file but metrics.jsonl is written atomically, config.json last.
 """
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 
 from tacit.atomic import atomic_write
 from tacit.data import EpisodeStore, split, split_by_time
+from tacit.models.ensemble import Distance, Ensemble, MeanDistance, MeanPolicy, Model, Policy
 from tacit.models.heads import GoalPolicy, TemporalDistance
 from tacit.models.jepa import JEPA
 from tacit.signals import Schema, SchemaError
@@ -110,7 +112,13 @@ def versions() -> dict[str, str]:
 
 
 def write_run(
-    folder: Path, *, config: RunConfig, model: JEPA, distance: TemporalDistance, policy: GoalPolicy, calibration: Calibration
+    folder: Path,
+    *,
+    config: RunConfig,
+    model: Model,
+    distance: Distance,
+    policy: Policy,
+    calibration: Calibration,
 ) -> None:
     """Write the parts of a finished run, each atomically; config.json last, so that a folder with one is complete."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,7 +167,7 @@ def read_config(folder: Path) -> RunConfig:
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run")
     if not (folder / CONFIG).is_file():
-        unfinished = (folder / "checkpoints").is_dir()
+        unfinished = (folder / "checkpoints").is_dir() or (folder / "members").is_dir()
         raise RunError(
             f"{folder}: training has not finished; go on with `tacit train ... --out {folder} --resume`"
             if unfinished
@@ -184,7 +192,10 @@ def read_schema(folder: Path) -> Schema:
         raise RunError(f"{folder / SCHEMA}: {error}") from error
 
 
-def read_run(folder: Path) -> tuple[RunConfig, JEPA, TemporalDistance, GoalPolicy, Calibration]:
+Parts = tuple[RunConfig, Model, Distance, Policy, Calibration]
+
+
+def read_run(folder: Path) -> Parts:
     """Read what `write_run` wrote; weights are loaded strictly.
 
     Raises:
@@ -194,9 +205,7 @@ def read_run(folder: Path) -> tuple[RunConfig, JEPA, TemporalDistance, GoalPolic
     calibration = _structured(folder / CALIBRATION, _read_json(folder / CALIBRATION), Calibration)
     schema = read_schema(folder)
     try:
-        model = JEPA(schema, config.recipe.jepa)
-        distance = TemporalDistance(config.recipe.jepa.latent, config.recipe.head)
-        policy = GoalPolicy(config.recipe.jepa.latent, schema.action_size, model.history, config.recipe.head)
+        model, distance, policy = _untrained(schema, config.recipe)
         tensors, meta = load_tensors(folder / MODEL)
         if meta.get("schema") != schema.digest():
             raise RunError(f"{folder / MODEL} belongs to another schema than {folder / SCHEMA}: the run's files are mixed up")
@@ -208,6 +217,17 @@ def read_run(folder: Path) -> tuple[RunConfig, JEPA, TemporalDistance, GoalPolic
     except CheckpointError as error:
         raise RunError(str(error)) from error
     return config, model, distance, policy, calibration
+
+
+def _untrained(schema: Schema, recipe: Recipe) -> tuple[Model, Distance, Policy]:
+    """Model and heads of a recipe, of one member or of several."""
+    latent, each = recipe.jepa.latent, range(recipe.members)
+    models = [JEPA(schema, recipe.jepa) for _ in each]
+    distances = [TemporalDistance(latent, recipe.head) for _ in each]
+    policies = [GoalPolicy(latent, schema.action_size, models[0].history, recipe.head) for _ in each]
+    if recipe.members == 1:
+        return models[0], distances[0], policies[0]
+    return Ensemble(models), MeanDistance(distances), MeanPolicy(policies)
 
 
 def merge_results(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class Recipe:
         policy: Fitting of the goal policy.
         readout: Size of the readouts of all sensors that training fits; None for none.
         by_time: Hold the last episodes out rather than some of all; for the logs of one process.
+        members: M, models that are trained apart and asked together (`tacit.training.ensemble`); 1 for one model.
     """
 
     size: Size
@@ -60,6 +61,7 @@ class Recipe:
     policy: HeadTraining
     readout: HeadConfig | None = None
     by_time: bool = False
+    members: int = 1
 
     @property
     def pushes(self) -> bool:

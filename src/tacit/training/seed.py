@@ -18,6 +18,11 @@ def random_numbers(seed: int, purpose: str, step: int = 0) -> np.random.Generato
     return np.random.default_rng(_number(seed, purpose, step))
 
 
+def of_member(seed: int, member: int) -> int:
+    """The seed of a member of an ensemble: the ensemble's own for the first one, and another one for each of the others."""
+    return seed if member == 0 else _number(seed, "member", member) % 2**31
+
+
 def _number(seed: int, purpose: str, step: int) -> int:
     digest = hashlib.sha256(f"{seed}/{purpose}/{step}".encode()).digest()
     return int.from_bytes(digest[:7], "little")
