@@ -41,6 +41,7 @@ from tacit.evaluation.forecasters import Forecaster, Lstm, ProcessLog, best_arx,
 from tacit.evaluation.intervals import wilson
 from tacit.evaluation.machine import cpu_model
 from tacit.evaluation.what_if import PAST, Kpi, Situation, Wish, ask
+from tacit.models.ensemble import dynamics_size
 from tacit.planning.interventions import Intervention, InterventionError, action_channels, parse_intervention
 from tacit.run import Run, load
 from tacit.signals import Role
@@ -313,8 +314,7 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
     spreads = {log.names[n]: float((log.seen[steps:, n] - log.seen[:-steps, n]).std()) for n in columns}  # of changes within a horizon
     shown = {log.names[n]: log.seen[:, n].double().quantile(torch.tensor((0.001, 0.999)).double()).numpy() for n in columns}
     arx, channels = best_arx(log, steps), log.seen.shape[1]
-    weights = sum(p.numel() for part in (run.model.encoder, run.model.predictor) for p in part.parameters())
-    width = lstm_width(weights, channels + log.actions.shape[1], channels)
+    width = lstm_width(dynamics_size(run.model), channels + log.actions.shape[1], channels)
     lstm = Lstm(log, width=width, steps=options.lstm_steps, horizon=steps, seed=options.seed)
     beside: dict[str, Forecaster] = {"arx": arx, "lstm": lstm}
     console.print(f"{name}: sizes {sizes}, ranges {ranges.tolist()}, ARX of order {arx.order}, LSTM best after {lstm.best} of {lstm.steps}")

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tacit.data import EpisodeStore, StoreError
 from tacit.evaluation.forecasters import WARM_UP, Forecaster, Lstm, Persistence, ProcessLog, best_arx, process_log
-from tacit.models.ensemble import members_of
+from tacit.models.ensemble import dynamics_size
 from tacit.run import Run
 from tacit.training.correction import lately
 from tacit.training.fit import Display, Silent
@@ -236,8 +236,7 @@ def validate(
     shown = display.phase("fit the others")
     shown(0.0, "ARX")
     arx = best_arx(known, horizon)
-    models = members_of(run.model)
-    size = sum(p.numel() for model in models for part in (model.encoder, model.predictor) for p in part.parameters())
+    size = dynamics_size(run.model)
     width = lstm_width(size, known.seen.shape[1] + known.actions.shape[1], known.seen.shape[1])
     shown(0.1, "LSTM")
     lstm = Lstm(known, width=width, steps=lstm_steps, horizon=horizon, seed=seed, progress=lambda done: shown(0.1 + 0.9 * done, "LSTM"))

@@ -10,6 +10,7 @@ Dimensions: M members, B batch, h history, K candidates, H horizon, A action, d 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -23,12 +24,12 @@ from tacit.signals import Schema
 
 def beside(latents: Sequence[Tensor]) -> Tensor:
     """Latents of the members, (..., d) each -> joint latents (..., D)."""
-    return torch.cat(tuple(latents), dim=-1) / len(latents) ** 0.5
+    return torch.cat(tuple(latents), dim=-1) / math.sqrt(len(latents))
 
 
 def apart(latents: Tensor, members: int) -> tuple[Tensor, ...]:
     """Joint latents (..., D) -> latents of the members, (..., d) each."""
-    return (latents * members**0.5).chunk(members, dim=-1)
+    return (latents * math.sqrt(members)).chunk(members, dim=-1)
 
 
 class Ensemble(nn.Module):
@@ -87,6 +88,12 @@ class Ensemble(nn.Module):
 def members_of(model: Model) -> tuple[JEPA, ...]:
     """The models of an ensemble; of one model, itself."""
     return (model,) if isinstance(model, JEPA) else tuple(model.models())
+
+
+def dynamics_size(model: Model) -> int:
+    """Weights of encoder and predictor, of all members."""
+    parts = [part for member in members_of(model) for part in (member.encoder, member.predictor)]
+    return sum(weight.numel() for part in parts for weight in part.parameters())
 
 
 class MeanDistance(nn.Module):

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
+from torch import Tensor
 
 from tacit.data import EpisodeStore
 from tacit.models.ensemble import Ensemble, MeanDistance, MeanPolicy, beside
@@ -199,7 +200,7 @@ class _Work:
             )
 
     def _keep(self, *logs: LatentLog) -> None:
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for name, log in zip(("training", "watching"), logs, strict=True):
             tensors |= with_prefix(name, {part: getattr(log, part) for part in ("latents", "actions", "first", "steps")})
         save_tensors(self.out / LATENTS, tensors, {})
