@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typed_words import EVAL, TRAIN
 
-from tacit import load
+from tacit import Goal, Task, load
 from tacit.cli import main
 from tacit.models.ensemble import Ensemble
 from tacit.training.folder import read_results
+from tacit.worlds import TwoRoomWorld
 
 
-def test_an_ensemble_goes_the_whole_way(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_ensemble_goes_the_whole_way(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "data", "--out", "both", "--members", "2", *TRAIN]) == 0
     assert "6 steps" in capsys.readouterr().out
     assert isinstance(load("both").model, Ensemble)
@@ -22,6 +24,15 @@ def test_an_ensemble_goes_the_whole_way(here: Path, capsys: pytest.CaptureFixtur
     assert main(["report", "both"]) == 0
     assert main(["bench", "plan", "both", "--calls", "5"]) == 0
     assert "models asked together" in Path("both/report.html").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(TwoRoomWorld, "tolerance", 40.0)  # the run has hardly been trained
+        words = ["--episodes", "24", "--budget", "16", "--false-alarms", "0.5", "--threads", "1"]
+        assert main(["calibrate", "both", "--world", "two_room", *words]) == 0
+    both, image = load("both"), np.zeros((64, 64, 3), np.uint8)
+    supervisor = both.supervisor(both.session(Task(goal=Goal(observations={"image": image}))))
+    supervisor.reset()
+    assert np.isfinite(supervisor.act({"image": image}).action).all()
+    assert supervisor.judgement is not None
     assert main(["train", "data", "--out", "both", "--members", "2", *TRAIN]) == 1
     assert "holds a finished run" in capsys.readouterr().err
     assert main(["train", "data", "--out", "both", "--overwrite", *TRAIN]) == 0
