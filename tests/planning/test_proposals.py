@@ -8,7 +8,7 @@ from linear_worlds import LinearWorld
 from torch import Tensor
 
 from tacit.contracts import Proposal
-from tacit.planning import ImaginedPolicy, Retrieval
+from tacit.planning import ImaginedPolicy, Retrieval, SharedOut
 
 GOAL = torch.tensor([[1.0, 0.0], [0.0, -1.0]])
 
@@ -192,3 +192,21 @@ def test_the_action_at_an_episodes_end_is_not_looked_at() -> None:
     actions = ACTIONS.clone()
     actions[LAST] = torch.nan
     assert retrieved((8.0, 0.0), (9.0, 0.0), actions=actions, count=30).isfinite().all()
+
+
+def test_several_share_the_suggestions_and_each_sees_its_own_latents() -> None:
+    def suggesting(size: int) -> Proposal:
+        def suggested(history: Tensor, horizon: int, count: int, generator: torch.Generator) -> Tensor:
+            assert history.shape[-1] == size
+            rank = torch.arange(float(count)).expand(len(history), -1)
+            return (100 * size + rank)[..., None, None].expand(-1, -1, horizon, 1)
+
+        return suggested
+
+    shared = SharedOut(parts=(suggesting(1), suggesting(2)), apart=lambda latents: latents.split((1, 2), -1))
+    history, rng = torch.zeros(3, 2, 3), torch.Generator()
+    found = shared(history, 4, 5, rng)
+    assert found.shape == (3, 5, 4, 1)
+    assert sorted(found[0, :, 0, 0].tolist()) == [100, 101, 102, 200, 201]
+    assert (found[0, :, 0, 0] % 100).tolist() == [0, 0, 1, 1, 2], "what each finds most likely comes first"
+    assert len(shared(history, 4, 1, rng)[0]) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from tacit.training.checkpoint import CheckpointError
 from tacit.training.ensemble import LATENTS, Workers, fit_ensemble, folder_of, has_checkpoint
 from tacit.training.fit import Silent, fit
 from tacit.training.folder import CONFIG, RunError, read_results
+from tacit.training.loop import TrainingStopped
 from tacit.training.progress import CHECKPOINT
 from tacit.training.recipes import Recipe
 
@@ -174,8 +176,17 @@ def test_stopped_side_by_side_every_member_keeps_a_checkpoint(store: EpisodeStor
 def test_a_member_that_fails_ends_the_training_with_its_reason(store: EpisodeStore, tmp_path: Path) -> None:
     broken = of_two()
     broken = replace(broken, train=replace(broken.train, learning_rate=float("inf")))
-    with pytest.raises(RuntimeError, match="stopped at step"):
+    with pytest.raises(TrainingStopped, match="stopped at step"):
         fit_ensemble(store, tmp_path / "run", broken, workers=Workers(processes=2, threads=1))
+
+
+def test_a_process_that_is_killed_is_named(store: EpisodeStore, tmp_path: Path) -> None:
+    class Killing(Heard):
+        def phase(self, name: str) -> Callable[[float, str], None]:
+            return lambda share, words: multiprocessing.active_children()[0].kill()
+
+    with pytest.raises(TrainingStopped, match="ended without a word"):
+        fit_ensemble(store, tmp_path / "run", of_two(steps=100_000), workers=Workers(processes=2, threads=1), display=Killing())
 
 
 def test_one_member_and_processes_are_refused(store: EpisodeStore, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
@@ -23,6 +24,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from tacit.atomic import atomic_write
 from tacit.data import EpisodeStore
 from tacit.models.ensemble import Ensemble, MeanDistance, MeanPolicy, beside
 from tacit.models.heads import GoalPolicy, TemporalDistance
@@ -33,6 +35,7 @@ from tacit.training.finish import Joint, Logs, finish
 from tacit.training.fit import Display, Silent, fit
 from tacit.training.folder import CONFIG, RunError, merge_results, read_config, read_results, read_run
 from tacit.training.latents import LatentLog
+from tacit.training.loop import TrainingStopped
 from tacit.training.metrics import METRICS
 from tacit.training.progress import CHECKPOINT
 from tacit.training.recipes import Recipe
@@ -231,9 +234,9 @@ def _join(out: Path, works: Sequence[_Work], logs: Logs, recipe: Recipe, seed: i
         fitted = FittedSensors(
             readouts=read_sensors(found.model.schema, log, shown, recipe.readout, seed=seed), errors=None, correction=None
         )
-    finish(out, found, logs, recipe, log, watched, fitted, seed=seed)
-    (out / METRICS).write_bytes((works[0].out / METRICS).read_bytes())
+    atomic_write(out / METRICS, (works[0].out / METRICS).read_bytes())
     merge_results(out, _together([read_results(work.out) for work in works]))
+    finish(out, found, logs, recipe, log, watched, fitted, seed=seed)
     for work in works:
         (work.out / LATENTS).unlink()
         shutil.rmtree(work.out / Path(CHECKPOINT).parent, ignore_errors=True)
@@ -278,7 +281,7 @@ class _Slowest:
         slowest, (at, share, words) = min(self._where.items(), key=lambda item: item[1][:2])
         if at > self._phase:
             self._phase, self._shown = at, self._display.phase(PHASES[at])
-        self._shown(share, f"{words}, {len(self._where)} members, of which {slowest + 1} is last")
+        self._shown(share, f"{words}; member {slowest + 1} of those that are trained is the last")
 
     def ended(self, member: int) -> None:
         """A member is done, and nobody waits for it."""
@@ -312,7 +315,8 @@ _told: tuple[Queue[Said], Event, int]  # of a process that trains for another on
 
 def _begin(words: Queue[Said], stop: Event, parent: int) -> None:
     global _told
-    os.setpgrp()  # Ctrl-C is for the process that asked: it tells the others
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # Ctrl-C is for the process that asked: it tells the others
     _told = words, stop, parent
 
 
@@ -336,6 +340,11 @@ def _side_by_side(works: Sequence[_Work], processes: int, shown: _Slowest) -> No
             _listen(words, shown)
             for future in ended:
                 shown.ended(future.result())
+    except BrokenProcessPool as error:
+        raise TrainingStopped(
+            "a process that trained a member ended without a word, as it does when memory runs out: go on with --resume, or train fewer members "
+            "at a time"
+        ) from error
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
