@@ -342,8 +342,8 @@ def _side_by_side(works: Sequence[_Work], processes: int, shown: _Slowest) -> No
                 shown.ended(future.result())
     except BrokenProcessPool as error:
         raise TrainingStopped(
-            "a process that trained a member ended without a word, as it does when memory runs out: go on with --resume, or train fewer members "
-            "at a time"
+            "a process that trained a member ended without a word, as it does when memory runs out: go on with --resume, "
+            "or train fewer members at a time"
         ) from error
     finally:
         stop.set()
