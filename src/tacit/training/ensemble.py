@@ -343,7 +343,7 @@ def _side_by_side(works: Sequence[_Work], processes: int, shown: _Slowest) -> No
     except BrokenProcessPool as error:
         raise TrainingStopped(
             "a process that trained a member ended without a word, as it does when memory runs out: go on with --resume, "
-            "or train fewer members at a time"
+            "or train fewer members"
         ) from error
     finally:
         stop.set()
