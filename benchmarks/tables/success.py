@@ -69,7 +69,7 @@ LOGS: Mapping[str, Logs] = {
     "two_room": Logs(episodes=3000),
     "reacher": Logs(episodes=2000),
     "point_maze": Logs(episodes=2000, steps=200),
-    "push_t": Logs(episodes=6000, shapes=True, pushes=True),
+    "push_t": Logs(episodes=6000, shapes=True, pushes=True, members=2),
     "cube": Logs(episodes=1000, steps=200, shapes=True, pushes=True),
 }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.tables.success import NOTHING, PLANNER, RANDOM, table, tried
+import pytest
+from benchmarks.tables.success import NOTHING, PLANNER, RANDOM, Options, file_name, members, minutes, table, tried
 
 from tacit.evaluation.baselines import NoOpPolicy, RandomPolicy
 from tacit.evaluation.protocol import Policy, Protocol, draw_manifest
@@ -38,3 +39,20 @@ def test_a_policy_is_measured_once_and_anew_when_the_plan_is_another() -> None:
     assert "on one thread at size `s`" in shown
     assert "(two_room-m.svg)" in shown
     assert shown.count("not measured") == 5 * 3 - 3
+    several = table(results | {"members": 2, "seeds": {"0": {"protocols": {"standard": found}}}}, "two_room-m")
+    assert "for each of 2 models that are asked together" in several
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "models", "took"),
+    [
+        (Options(world="push_t"), "push_t", 2, 20.0),
+        (Options(world="push_t", members=1), "push_t-s", 1, 30.0),
+        (Options(world="push_t", members=1, residual=True), "push_t-s-residual", 1, 30.0),
+        (Options(world="push_t", size="m", members=1, minutes=7.0), "push_t-m", 1, 7.0),
+        (Options(world="reacher", minutes=10.0), "reacher", 1, 10.0),
+        (Options(world="reacher", members=2), "reacher-s-2-members", 2, 20.0),
+    ],
+)
+def test_every_kind_of_model_has_a_table_of_its_own(options: Options, name: str, models: int, took: float) -> None:
+    assert (file_name(options), members(options), minutes(options)) == (name, models, took)
