@@ -102,23 +102,35 @@ class FirstArrival:
     def __call__(self, trajectory: Tensor, actions: Tensor) -> Tensor:
         if not trajectory.is_cpu:
             return self.everywhere(trajectory)
-        cost, near = self._best(trajectory), self._is_near(trajectory).nonzero()[:, 0]
+        looks, is_near = self._looked(trajectory)
+        cost, near = looks.amin(-1), is_near.nonzero()[:, 0]
         if len(near):
-            soon = self.distance(trajectory[near, :, : self.settle : 2], self.goal[near, None, None]).mean(-1)
+            soon = self._soon(trajectory[near], looks[near], near).mean(-1)
             cost = cost.index_copy(0, near, soon)  # not in place: the gradient of `amin` needs what it returned
         return cost
 
     def everywhere(self, trajectory: Tensor) -> Tensor:
         """The same cost, with both looks taken at every machine: to ask an accelerator which ones are near would be to wait for it."""
-        soon = self.distance(trajectory[:, :, : self.settle : 2], self.goal[:, None, None]).mean(-1)
-        return torch.where(self._is_near(trajectory)[:, None], soon, self._best(trajectory))
+        looks, is_near = self._looked(trajectory)
+        return torch.where(is_near[:, None], self._soon(trajectory, looks).mean(-1), looks.amin(-1))
 
-    def _best(self, trajectory: Tensor) -> Tensor:
-        looks = trajectory[:, :, (trajectory.shape[2] - 1) % self.stride :: self.stride]
-        return self.distance(looks, self.goal[:, None, None]).amin(-1)
+    def _looked(self, trajectory: Tensor) -> tuple[Tensor, Tensor]:
+        """Steps to go at the moments that are looked at, (B, K, L), and at which machines the goal is near, (B,) bool."""
+        looks = self._at(trajectory[:, :, (trajectory.shape[2] - 1) % self.stride :: self.stride])
+        # A look is most of what a plan costs: where all moments are looked at, nobody looks twice.
+        first = looks[:, :, 0] if self.stride == 1 else self._at(trajectory[:, :, 0])
+        return looks, first.amin(-1) < self.near
 
-    def _is_near(self, trajectory: Tensor) -> Tensor:
-        return self.distance(trajectory[:, :, 0], self.goal[:, None]).amin(-1) < self.near
+    def _soon(self, trajectory: Tensor, looks: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Steps to go at the moments that count where the goal is near, of these machines; None for all of them."""
+        if self.stride == 1:
+            return looks[:, :, : self.settle : 2]
+        return self._at(trajectory[:, :, : self.settle : 2], rows)
+
+    def _at(self, latents: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Steps to go from latents (B, ..., D) of these machines; None for all of them."""
+        goal = self.goal if rows is None else self.goal[rows]
+        return self.distance(latents, goal.view(len(goal), *(1,) * (latents.ndim - 2), -1))
 
 
 @final
