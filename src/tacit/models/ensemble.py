@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from tacit.models.heads import GoalPolicy, TemporalDistance
 from tacit.models.jepa import JEPA
-from tacit.nn.blocks import Standardizer
 from tacit.signals import Schema
 
 
@@ -52,11 +51,6 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.schema: Schema = first.schema
         self.latent_size, self.history = len(members) * first.latent_size, first.history
-
-    @property
-    def actions(self) -> Standardizer:
-        """Of the first member."""
-        return next(self.models()).actions
 
     def models(self) -> Iterator[JEPA]:
         """The members, one after another."""
