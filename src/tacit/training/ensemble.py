@@ -281,7 +281,7 @@ class _Slowest:
         slowest, (at, share, words) = min(self._where.items(), key=lambda item: item[1][:2])
         if at > self._phase:
             self._phase, self._shown = at, self._display.phase(PHASES[at])
-        self._shown(share, f"{words}; member {slowest + 1} of those that are trained is the last")
+        self._shown(share, f"{words}, member {slowest + 1} is last")
 
     def ended(self, member: int) -> None:
         """A member is done, and nobody waits for it."""
