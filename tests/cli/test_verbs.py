@@ -139,7 +139,7 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(
 def test_an_interrupt_before_the_first_checkpoint_promises_none(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert interrupt(monkeypatch, "tacit.training.fit", "division", call=1, during=["train", "data", "--out", "new", *TRAIN]) == 130
+    assert interrupt(monkeypatch, "tacit.training.finish", "division", call=1, during=["train", "data", "--out", "new", *TRAIN]) == 130
     shown = capsys.readouterr().err
     assert "no checkpoint was written yet" in shown
     assert "--resume" not in shown
