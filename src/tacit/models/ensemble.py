@@ -11,7 +11,8 @@ Dimensions: M members, B batch, h history, K candidates, H horizon, A action, d 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -90,27 +91,32 @@ def dynamics_size(model: Model) -> int:
     return sum(weight.numel() for part in parts for weight in part.parameters())
 
 
-class MeanDistance(nn.Module):
+Head = TypeVar("Head", TemporalDistance, GoalPolicy)
+
+
+class _Heads(nn.Module, Generic[Head]):
+    """Heads of the members of an ensemble, one for each model."""
+
+    def __init__(self, members: Sequence[Head]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def heads(self) -> Iterator[Head]:
+        """The members, one after another."""
+        return iter(cast("Iterable[Head]", self.members))
+
+    def pack(self, dtype: torch.dtype) -> None:
+        """From now on, answer with the present weights in C, with products of this dtype, where this machine can."""
+        for head in self.heads():
+            head.pack(dtype)
+
+
+class MeanDistance(_Heads[TemporalDistance]):
     """The mean of what the members of an ensemble have learned of the steps to go; a `TemporalDistance` of joint latents.
 
     Args:
         members: One for each model.
     """
-
-    def __init__(self, members: Sequence[TemporalDistance]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def heads(self) -> Iterator[TemporalDistance]:
-        """The members, one after another."""
-        for member in self.members:
-            assert isinstance(member, TemporalDistance)
-            yield member
-
-    def pack(self, dtype: torch.dtype) -> None:
-        """See `TemporalDistance.pack`."""
-        for head in self.heads():
-            head.pack(dtype)
 
     def embed(self, latent: Tensor) -> Tensor:
         """Joint latents (..., D) -> embeddings of all members, (M, ..., 2, groups, features), float32."""
@@ -126,27 +132,12 @@ class MeanDistance(nn.Module):
         return torch.stack([head(*pair) for head, *pair in zip(self.heads(), *parts, strict=True)]).mean(0)
 
 
-class MeanPolicy(nn.Module):
+class MeanPolicy(_Heads[GoalPolicy]):
     """The goal policies of the members of an ensemble as one: a mixture, by its mean and spread.
 
     Args:
         members: One for each model.
     """
-
-    def __init__(self, members: Sequence[GoalPolicy]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def heads(self) -> Iterator[GoalPolicy]:
-        """The members, one after another."""
-        for member in self.members:
-            assert isinstance(member, GoalPolicy)
-            yield member
-
-    def pack(self, dtype: torch.dtype) -> None:
-        """See `GoalPolicy.pack`."""
-        for head in self.heads():
-            head.pack(dtype)
 
     def distribution(self, history: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
         """Joint latents (..., h, D) and goals (..., D) -> mean and standard deviation of physical actions, (..., A) each."""
