@@ -7,17 +7,9 @@ Dimensions: M members.
 
 from __future__ import annotations
 
-import os
-import queue
 import shutil
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
-from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Event
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -35,19 +27,14 @@ from tacit.training.finish import Joint, Logs, finish
 from tacit.training.fit import Display, Silent, fit
 from tacit.training.folder import CONFIG, RunError, merge_results, read_config, read_results, read_run
 from tacit.training.latents import LatentLog
-from tacit.training.loop import TrainingStopped
 from tacit.training.metrics import METRICS
 from tacit.training.progress import CHECKPOINT
 from tacit.training.recipes import Recipe
 from tacit.training.sensors import FittedSensors, read_sensors, sensor_log
+from tacit.training.side_by_side import Shown, Slowest, side_by_side
 
 MEMBERS = "members"  # folder of their runs
 LATENTS = "latents.safetensors"  # of a member that waits for the others
-PHASES = ("train", "encode", "dynamics", "distance", "policy")
-SAY_SECONDS = 0.25  # between two words of a member
-
-Shown = Callable[[float, str], None]
-Said = tuple[int, str, float, str]  # member, phase, share done, a few words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +123,7 @@ def fit_ensemble(
         for work in waiting:
             work.train(_Named(display, f", member {work.member + 1} of {recipe.members}"))
     elif waiting:
-        _side_by_side(waiting, processes, _Slowest(display, [work.member for work in waiting]))
+        side_by_side(waiting, processes, Slowest(display, [work.member for work in waiting]))
     display.phase("join")
     _join(out, works, logs, recipe, seed)
 
@@ -262,98 +249,3 @@ class _Named:
     def phase(self, name: str) -> Shown:
         shown = self._display.phase(name)
         return lambda share, words: shown(share, words + self._whose)
-
-
-@final
-class _Slowest:
-    """Shows where the member is that is furthest behind."""
-
-    def __init__(self, display: Display, members: Sequence[int]) -> None:
-        self._display = display
-        self._where: dict[int, tuple[int, float, str]] = dict.fromkeys(members, (0, 0.0, ""))
-        self._phase = -1
-        self._shown: Shown = lambda share, words: None
-
-    def heard(self, said: Said) -> None:
-        """Take in what a member says."""
-        member, phase, share, words = said
-        self._where[member] = (PHASES.index(phase), share, words)
-        slowest, (at, share, words) = min(self._where.items(), key=lambda item: item[1][:2])
-        if at > self._phase:
-            self._phase, self._shown = at, self._display.phase(PHASES[at])
-        self._shown(share, f"{words}, member {slowest + 1} is last")
-
-    def ended(self, member: int) -> None:
-        """A member is done, and nobody waits for it."""
-        self.heard((member, PHASES[-1], 1.0, ""))
-
-
-@dataclass(kw_only=True)
-class _Telling:
-    """The display of a member in a process of its own. It ends the work when it is told to, or when nobody is there to tell."""
-
-    member: int
-    words: Queue[Said]
-    stop: Event
-    parent: int
-    said: float = field(default=0.0)
-
-    def phase(self, name: str) -> Shown:
-        def shown(share: float, words: str) -> None:
-            if self.stop.is_set() or os.getppid() != self.parent:
-                raise KeyboardInterrupt
-            if (now := time.monotonic()) - self.said >= SAY_SECONDS:
-                self.said = now
-                self.words.put((self.member, name, share, words))
-
-        shown(0.0, "")
-        return shown
-
-
-_told: tuple[Queue[Said], Event, int]  # of a process that trains for another one
-
-
-def _begin(words: Queue[Said], stop: Event, parent: int) -> None:
-    global _told
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()  # Ctrl-C is for the process that asked: it tells the others
-    _told = words, stop, parent
-
-
-def _train_here(work: _Work) -> int:
-    words, stop, parent = _told
-    work.train(_Telling(member=work.member, words=words, stop=stop, parent=parent))
-    return work.member
-
-
-def _side_by_side(works: Sequence[_Work], processes: int, shown: _Slowest) -> None:
-    """Train members at the same time; when one fails, or Ctrl-C is pressed, the others write a checkpoint and stop."""
-    context = get_context("spawn")
-    words: Queue[Said] = context.Queue()
-    stop = context.Event()
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(words, stop, os.getpid()))
-    waiting: set[Future[int]] = set()
-    try:
-        waiting = {pool.submit(_train_here, work) for work in works}
-        while waiting:
-            ended, waiting = wait(waiting, timeout=SAY_SECONDS, return_when="FIRST_COMPLETED")
-            _listen(words, shown)
-            for future in ended:
-                shown.ended(future.result())
-    except BrokenProcessPool as error:
-        raise TrainingStopped(
-            "a process that trained a member ended without a word, as it does when memory runs out: go on with --resume, "
-            "or train fewer members"
-        ) from error
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-        words.close()
-
-
-def _listen(words: Queue[Said], shown: _Slowest) -> None:
-    while True:
-        try:
-            shown.heard(words.get_nowait())
-        except queue.Empty:
-            return
