@@ -45,6 +45,12 @@ class LinearControl:
         self._applied = np.array([plant.operating_point[name] for name in self._aims.actions])
         self._outputs: Floats | None = None
 
+    def watch(self, samples: Samples, setpoints: Mapping[str, float], commands: Floats) -> None:
+        """Decide as if in charge, and go on from what was sent instead."""
+        self.act(samples, setpoints)
+        self._applied = commands
+        self._inputs[0, : len(commands)] = commands
+
     def act(self, samples: Samples, setpoints: Mapping[str, float]) -> tuple[Floats, Decision | None]:
         model, aims = self._model, self._aims
         now = np.array([float(samples[name]) for name in model.outputs])

@@ -55,6 +55,11 @@ class NonlinearControl:
         self._plan = np.tile(self._applied, (self._aims.horizon, 1))
         self._states = np.tile(plant.state, (self._aims.horizon + 1, 1))  # at the beginning of each step of the plan, and at its end
 
+    def watch(self, samples: Samples, setpoints: Mapping[str, float], commands: Floats) -> None:
+        """Plan as if in charge, and go on from what was sent instead."""
+        self.act(samples, setpoints)
+        self._applied = commands
+
     def act(self, samples: Samples, setpoints: Mapping[str, float]) -> tuple[Floats, Decision | None]:
         actuators = self._plant.process.actuators
         stuck = [float(samples[position(a)]) - before if a.static else 0.0 for a, before in zip(actuators, self._applied, strict=True)]

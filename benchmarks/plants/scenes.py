@@ -15,7 +15,7 @@ KINDS = (SETPOINTS, UNMEASURED, MEASURED)
 SPREADS = 2.0  # standard deviations of a measured disturbance, by which it steps
 
 
-def scenes(plant: SimulatedPlant, *, episodes: int, steps: int, seed: int) -> list[tuple[str, Scenario]]:
+def scenes(plant: SimulatedPlant, *, episodes: int, steps: int, seed: int, lead: int = 0) -> list[tuple[str, Scenario]]:
     """Scenarios with their kinds: of five, two have setpoints that step while all disturbances go their way, two a disturbance that nobody
     measures, and one a disturbance that is measured; these two kinds have nothing else.
 
@@ -24,10 +24,11 @@ def scenes(plant: SimulatedPlant, *, episodes: int, steps: int, seed: int) -> li
         episodes: How many, a multiple of 5; the first ones are the same however many there are.
         steps: T, of each.
         seed: Of what happens, at least 0.
+        lead: Steps before, under an operator.
     """
-    first = scenarios(plant, episodes=episodes - episodes // 5, steps=steps, seed=seed)
+    first = scenarios(plant, episodes=episodes - episodes // 5, steps=steps, seed=seed, lead=lead)
     found = [(UNMEASURED if scenario.disturbances else SETPOINTS, scenario) for scenario in first]
-    found += [(MEASURED, scenario) for scenario in measured(plant, episodes=episodes // 5, steps=steps, seed=seed)]
+    found += [(MEASURED, scenario) for scenario in measured(plant, episodes=episodes // 5, steps=steps, seed=seed, lead=lead)]
     count, named = dict.fromkeys(KINDS, 0), []
     for kind, scenario in found:
         count[kind] += 1
@@ -35,7 +36,7 @@ def scenes(plant: SimulatedPlant, *, episodes: int, steps: int, seed: int) -> li
     return named
 
 
-def measured(plant: SimulatedPlant, *, episodes: int, steps: int, seed: int) -> list[Scenario]:
+def measured(plant: SimulatedPlant, *, episodes: int, steps: int, seed: int, lead: int = 0) -> list[Scenario]:
     """One measured disturbance steps, and all other disturbances stay as they are at the operating point; none where none is measured."""
     rng = np.random.default_rng((seed, 11))
     point = plant.operating_point
@@ -54,6 +55,7 @@ def measured(plant: SimulatedPlant, *, episodes: int, steps: int, seed: int) -> 
                 steps=steps,
                 setpoints={0: home},
                 disturbances={0: still, int(SETTLE * steps): {one.name: place}},
+                lead=lead,
             )
         )
     return found

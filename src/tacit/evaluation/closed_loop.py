@@ -37,6 +37,8 @@ class Scenario:
         steps: T, control steps.
         setpoints: What each controlled signal should be from a step on, by step; step 0 has all of them.
         disturbances: What disturbances are held at from a step on, by step.
+        lead: Steps before these, at what holds at step 0, during which an operator controls the plant and the policy watches. None of
+            them counts: what is taken over on site runs already, and has been watched for a while.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Scenario:
     steps: int
     setpoints: Mapping[int, Mapping[str, float]]
     disturbances: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    lead: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,6 +71,7 @@ class Trace:
         scenario: Which.
         signals: What was seen, and the labels, (T + 1,) each, by name; NaN where a sensor had no new sample.
         actions: What was sent, (T, A).
+        before: What was sent last before them, (A,).
         setpoints: In force at each step, (T,) each, by signal.
         verdicts: Of each decision, for policies that have them.
         ms: Milliseconds of each decision, (T,), of this thread's processor time.
@@ -78,6 +82,7 @@ class Trace:
     scenario: Scenario
     signals: Mapping[str, Floats]
     actions: Floats
+    before: Floats
     setpoints: Mapping[str, Floats]
     verdicts: tuple[Verdict, ...]
     ms: Floats
@@ -94,6 +99,9 @@ class Policy(Protocol):
     def begin(self, plant: Plant) -> None:
         """A scenario begins at the plant's operating point; nothing may be kept of the one before."""
 
+    def watch(self, samples: Samples, setpoints: Mapping[str, float], commands: Floats) -> None:
+        """Take in what somebody else does: the commands (A,) for the step that begins with these samples."""
+
     def act(self, samples: Samples, setpoints: Mapping[str, float]) -> tuple[Floats, Decision | None]:
         """The commands (A,) for the step that begins with these samples, and what they rest on, where that is known."""
 
@@ -105,7 +113,10 @@ class Constant:
     name = "constant"
 
     def begin(self, plant: Plant) -> None:
-        self._commands = np.array([plant.operating_point[signal.name] for signal in plant.schema.actions])
+        self._commands = _at_home(plant)
+
+    def watch(self, samples: Samples, setpoints: Mapping[str, float], commands: Floats) -> None:
+        """Nothing is learned from it."""
 
     def act(self, samples: Samples, setpoints: Mapping[str, float]) -> tuple[Floats, Decision | None]:
         return self._commands, None
@@ -127,6 +138,11 @@ class PidControl:
     def begin(self, plant: Plant) -> None:
         self._control = DecentralisedPid(plant, self._gains)
 
+    def watch(self, samples: Samples, setpoints: Mapping[str, float], commands: Floats) -> None:
+        """Handing over is smooth: its integral is nowhere but in what was sent."""
+        self.act(samples, setpoints)
+        self._control.commands = dict(zip(self._control.commands, commands.tolist(), strict=True))
+
     def act(self, samples: Samples, setpoints: Mapping[str, float]) -> tuple[Floats, Decision | None]:
         self._control.setpoints.update({name: value for name, value in setpoints.items() if name in self._control.setpoints})
         return self._control.act(dict(samples)), None
@@ -147,20 +163,31 @@ class Planned:
         self._controller, self._hidden = controller, set(hidden)
 
     def begin(self, plant: Plant) -> None:
-        names = [signal.name for signal in plant.schema.actions]
-        self._controller.reset(applied=np.array([[[plant.operating_point[name] for name in names]]], np.float32))
+        self._controller.reset(applied=_at_home(plant)[None, None].astype(np.float32))
         self._held: Mapping[str, float] = {}
         self._seen = {signal.name for signal in plant.schema.seen} - self._hidden
+        self._told: Floats | None = None  # what somebody else has sent instead of what was decided
+
+    def watch(self, samples: Samples, setpoints: Mapping[str, float], commands: Floats) -> None:
+        """Decide as if in charge, and be told next time what was sent instead."""
+        self.act(samples, setpoints)
+        self._told = commands
 
     def act(self, samples: Samples, setpoints: Mapping[str, float]) -> tuple[Floats, Decision | None]:
         if setpoints != self._held:
             self._controller.retarget(setpoints)
             self._held = dict(setpoints)
-        decision = self._controller.act({name: value for name, value in samples.items() if name in self._seen})
+        decision = self._controller.act({name: value for name, value in samples.items() if name in self._seen}, self._told)
+        self._told = None
         return decision.action.astype(np.float64), decision
 
 
-def scenarios(plant: Plant, *, episodes: int, steps: int, seed: int) -> list[Scenario]:
+def _at_home(plant: Plant) -> Floats:
+    """Commands at the operating point, (A,)."""
+    return np.array([plant.operating_point[signal.name] for signal in plant.schema.actions])
+
+
+def scenarios(plant: Plant, *, episodes: int, steps: int, seed: int, lead: int = 0) -> list[Scenario]:
     """Scenarios of a plant, in turns: setpoints that step to places of normal operation, and one disturbance that nobody measures.
 
     In the second kind all other disturbances stay as they are at the operating point, so that what is left at the end is the policy's.
@@ -170,6 +197,7 @@ def scenarios(plant: Plant, *, episodes: int, steps: int, seed: int) -> list[Sce
         episodes: How many.
         steps: T, of each.
         seed: Of what happens, at least 0.
+        lead: Steps before, under an operator.
     """
     rng = np.random.default_rng((seed, 7))
     home = {loop.controlled: plant.operating_point[loop.controlled] for loop in plant.loops}
@@ -183,7 +211,7 @@ def scenarios(plant: Plant, *, episodes: int, steps: int, seed: int) -> list[Sce
             for turn, step in enumerate(np.linspace(0.05, 0.8, 2 * len(plant.loops)) * steps):
                 loop = plant.loops[turn % len(plant.loops)]
                 moves.setdefault(int(step), {})[loop.controlled] = float(np.round(rng.uniform(loop.low, loop.high), 3))
-            found.append(Scenario(name=f"setpoints {number // 2 + 1}", seed=own, steps=steps, setpoints=moves))
+            found.append(Scenario(name=f"setpoints {number // 2 + 1}", seed=own, steps=steps, setpoints=moves, lead=lead))
             continue
         signal = hidden[int(rng.integers(len(hidden)))]
         low, high = (plant.operating_point[signal.name] if end is None else end for end in (signal.low, signal.high))
@@ -191,7 +219,7 @@ def scenarios(plant: Plant, *, episodes: int, steps: int, seed: int) -> list[Sce
         nudge = NUDGE * (high - low) * (1 if high - nominal >= nominal - low else -1)
         disturbances = {0: still, int(SETTLE * steps): {signal.name: nominal + nudge}}
         name = f"disturbance {number // 2 + 1}: {signal.name} {nudge:+.2g}{'' if signal.unit == '1' else ' ' + signal.unit}"
-        found.append(Scenario(name=name, seed=own, steps=steps, setpoints={0: home}, disturbances=disturbances))
+        found.append(Scenario(name=name, seed=own, steps=steps, setpoints={0: home}, disturbances=disturbances, lead=lead))
     return found
 
 
@@ -200,20 +228,28 @@ def _is_disturbance(schema: Schema, name: str) -> bool:
     return signal is not None and signal.role in (Role.DISTURBANCE, Role.LABEL)
 
 
-def drive(plant: Plant, policy: Policy, scenario: Scenario, *, fans: int = 6) -> Trace:
+def drive(plant: Plant, policy: Policy, scenario: Scenario, *, operator: Policy | None = None, fans: int = 6) -> Trace:
     """Let a policy control a plant through a scenario.
 
     Args:
         plant: It is reset, and disturbances that a scenario held before are let go.
         policy: What controls it.
         scenario: What happens.
+        operator: Who controls it before the policy does, where the scenario has a lead; None leaves it at the operating point.
         fans: How many moments to keep what was expected at.
     """
     names = [s.name for s in plant.schema.signals if s.role is not Role.ACTION and not s.is_image and not s.name.endswith(MASK)]
     plant.disturb({name: None for name in plant.operating_point if _is_disturbance(plant.schema, name)})
     samples = plant.reset(scenario.seed)
     policy.begin(plant)
-    wanted: dict[str, float] = {}
+    before, wanted = _at_home(plant), dict(scenario.setpoints.get(0, {}))
+    operator = operator or Constant()
+    operator.begin(plant)
+    for _ in range(scenario.lead):
+        plant.disturb(dict(scenario.disturbances.get(0, {})))
+        before, _ = operator.act(samples, wanted)
+        policy.watch(samples, wanted, before)
+        samples = plant.apply(before)
     seen, actions, told, verdicts, times, kept = [_row(samples, names)], [], [], [], [], []
     moments = set(np.linspace(0, scenario.steps, fans, endpoint=False).astype(int).tolist()) | set(scenario.setpoints)
     for step in range(scenario.steps):
@@ -236,6 +272,7 @@ def drive(plant: Plant, policy: Policy, scenario: Scenario, *, fans: int = 6) ->
         scenario=scenario,
         signals={name: signals[:, column] for column, name in enumerate(names)},
         actions=np.array(actions),
+        before=before,
         setpoints={name: setpoints[:, column] for column, name in enumerate(sorted(wanted))},
         verdicts=tuple(verdicts),
         ms=np.array(times),
@@ -317,8 +354,7 @@ def _indicator(terms: Mapping[str, Any], trace: Trace, actions: Sequence[str]) -
 
 def _broken(trace: Trace, plant: Plant, task: Task) -> int:
     bad = np.zeros(trace.scenario.steps, dtype=bool)
-    before = np.array([[plant.operating_point[signal.name] for signal in plant.schema.actions]])
-    rates = np.abs(np.diff(np.concatenate((before, trace.actions)), axis=0)) / plant.step_seconds
+    rates = np.abs(np.diff(np.concatenate((trace.before[None], trace.actions)), axis=0)) / plant.step_seconds
     for column, signal in enumerate(plant.schema.actions):
         low, high = task.range_of(signal)
         sent = trace.actions[:, column].astype(np.float32)
