@@ -1,6 +1,6 @@
 """Closed loop on a plant: log its operation, train several seeds, and let every controller meet the same setpoints and disturbances.
 
-    python -m benchmarks.tables.plants PLANT [--seeds 0 1 2] [--minutes 3] [--scenarios 10] [--work DIR]
+    python -m benchmarks.tables.plants PLANT [--seeds 0 1 2] [--minutes 3] [--scenarios 20] [--work DIR]
 
 Controllers: PI control as the logs were written under (SIMC settings by `tacit.worlds.plants.tuning`), linear predictive control on an ARX
 model of the same logs, nonlinear predictive control that knows the true equations, states and disturbances (not of a field of
@@ -37,7 +37,7 @@ from rich.console import Console
 
 from tacit.atomic import atomic_write
 from tacit.data import EpisodeStore
-from tacit.evaluation.closed_loop import Constant, PidControl, Planned, Policy, Trace, drive, score, truth
+from tacit.evaluation.closed_loop import WATCHED, Constant, PidControl, Planned, Policy, Trace, drive, score, truth
 from tacit.evaluation.figures import BLUE, GREEN, INK, ORANGE, PURPLE, STYLE
 from tacit.evaluation.forecasters import process_log
 from tacit.evaluation.machine import cpu_model
@@ -90,7 +90,7 @@ class Options:
     seeds: tuple[int, ...] = (0, 1, 2)
     minutes: float = 3.0
     size: Size = "s"
-    scenarios: int = 10
+    scenarios: int = 20
     work: Path = Path("data/plants")
 
 
@@ -218,6 +218,7 @@ def table(results: Numbers) -> str:
         f"{FILES * FILE_MINUTES / 60:g} hours of logged operation; {results['minutes']:g} minutes of training at size "
         f"`{results['size']}` on one shared core, training seeds {', '.join(map(str, results['seeds']))}. "
         f"Scenarios of {results['scenario_minutes']:g} minutes, the same for everybody: {counted}. "
+        f"Before each, PI control holds the operating point for {results['lead']} steps, which everybody watches and nobody is judged by. "
         f"All that plan look {results['horizon']} steps of {results['step_seconds']:g} s ahead, with the same costs, limits and filter of "
         "what they were wrong by. The true model knows equations, states and all disturbances, which nobody does on site. "
         f"{results['cpu']}.",
@@ -336,13 +337,15 @@ def main(options: Options) -> None:
         "scenario_minutes": minutes,
         "horizon": horizon,
         "moves": moves,
+        "lead": horizon + WATCHED,
         "step_seconds": made.step_seconds,
         "code": code(),
     }
     results: Numbers = json.loads(path.read_text()) if path.is_file() else {}
     if {name: results.get(name) for name in setting} != setting:
         results = setting | {"policies": {}}
-    chosen = scenes(made, episodes=options.scenarios, steps=round(minutes * 60 / made.step_seconds), seed=1000)
+    steps = round(minutes * 60 / made.step_seconds)
+    chosen = scenes(made, episodes=options.scenarios, steps=steps, seed=1000, lead=horizon + WATCHED)
     results |= {"cpu": cpu_model(), "seeds": list(options.seeds), "scenes": {scenario.name: kind for kind, scenario in chosen}}
     store, task = recorded(options, made), wanted(made, horizon, moves)
     for seed in options.seeds:
@@ -355,7 +358,7 @@ def main(options: Options) -> None:
             row = results["policies"].setdefault(name, {})
             if scenario.name in row:
                 continue
-            trace = drive(plant(options.plant), policy(), scenario)
+            trace = drive(plant(options.plant), policy(), scenario, operator=PidControl(gains_of(made.process)))
             row[scenario.name] = measured(trace, made, task)
             if scenario.name in firsts:
                 kept(trace, made, folder / f"{name}-{scenario.name.split(':')[0]}.npz")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,7 +38,7 @@ from tacit.run import Run, load
 from tacit.training.distributed import joined
 from tacit.training.ensemble import Workers, fit_ensemble, has_checkpoint
 from tacit.training.fit import fit
-from tacit.training.recipes import Size, for_minutes, on_device
+from tacit.training.recipes import Size, for_minutes, of_members, on_device
 from tacit.worlds import record, world
 
 matplotlib.use("Agg")
@@ -155,7 +155,7 @@ def trained(options: Options, store: EpisodeStore, seed: int) -> Run:
         resume = has_checkpoint(out)
         logs = LOGS[options.world]
         recipe = for_minutes(options.size, minutes(options), shapes=logs.shapes, pushes=logs.pushes, residual=options.residual)
-        recipe = on_device(replace(recipe, members=members(options)), options.device, int(store.lengths.sum()))
+        recipe = on_device(of_members(recipe, members(options)), options.device, int(store.lengths.sum()))
         if recipe.members > 1:
             workers = Workers(processes=recipe.members if options.device == "cpu" else 1, threads=1, device=options.device)
             fit_ensemble(store, out, recipe, seed=seed, workers=workers, resume=resume)

@@ -135,20 +135,43 @@ class Site:
     operating_point: dict[str, float]
 
 
-def test_linear_control_has_no_offset_under_a_disturbance_that_nobody_measures() -> None:
-    levels = [Signal(name=f"level_{n}", role=Role.OBSERVATION, unit="cm") for n in (1, 2)]
-    pumps = [Signal(name=f"pump_{n}", role=Role.ACTION, unit="V") for n in (1, 2)]
-    schema = Schema(signals=(*levels, *pumps, Signal(name="inflow", role=Role.DISTURBANCE, unit="L")), period=1.0)
-    wrong = replace(KNOWN, of_inputs=0.8 * KNOWN.of_inputs)
-    control = LinearControl(wrong, aims(20, high=np.full(2, 10.0), low=np.full(2, -10.0)))
-    control.begin(Site(schema, {"pump_1": 0.0, "pump_2": 0.0}))
+LEVELS = [Signal(name=f"level_{n}", role=Role.OBSERVATION, unit="cm") for n in (1, 2)]
+PUMPS = [Signal(name=f"pump_{n}", role=Role.ACTION, unit="V") for n in (1, 2)]
+SITE = Site(
+    Schema(signals=(*LEVELS, *PUMPS, Signal(name="inflow", role=Role.DISTURBANCE, unit="L")), period=1.0), {"pump_1": 0.0, "pump_2": 0.0}
+)
+
+
+def leaking(control: LinearControl, *, watched: int, steps: int) -> np.ndarray:
+    """The levels (steps, 2) under a model that is wrong and a leak that nobody measures, after some steps with the pumps at rest."""
     y, u, leak = [np.zeros(2)] * 2, [np.zeros(3)] * 2, np.array([-0.3, 0.2])
-    for _ in range(200):
+    for step in range(watched + steps):
         samples = {"level_1": np.array(y[-1][0]), "level_2": np.array(y[-1][1]), "inflow": np.array(0.5)}
-        action, _ = control.act(samples, {"level_1": 2.0, "level_2": 1.0})
+        wanted = {"level_1": 2.0, "level_2": 1.0}
+        if step < watched:
+            action = np.zeros(2)
+            control.watch(samples, wanted, action)
+        else:
+            action, _ = control.act(samples, wanted)
         u.append(np.append(action, 0.5))
         y.append(KNOWN.step(np.stack((y[-1], y[-2])), np.stack((u[-1], u[-2]))) + leak)
-    np.testing.assert_allclose(y[-1], [2.0, 1.0], atol=1e-3)
+    return np.array(y[-steps:])
+
+
+def test_linear_control_has_no_offset_under_a_disturbance_that_nobody_measures() -> None:
+    wrong = replace(KNOWN, of_inputs=0.8 * KNOWN.of_inputs)
+    control = LinearControl(wrong, aims(20, high=np.full(2, 10.0), low=np.full(2, -10.0)))
+    control.begin(SITE)
+    np.testing.assert_allclose(leaking(control, watched=0, steps=200)[-1], [2.0, 1.0], atol=1e-3)
+
+
+def test_linear_control_that_has_watched_knows_the_disturbance() -> None:
+    found = []
+    for watched in (0, 100):
+        control = LinearControl(KNOWN, aims(20, high=np.full(2, 10.0), low=np.full(2, -10.0)))
+        control.begin(SITE)
+        found.append(np.abs(leaking(control, watched=watched, steps=30)[10:] - [2.0, 1.0]).mean())
+    assert found[1] < 0.5 * found[0]
 
 
 def test_nonlinear_control_on_the_true_equations_is_better_than_pi_control() -> None:

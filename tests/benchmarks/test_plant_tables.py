@@ -40,6 +40,7 @@ def test_table_says_what_was_not_measured() -> None:
         "scenario_minutes": 30.0,
         "horizon": 30,
         "step_seconds": 5.0,
+        "lead": 90,
         "cpu": "a processor",
         "scenes": {"s1": KINDS[0], "u1": KINDS[1]},
         "policies": {

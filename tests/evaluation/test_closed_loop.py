@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import numpy as np
 import pytest
 
 from tacit.cli.evaluate_plant import plant_task
-from tacit.evaluation.closed_loop import Constant, Fan, PidControl, Scenario, Trace, drive, scenarios, score
+from tacit.evaluation.closed_loop import Constant, Fan, Floats, PidControl, Samples, Scenario, Trace, drive, scenarios, score
 from tacit.evaluation.plant_page import Result, headline, numbers, render_plant
 from tacit.planning import ActionLimit, Goal, Indicator, SignalGoal, SignalLimit, Task, Verdict
-from tacit.worlds.plants import Gains, plant
+from tacit.worlds.plants import Gains, Plant, plant
 
 GAINS = {"level_1": Gains(gain=1.2, integral_seconds=40.0), "level_2": Gains(gain=1.5, integral_seconds=40.0)}
 TANKS = plant("four_tank")
@@ -54,6 +55,43 @@ def test_what_is_logged_is_what_happened(traces: list[Trace]) -> None:
     assert control.setpoints["level_1"].tolist() == [12.4] * 5 + [13.0] * 55
     np.testing.assert_array_equal(constant.actions, np.full((60, 2), 3.0))
     assert (control.actions[5:] != 3.0).any()
+
+
+def test_a_lead_is_the_operators_and_none_of_it_counts() -> None:
+    """As on site, where what is taken over runs already: the policy has seen all of it, and knows what was sent."""
+    led = replace(STILL, lead=20)
+    alone, after = (drive(plant("four_tank"), PidControl(GAINS), scenario) for scenario in (STILL, led))
+    smooth, constant = (drive(plant("four_tank"), policy, led, operator=PidControl(GAINS)) for policy in (PidControl(GAINS), Constant()))
+    assert len(smooth.actions) == len(alone.actions) == 60
+    np.testing.assert_array_equal(after.before, [3.0, 3.0], "nobody operates: it stays at its operating point")
+    np.testing.assert_array_equal(smooth.before, constant.before)
+    assert (smooth.before != 3.0).any()
+    whole = drive(
+        plant("four_tank"), PidControl(GAINS), replace(STILL, steps=80, setpoints={0: STILL.setpoints[0], 25: STILL.setpoints[5]})
+    )
+    np.testing.assert_allclose(smooth.actions, whole.actions[20:], err_msg="PI control goes on as if it had been in charge all along")
+    assert smooth.setpoints["level_1"].tolist() == alone.setpoints["level_1"].tolist()
+
+
+def test_a_policy_watches_what_the_operator_does() -> None:
+    seen: list[tuple[float, float]] = []
+
+    class Watching:
+        name = "watching"
+
+        def begin(self, plant: Plant) -> None:
+            seen.clear()
+
+        def watch(self, samples: Samples, setpoints: Mapping[str, float], commands: Floats) -> None:
+            seen.append((setpoints["level_1"], commands[0]))
+
+        def act(self, samples: Samples, setpoints: Mapping[str, float]) -> tuple[Floats, None]:
+            return np.array([3.0, 3.0]), None
+
+    drive(plant("four_tank"), Watching(), replace(STILL, lead=15), operator=PidControl(GAINS))
+    assert len(seen) == 15
+    assert {wanted for wanted, _ in seen} == {12.4}
+    assert len({sent for _, sent in seen}) > 1
 
 
 def test_scores_are_errors_of_the_truth(traces: list[Trace]) -> None:

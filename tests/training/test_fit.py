@@ -174,6 +174,15 @@ def test_where_things_are_pushed_sensors_go_straight_into_the_latent_and_single_
     assert (pushes.train, pushes.distance, pushes.policy) == (usual.train, usual.distance, usual.policy)
 
 
+def test_models_that_are_asked_together_have_narrower_heads() -> None:
+    one = recipes.for_minutes("s", 20.0, pushes=True)
+    both = recipes.of_members(one, 2)
+    assert (both.members, both.head.width) == (2, one.head.width // 2)
+    assert replace(both, members=1, head=one.head) == one == recipes.of_members(one, 1)
+    small = recipes.for_minutes("xs", 20.0)
+    assert recipes.of_members(small, 2).head == small.head, "no narrower than they can be"
+
+
 def test_a_predictor_of_residual_blocks_takes_more_of_the_minutes_for_itself() -> None:
     plain, residual = (recipes.for_minutes("s", 20.0, shapes=True, pushes=True, residual=is_asked) for is_asked in (False, True))
     assert residual.jepa.predictor.residual

@@ -28,7 +28,7 @@ def run_plant(options: Evaluate, trained: Run, name: str, terminal: Terminal) ->
 
     from tacit.atomic import atomic_write
     from tacit.cli.train import set_threads
-    from tacit.evaluation.closed_loop import Constant, PidControl, Planned, Policy, drive, scenarios, score
+    from tacit.evaluation.closed_loop import WATCHED, Constant, PidControl, Planned, Policy, drive, scenarios, score
     from tacit.evaluation.plant_page import Result, headline, numbers, render_plant
     from tacit.planning import Task
     from tacit.worlds.plants import SimulatedPlant, gains_of, plant
@@ -45,16 +45,17 @@ def run_plant(options: Evaluate, trained: Run, name: str, terminal: Terminal) ->
     steps = round(HOURS * 3600 / made.step_seconds) if options.budget is None else options.budget
     episodes, seed = options.episodes or EPISODES, options.seed or SEED
     policies: list[Policy] = [Planned(trained.controller(task, seed=seed))]
+    operator = PidControl(gains_of(made.process)) if isinstance(made, SimulatedPlant) else None
     if isinstance(made, SimulatedPlant):
         policies.append(PidControl(gains_of(made.process)))
     policies.append(Constant())
     results = []
     with stoppable(lambda: Stopped(f"{options.run} is as it was before", terminal.command)), terminal.phases() as phases:
-        chosen = scenarios(made, episodes=episodes, steps=steps, seed=seed)
+        chosen = scenarios(made, episodes=episodes, steps=steps, seed=seed, lead=task.plan.horizon + WATCHED)
         shown = phases.phase("drive the plant")
         for scenario in chosen:
             for policy in policies:
-                trace = drive(plant(name), policy, scenario)
+                trace = drive(plant(name), policy, scenario, operator=operator)
                 results.append(Result(trace=trace, score=score(trace, made, task)))
                 shown(len(results) / (len(chosen) * len(policies)), f"{scenario.name}, {policy.name}")
     render_plant(

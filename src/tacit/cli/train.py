@@ -127,7 +127,7 @@ def recipe_of(options: Train, schema: Schema | None = None) -> Recipe:
     Raises:
         ValueError: Both minutes and steps are given, or the one given is not positive.
     """
-    from tacit.training.recipes import for_minutes, for_steps
+    from tacit.training.recipes import for_minutes, for_steps, of_members
 
     if options.minutes is not None and options.steps is not None:
         raise ValueError("--minutes and --steps are both given; a training ends by one of them")
@@ -143,7 +143,7 @@ def recipe_of(options: Train, schema: Schema | None = None) -> Recipe:
     if options.members > 1 and options.tensorboard:
         raise ValueError("--tensorboard shows the training of one model: leave it or --members out")
     bfloat16 = options.bfloat16 and recipe.train.bfloat16
-    return replace(recipe, train=replace(recipe.train, bfloat16=bfloat16), members=options.members)
+    return of_members(replace(recipe, train=replace(recipe.train, bfloat16=bfloat16)), options.members)
 
 
 def workers_of(options: Train, group: Group) -> Workers:

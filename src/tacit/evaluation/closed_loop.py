@@ -25,6 +25,7 @@ TRUE = ".true"  # ending of the label that has what a sensor would show without 
 LAST = 0.1  # share of a scenario over which the offset at its end is a mean
 NUDGE = 0.1  # of the range of a disturbance, that a scenario adds to it
 SETTLE = 0.2  # share of a scenario before a disturbance begins
+WATCHED = 60  # steps beyond its horizon that a planner watches before it takes over: then it knows what its model is wrong by
 
 
 @dataclass(frozen=True, kw_only=True)
