@@ -8,7 +8,8 @@ from torch import Tensor
 
 from tacit.contracts import Cost
 from tacit.models.ensemble import Distance
-from tacit.planning import FirstArrival, LatentDistance, TemporalDistance, WeightedSum
+from tacit.models.heads import TemporalDistance as OneDistance
+from tacit.planning import EverySecond, FirstArrival, LatentDistance, TemporalDistance, WeightedSum
 
 LATENT_STEPS = 5.0  # that a squared latent distance of one counts as, where things are pushed
 THERE = 1.5  # of both together, is there: of pairs of logged moments of `push_t` so near, 99.7 % are within the tolerance
@@ -28,11 +29,14 @@ def touching_cost(distance: Distance, goal: Tensor) -> Cost:
     """Learned steps plus squared latent distance to the goal's latent (B, D), at the best moment of all: for things that are pushed.
 
     A push that goes wrong after the goal is of no harm to one that reached it. Only of what is there by now is it asked to stay.
+
+    Several models are asked for their steps at every second moment, and their latents, which tell the last bit, are compared at all.
     """
+    steps = distance if isinstance(distance, OneDistance) else EverySecond(distance=distance)
 
     def apart(latents: Tensor, goal: Tensor) -> Tensor:
-        steps: Tensor = distance(latents, goal)
-        return steps + LATENT_STEPS * (latents - goal).square().sum(-1)
+        found: Tensor = steps(latents, goal)
+        return found + LATENT_STEPS * (latents - goal).square().sum(-1)
 
     return FirstArrival(distance=apart, goal=goal, near=THERE)
 

@@ -121,9 +121,10 @@ def linear_first() -> ResidualPredictor:
 
 
 @pytest.mark.usefixtures("_mode")
-def test_a_linear_predictor_unrolls_as_it_steps() -> None:
+@pytest.mark.parametrize("scale", [1.0, 30.0], ids=["near", "beyond the reach of the network"])
+def test_a_linear_predictor_unrolls_as_it_steps(scale: float) -> None:
     model = linear_first()
-    past, actions = torch.randn(B, 3, D), torch.randn(B, K, H, A)
+    past, actions = scale * torch.randn(B, 3, D), torch.randn(B, K, H, A)
     found = model.unroll(past, actions)
     for k in range(K):
         window = past
@@ -131,6 +132,19 @@ def test_a_linear_predictor_unrolls_as_it_steps() -> None:
             latent = model(window, actions[:, k, t])
             torch.testing.assert_close(found[:, k, t], latent, rtol=1e-4, atol=1e-5)
             window = torch.cat((window[:, 1:], latent[:, None]), dim=1)
+
+
+def test_far_from_the_logs_the_linear_map_goes_on_alone() -> None:
+    model = linear_first()
+    straight = model.straight
+    assert straight is not None
+    torch.nn.init.eye_(straight.lens.weight)
+    torch.nn.init.zeros_(straight.lens.bias)
+    inputs = torch.zeros(3, 3 * S + C + A)
+    inputs[:, 1] = torch.tensor([2.0, 5.0, 50.0])
+    near, far, farther = model.change(inputs) - straight.spread * straight(inputs)
+    assert not torch.allclose(near, far), "inside its reach the network has its say"
+    torch.testing.assert_close(far, farther, rtol=1e-4, atol=1e-5)
 
 
 def test_a_linear_predictor_begins_as_the_identity_and_sees_the_leading_components() -> None:

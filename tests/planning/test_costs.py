@@ -8,7 +8,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
 from tacit.contracts import Cost
-from tacit.planning import ActionEffort, FirstArrival, LatentDistance, TemporalDistance, TerminalLatentDistance, WeightedSum
+from tacit.planning import ActionEffort, EverySecond, FirstArrival, LatentDistance, TemporalDistance, TerminalLatentDistance, WeightedSum
 
 B, K, H, D, A = 2, 3, 4, 5, 2
 
@@ -116,3 +116,23 @@ def test_on_an_accelerator_the_first_arrival_waits_for_nothing_and_costs_the_sam
         assert elsewhere.everywhere(torch.empty(3, 4, 9, 2)).shape == (3, 4)
         with pytest.raises(DynamicOutputShapeException):
             elsewhere(torch.empty(3, 4, 9, 2), torch.empty(3, 4, 9, 1))
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 5, 6])
+def test_every_second_moment_is_asked_for_and_those_between_lie_half_way(horizon: int) -> None:
+    asked: list[int] = []
+
+    def level(latents: Tensor, goal: Tensor) -> Tensor:
+        asked.append(latents.shape[2])
+        return (latents - goal).abs().sum(-1)
+
+    trajectory, goal = torch.rand(2, 3, horizon, 4), torch.zeros(2, 1, 1, 4)
+    found, exact = EverySecond(distance=level)(trajectory, goal), level(trajectory, goal)
+    assert found.shape == (2, 3, horizon)
+    assert asked[0] == (horizon + 1) // 2
+    torch.testing.assert_close(found[..., (horizon - 1) % 2 :: 2], exact[..., (horizon - 1) % 2 :: 2])
+    for t in range(horizon - 2, 0, -2):
+        torch.testing.assert_close(found[..., t], (exact[..., t - 1] + exact[..., t + 1]) / 2)
+    steady = torch.linspace(9.0, 1.0, horizon)[None, None, :, None].expand(2, 3, -1, 4)
+    if horizon % 2:
+        torch.testing.assert_close(EverySecond(distance=level)(steady, goal), level(steady, goal))

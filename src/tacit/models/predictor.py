@@ -37,8 +37,14 @@ class PredictorConfig:
     residual: bool = False
 
 
+REACH = 3.0  # standard deviations of a component of the inputs, beyond which a network beside a linear map sees no further
+
+
 class Straight(nn.Module):
     """What a predictor that is linear at first has besides its network.
+
+    Far from the logs the map goes on alone: what a network says of where it has hardly been is anything, and a plan that believed it has
+    made a plant swing. So the network sees components as if they were at the end of their `REACH`.
 
     Args:
         inputs: M, states of the history, context and action, side by side.
@@ -65,6 +71,11 @@ class Straight(nn.Module):
         """Inputs (..., M) -> what is seen of them through the lens, (..., M)."""
         seen: Tensor = self.lens(inputs)
         return seen
+
+    @staticmethod
+    def near(seen: Tensor) -> Tensor:
+        """What a network is shown of leading components (..., L): none is further from its mean than it reaches."""
+        return seen.clamp(-REACH, REACH)
 
     @torch.no_grad()
     def set_lens(self, weight: Tensor, bias: Tensor) -> None:
@@ -124,7 +135,12 @@ class ResidualPredictor(nn.Module):
             change: Tensor = self.network(inputs)
             return change
         seen = self.straight.through(inputs)
-        bent: Tensor = self.straight.spread * (self.network(seen[..., : self.leading]) + self.straight(seen))
+        bent: Tensor = self.straight.spread * (self.bend(seen) + self.straight(seen))
+        return bent
+
+    def bend(self, seen: Tensor) -> Tensor:
+        """What is seen of the inputs through the lens (..., M) -> what the network adds to the map, (..., S)."""
+        bent: Tensor = self.network(Straight.near(seen[..., : self.leading]))
         return bent
 
     def unroll(self, history: Tensor, actions: Tensor) -> Tensor:
@@ -182,7 +198,7 @@ class ResidualPredictor(nn.Module):
         for t, action in enumerate(actions.reshape(rows, horizon, size).to(x.dtype).unbind(1)):
             x[:, -size:] = action
             through = x if straight is None else straight.through(x)
-            before = through if straight is None else through[:, : self.leading]
+            before = through if straight is None else straight.near(through[:, : self.leading])
             if self.residual:
                 before = self.network(before)
             else:
@@ -197,26 +213,27 @@ class ResidualPredictor(nn.Module):
 
     def _unrolled_straight(self, straight: Straight, history: Tensor, actions: Tensor) -> Tensor:
         """`unroll` for planning with a linear map and one hidden layer: lens and map are one product, made in float64, and what actions and
-        context come to is known for all steps before the first. Every step then takes five operations, of which a small plan feels each."""
+        context come to is known for all steps before the first. A step then takes seven operations, of which a small plan feels each."""
         batch, candidates, horizon, _ = actions.shape
         rows, seen = batch * candidates, self.history * self.state
         first, last = self._layers()
         lens, bias, spread = straight.lens.weight.double(), straight.lens.bias.double(), straight.spread.double()[:, None]
-        into, onto, out_of = first.weight.double(), spread * straight.map.weight.double(), spread * last.weight.double()
-        products = (into @ lens[: self.leading], onto @ lens)
-        biases = (into @ bias[: self.leading] + first.bias, onto @ bias + spread[:, 0] * (straight.map.bias + last.bias))
+        onto, out_of = spread * straight.map.weight.double(), spread * last.weight.double()
+        products = (lens[: self.leading], onto @ lens)
+        biases = (bias[: self.leading], onto @ bias + spread[:, 0] * (straight.map.bias + last.bias))
         held = history[:, None, None, -1, self.state :].float().expand(-1, candidates, horizon, -1)
         known = torch.cat((held, actions.float()), dim=-1).view(rows, horizon, -1).transpose(0, 1)
         ahead = [known @ product[:, seen:].float().t() + bias.float() for product, bias in zip(products, biases, strict=True)]
-        of_hidden, of_change, from_hidden = (part.float().t() for part in (products[0][:, :seen], products[1][:, :seen], out_of))
+        of_lens, of_change, from_hidden = (part.float().t() for part in (products[0][:, :seen], products[1][:, :seen], out_of))
+        into = first.weight.float().t()
         # The states of a row, the history's first, side by side: a window of them is what a step looks at.
         path = history.new_empty((batch, candidates, seen + horizon * self.state), dtype=torch.float32)
         path[..., :seen] = history[:, None, :, : self.state].flatten(-2)
         path = path.view(rows, -1)
-        for t, (hidden, change) in enumerate(zip(*ahead, strict=True)):
+        for t, (through, change) in enumerate(zip(*ahead, strict=True)):
             start, end = t * self.state, t * self.state + seen
             window = path[:, start:end]
-            features = torch.addmm(hidden, window, of_hidden).relu_()
+            features = torch.addmm(first.bias, straight.near(through.addmm_(window, of_lens)), into).relu_()
             change.addmm_(window, of_change).addmm_(features, from_hidden)
             torch.add(path[:, end - self.state : end], change, out=path[:, end : end + self.state])
         future = path[:, seen:].view(batch, candidates, horizon, self.state)

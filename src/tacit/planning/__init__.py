@@ -3,7 +3,15 @@
 from tacit.planning.action_limits import action_limits, element_names
 from tacit.planning.cem import CEM, CEMConfig
 from tacit.planning.controller import Controller
-from tacit.planning.costs import ActionEffort, FirstArrival, LatentDistance, TemporalDistance, TerminalLatentDistance, WeightedSum
+from tacit.planning.costs import (
+    ActionEffort,
+    EverySecond,
+    FirstArrival,
+    LatentDistance,
+    TemporalDistance,
+    TerminalLatentDistance,
+    WeightedSum,
+)
 from tacit.planning.decision import Decision, DecisionBatch, Evidence, LimitMargin, Verdict
 from tacit.planning.disturbance import OutputDisturbance, output_disturbance
 from tacit.planning.goals import Goal, Indicator, SignalGoal
@@ -37,6 +45,7 @@ __all__ = [
     "Controller",
     "Decision",
     "DecisionBatch",
+    "EverySecond",
     "Evidence",
     "Fallback",
     "FirstArrival",

@@ -80,6 +80,28 @@ class TemporalDistance:
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
+class EverySecond:
+    """A distance along trajectories that is asked for at every second moment, the last one among them, and lies half way in between.
+
+    For distances that change smoothly from step to step, where to ask is most of what a plan costs.
+
+    Attributes:
+        distance: Steps to go from latents (..., D) to goals (..., D), broadcast against each other, as (...).
+    """
+
+    distance: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, trajectory: Tensor, goal: Tensor) -> Tensor:
+        """Trajectories (B, K, H, D) and goals (B, 1, 1, D) -> (B, K, H). Of an even number the first one counts as the second."""
+        horizon = trajectory.shape[2]
+        asked = self.distance(trajectory[:, :, (horizon - 1) % 2 :: 2], goal)
+        between = torch.stack((asked[..., :-1], asked[..., :-1].lerp(asked[..., 1:], 0.5)), dim=-1).flatten(-2)
+        found = torch.cat((between, asked[..., -1:]), dim=-1)
+        return found if horizon % 2 else torch.cat((asked[..., :1], found), dim=-1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
 class FirstArrival:
     """Learned number of steps to the goal at the best moment of the horizon: how near does this way come at all?
 

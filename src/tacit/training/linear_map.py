@@ -68,7 +68,7 @@ def solve_straight(model: JEPA, log: LatentLog, usual: Tensor, chosen: Tensor, l
     assert straight is not None
     inputs, change = (part.double() for part in one_step(model, log, usual, chosen))
     seen = straight.through(inputs.float())
-    rest = change - straight.spread * predictor.network(seen[:, : predictor.leading])
+    rest = change - straight.spread * predictor.bend(seen)
     wanted = rest @ levels.outputs.T
     weights, bias = inputs.new_zeros((wanted.shape[1], inputs.shape[1])), inputs.new_zeros(wanted.shape[1])
     for weight in sorted(set(levels.weights.tolist())):
