@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from tacit.contracts import Cost
-from tacit.models.ensemble import Distance
-from tacit.models.heads import TemporalDistance as OneDistance
+from tacit.models.ensemble import Distance, MeanDistance
 from tacit.planning import EverySecond, FirstArrival, LatentDistance, TemporalDistance, WeightedSum
 
 LATENT_STEPS = 5.0  # that a squared latent distance of one counts as, where things are pushed
@@ -32,7 +31,7 @@ def touching_cost(distance: Distance, goal: Tensor) -> Cost:
 
     Several models are asked for their steps at every second moment, and their latents, which tell the last bit, are compared at all.
     """
-    steps = distance if isinstance(distance, OneDistance) else EverySecond(distance=distance)
+    steps = EverySecond(distance=distance) if isinstance(distance, MeanDistance) else distance
 
     def apart(latents: Tensor, goal: Tensor) -> Tensor:
         found: Tensor = steps(latents, goal)
