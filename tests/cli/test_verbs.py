@@ -7,7 +7,6 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -440,19 +439,20 @@ def test_check_task_needs_a_finished_run(here: Path, capsys: pytest.CaptureFixtu
     assert "data is not a run" in capsys.readouterr().err
 
 
-def test_residual_blocks_are_refused_where_the_predictor_of_a_process_would_take_their_place() -> None:
+@pytest.mark.parametrize("flag", ["shapes", "pushes", "residual"])
+def test_what_is_for_a_scene_is_refused_for_a_process_that_a_camera_sees(flag: str) -> None:
     from tacit.cli.train import Train, recipe_of, require_scene
     from tacit.signals import Role, Schema, Signal
 
     camera = Signal(name="camera", role=Role.OBSERVATION, shape=(16, 16, 1), dtype="uint8")
     sensor = Signal(name="level", role=Role.OBSERVATION, shape=(1,))
     valve = Signal(name="valve", role=Role.ACTION, shape=(1,))
-    options = Train(data=Path("logs"), out=Path("run"), residual=True)
+    options, plain = Train(data=Path("logs"), out=Path("run"), **{flag: True}), Train(data=Path("logs"), out=Path("run"))
     process, machine = (Schema(signals=(camera, sensor, valve), period=period) for period in (5.0, 0.1))
     require_scene(options, recipe_of(options, machine))
-    with pytest.raises(ValueError, match="--residual is for machines with a scene"):
+    with pytest.raises(ValueError, match=f"--{flag} is for machines with a scene; .* Leave it out"):
         require_scene(options, recipe_of(options, process))
-    require_scene(replace(options, residual=False), recipe_of(replace(options, residual=False), process))
+    require_scene(plain, recipe_of(plain, process))
 
 
 @pytest.mark.parametrize("flag", ["--shapes", "--pushes", "--residual"])

@@ -253,15 +253,20 @@ def require_images(store: EpisodeStore, recipe: Recipe) -> None:
 
 
 def require_scene(options: Train, recipe: Recipe) -> None:
-    """Refuse residual blocks where the recipe has another predictor, instead of leaving them out.
+    """Refuse what is of machines with a scene where the recipe is that of a process, instead of leaving it out or making something of it.
 
     Raises:
-        ValueError: They are asked for, and the logs are of a process, which is slow.
+        ValueError: It is asked for, and the logs are of a process, which is slow.
     """
-    if options.residual and not recipe.jepa.predictor.residual:
-        raise ValueError(
-            f"{options.data}: --residual is for machines with a scene; the predictor of a process is linear first. Leave it out"
-        )
+    is_linear_first = options.residual and not recipe.jepa.predictor.residual
+    flags = {
+        "--shapes": options.shapes and recipe.by_time,
+        "--pushes": options.pushes and recipe.by_time,
+        "--residual": is_linear_first,
+    }
+    if asked := next((flag for flag, is_out_of_place in flags.items() if is_out_of_place), None):
+        why = "the predictor of a process is linear first" if is_linear_first else "nothing is turned or pushed in a process"
+        raise ValueError(f"{options.data}: {asked} is for machines with a scene; {why}. Leave it out")
 
 
 def clear(options: Train) -> None:
