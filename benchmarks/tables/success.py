@@ -277,7 +277,8 @@ def draw(results: Numbers, path: Path) -> None:
             axes.bar(where, 100 * rate, width * 0.92, color=colour, label=name if name in unnamed else None)
             unnamed.discard(name)
             axes.plot([where, where], [100 * low, 100 * high], color="black", linewidth=1)
-    axes.set(xticks=range(len(PROTOCOLS)), xticklabels=list(PROTOCOLS), ylim=(0, 104), ylabel="success, %")
+    ends = (-0.5, len(PROTOCOLS) - 0.5)
+    axes.set(xticks=range(len(PROTOCOLS)), xticklabels=list(PROTOCOLS), xlim=ends, ylim=(0, 104), ylabel="success, %")
     axes.set_title(results["world"], loc="left")
     written(figure, axes, path)
 
