@@ -138,6 +138,10 @@ def test_the_page_stands_alone_and_says_what_came_out(traces: list[Trace], tmp_p
     assert "Tacit &lt;1&gt; broke no hard limit and left 0 % less integrated squared error than PI control." in page
     for words in ("level_1 ≤ 13.5, hard", "A decision every 5 seconds", "setpoint", "constant", "held-out logs shaded"):
         assert words in page
+    assert "watched" not in page
+    led = [replace(result, trace=replace(result.trace, scenario=replace(STILL, lead=90))) for result in results]
+    render_plant(tmp_path / "led.html", led, TANKS, task, run="tanks")
+    assert "the same disturbances, after it had watched 7.5 minutes of normal operation." in (tmp_path / "led.html").read_text()
     assert headline(results[1:], ("PI control", "constant")).endswith("less integrated squared error than constant.")
     assert set(numbers(results)) == {"Tacit <1>", "PI control", "constant"}
 

@@ -1,6 +1,7 @@
 """Plants in closed loop: what a policy makes of setpoints and disturbances, and what that is worth.
 
-    traces = [drive(make_plant(), policy, scenario, task) for scenario in scenarios(make_plant(), episodes=4, steps=600, seed=0)]
+    chosen = scenarios(make_plant(), episodes=4, steps=600, seed=0, lead=90)
+    traces = [drive(make_plant(), policy, scenario, operator=PidControl(gains)) for scenario in chosen]
 
 Every policy meets the same noise and the same disturbances. Dimensions: T steps, A action, H horizon.
 """

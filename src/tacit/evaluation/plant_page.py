@@ -56,6 +56,7 @@ def render_plant(path: Path, results: Sequence[Result], plant: Plant, task: Task
     policies = tuple(dict.fromkeys(result.trace.policy for result in results))
     names = tuple(dict.fromkeys(result.trace.scenario.name for result in results))
     shown = [name for name in policies if name != FLOOR]
+    lead = max(result.trace.scenario.lead for result in results)
     scenes = []
     for name in names:
         found = [result for result in results if result.trace.scenario.name == name]
@@ -79,6 +80,7 @@ def render_plant(path: Path, results: Sequence[Result], plant: Plant, task: Task
         "is_shaded": spread is not None,
         "policies": [(name, COLOURS[place % len(COLOURS)]) for place, name in enumerate(shown)],
         "period": duration(plant.step_seconds),
+        "watched": duration(lead * plant.step_seconds) if lead else "",
         "planned": f"{task.plan.planner}, {task.plan.horizon} steps = {duration(task.plan.horizon * plant.step_seconds)} ahead",
         "goals": goals(task, plant.schema),
     }
