@@ -134,6 +134,19 @@ def test_a_linear_predictor_unrolls_as_it_steps(scale: float) -> None:
             window = torch.cat((window[:, 1:], latent[:, None]), dim=1)
 
 
+def test_a_packed_linear_predictor_plans_with_the_weights_of_that_moment() -> None:
+    model = linear_first()
+    past, actions = torch.randn(B, 3, D), torch.randn(B, K, H, A)
+    with torch.no_grad():
+        fresh = model.unroll(past, actions)
+        model.pack(torch.float32)
+        assert torch.equal(model.unroll(past, actions), fresh)
+        model.network[-1].weight.zero_()
+        assert torch.equal(model.unroll(past, actions), fresh), "as documented: until it is packed again"
+        model.pack(torch.float32)
+        assert not torch.equal(model.unroll(past, actions), fresh)
+
+
 def test_far_from_the_logs_the_linear_map_goes_on_alone() -> None:
     model = linear_first()
     straight = model.straight

@@ -89,6 +89,27 @@ class Straight(nn.Module):
         return change
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Merged:
+    """A predictor with a linear map and one hidden layer as few products. L leading components, W width, h history, S, C, A as below.
+
+    Attributes:
+        of_states: From the history's states to leading components and changes of the state, (h S, L + S).
+        of_known: From context and action to the same, (C + A, L + S).
+        bias: Of both, (L + S,).
+        into: From leading components to the hidden layer, (L, W).
+        into_bias: Of that, (W,).
+        out_of: From the hidden layer to changes of the state, (W, S).
+    """
+
+    of_states: Tensor
+    of_known: Tensor
+    bias: Tensor
+    into: Tensor
+    into_bias: Tensor
+    out_of: Tensor
+
+
 class ResidualPredictor(nn.Module):
     """`state + network(states, context, action)`, the identity before training.
 
@@ -108,6 +129,7 @@ class ResidualPredictor(nn.Module):
         self.network = self._network(self.leading or inputs, config.width)
         self.straight: Straight | None = Straight(inputs, state) if config.leading else None
         self.packed: native.Network | None = None
+        self.merged: Merged | None = None
 
     def _network(self, inputs: int, width: int) -> nn.Sequential:
         if self.residual:
@@ -119,8 +141,10 @@ class ResidualPredictor(nn.Module):
         return self._network(self._layers()[0].in_features, width)
 
     def pack(self, dtype: torch.dtype) -> None:
-        """From now on, plan with the present weights in C, with products of this dtype, where this machine can."""
+        """From now on, plan with the present weights in C, with products of this dtype, where this machine can; one that is linear at
+        first plans in torch, with its products merged once."""
         self.packed = None if self.straight else native.packed(self._layers(), dtype, residual=self.residual)
+        self.merged = self._merged(self.straight) if self.straight and self._is_mergeable else None
 
     def forward(self, history: Tensor, action: Tensor) -> Tensor:
         """Latents (..., h, D), oldest first, and standardised actions (..., A) -> next latents (..., D)."""
@@ -157,7 +181,7 @@ class ResidualPredictor(nn.Module):
             return self._unrolled(history, actions)
         if self.packed is not None and self.packed.answers(history, actions):
             return native.unroll(self.packed, history, actions, self.state)
-        if self.straight is not None and self.depth == 1 and not self.residual:
+        if self.straight is not None and self._is_mergeable:
             return self._unrolled_straight(self.straight, history, actions)
         return self._unrolled_in_place(history, actions)
 
@@ -212,32 +236,49 @@ class ResidualPredictor(nn.Module):
         return latent
 
     def _unrolled_straight(self, straight: Straight, history: Tensor, actions: Tensor) -> Tensor:
-        """`unroll` for planning with a linear map and one hidden layer: lens and map are one product, made in float64, and what actions and
-        context come to is known for all steps before the first. A step then takes seven operations, of which a small plan feels each."""
+        """`unroll` for planning with a linear map and one hidden layer: what actions and context come to is known for all steps before the
+        first. A step then takes six operations, of which a small plan feels each."""
+        merged = self.merged
+        if merged is None or merged.into.device != history.device:
+            merged = self._merged(straight)
         batch, candidates, horizon, _ = actions.shape
-        rows, seen = batch * candidates, self.history * self.state
-        first, last = self._layers()
-        lens, bias, spread = straight.lens.weight.double(), straight.lens.bias.double(), straight.spread.double()[:, None]
-        onto, out_of = spread * straight.map.weight.double(), spread * last.weight.double()
-        products = (lens[: self.leading], onto @ lens)
-        biases = (bias[: self.leading], onto @ bias + spread[:, 0] * (straight.map.bias + last.bias))
+        rows, seen, leading = batch * candidates, self.history * self.state, self.leading
         held = history[:, None, None, -1, self.state :].float().expand(-1, candidates, horizon, -1)
         known = torch.cat((held, actions.float()), dim=-1).view(rows, horizon, -1).transpose(0, 1)
-        ahead = [known @ product[:, seen:].float().t() + bias.float() for product, bias in zip(products, biases, strict=True)]
-        of_lens, of_change, from_hidden = (part.float().t() for part in (products[0][:, :seen], products[1][:, :seen], out_of))
-        into = first.weight.float().t()
+        ahead = known @ merged.of_known + merged.bias
         # The states of a row, the history's first, side by side: a window of them is what a step looks at.
         path = history.new_empty((batch, candidates, seen + horizon * self.state), dtype=torch.float32)
         path[..., :seen] = history[:, None, :, : self.state].flatten(-2)
         path = path.view(rows, -1)
-        for t, (through, change) in enumerate(zip(*ahead, strict=True)):
+        for t, through in enumerate(ahead):
             start, end = t * self.state, t * self.state + seen
-            window = path[:, start:end]
-            features = torch.addmm(first.bias, straight.near(through.addmm_(window, of_lens)), into).relu_()
-            change.addmm_(window, of_change).addmm_(features, from_hidden)
+            through.addmm_(path[:, start:end], merged.of_states)
+            features = torch.addmm(merged.into_bias, straight.near(through[:, :leading]), merged.into).relu_()
+            change = torch.addmm(through[:, leading:], features, merged.out_of)
             torch.add(path[:, end - self.state : end], change, out=path[:, end : end + self.state])
         future = path[:, seen:].view(batch, candidates, horizon, self.state)
         return torch.cat((future, held), dim=-1)
+
+    @torch.no_grad()
+    def _merged(self, straight: Straight) -> Merged:
+        """The present weights as few products, which are made in float64."""
+        (first, last), seen = self._layers(), self.history * self.state
+        lens, bias, spread = straight.lens.weight.double(), straight.lens.bias.double(), straight.spread.double()[:, None]
+        onto = spread * straight.map.weight.double()
+        product = torch.cat((lens[: self.leading], onto @ lens)).float().t()
+        drift = onto @ bias + spread[:, 0] * (straight.map.bias + last.bias)
+        return Merged(
+            of_states=product[:seen].contiguous(),
+            of_known=product[seen:].contiguous(),
+            bias=torch.cat((bias[: self.leading], drift)).float(),
+            into=first.weight.float().t().contiguous(),
+            into_bias=first.bias.float(),
+            out_of=(spread * last.weight.double()).float().t().contiguous(),
+        )
+
+    @property
+    def _is_mergeable(self) -> bool:
+        return self.depth == 1 and not self.residual
 
     def _layers(self) -> list[nn.Linear]:
         return linear_layers(self.network)
