@@ -37,10 +37,11 @@ from rich.console import Console
 
 from tacit.atomic import atomic_write
 from tacit.data import EpisodeStore
-from tacit.evaluation.closed_loop import WATCHED, Constant, PidControl, Planned, Policy, Trace, drive, score, truth
+from tacit.evaluation.closed_loop import WATCHED, Constant, PidControl, Planned, Policy, Trace, drive
 from tacit.evaluation.figures import BLUE, GREEN, INK, ORANGE, PURPLE, STYLE
 from tacit.evaluation.forecasters import process_log
 from tacit.evaluation.machine import cpu_model
+from tacit.evaluation.plant_score import score, truth
 from tacit.planning import Task
 from tacit.run import load
 from tacit.training.fit import fit
@@ -351,6 +352,7 @@ def main(options: Options) -> None:
     for seed in options.seeds:
         for alone in (False, True)[: 1 + bool(made.process.cameras)]:
             trained(options, store, seed, alone)
+    operator = PidControl(gains_of(made.process))
     everybody, folder = policies(options, store, made, task), workplace(options) / f"{options.plant}-traces"
     firsts = [next(scenario.name for of, scenario in chosen if of == kind) for kind in (SETPOINTS, UNMEASURED)]
     for kind, scenario in chosen:
@@ -358,7 +360,7 @@ def main(options: Options) -> None:
             row = results["policies"].setdefault(name, {})
             if scenario.name in row:
                 continue
-            trace = drive(plant(options.plant), policy(), scenario, operator=PidControl(gains_of(made.process)))
+            trace = drive(plant(options.plant), policy(), scenario, operator=operator)
             row[scenario.name] = measured(trace, made, task)
             if scenario.name in firsts:
                 kept(trace, made, folder / f"{name}-{scenario.name.split(':')[0]}.npz")

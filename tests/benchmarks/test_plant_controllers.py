@@ -14,8 +14,9 @@ from benchmarks.plants.linear import LinearControl
 from benchmarks.plants.nonlinear import NonlinearControl
 from benchmarks.plants.quadratic import Moves
 
-from tacit.evaluation.closed_loop import PidControl, Scenario, drive, score
+from tacit.evaluation.closed_loop import PidControl, Scenario, drive
 from tacit.evaluation.forecasters import ProcessLog
+from tacit.evaluation.plant_score import score
 from tacit.signals import Role, Schema, Signal
 from tacit.worlds.plants import SimulatedPlant, gains_of
 from tacit.worlds.plants.four_tank import FOUR_TANK

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from tacit.cli.evaluate_plant import plant_task
-from tacit.evaluation.closed_loop import Constant, Fan, Floats, PidControl, Samples, Scenario, Trace, drive, scenarios, score
+from tacit.evaluation.closed_loop import Constant, Fan, Floats, PidControl, Samples, Scenario, Trace, drive, scenarios
 from tacit.evaluation.plant_page import Result, headline, numbers, render_plant
+from tacit.evaluation.plant_score import score
 from tacit.planning import ActionLimit, Goal, Indicator, SignalGoal, SignalLimit, Task, Verdict
 from tacit.worlds.plants import Gains, Plant, plant
 

@@ -28,8 +28,9 @@ def run_plant(options: Evaluate, trained: Run, name: str, terminal: Terminal) ->
 
     from tacit.atomic import atomic_write
     from tacit.cli.train import set_threads
-    from tacit.evaluation.closed_loop import WATCHED, Constant, PidControl, Planned, Policy, drive, scenarios, score
+    from tacit.evaluation.closed_loop import WATCHED, Constant, PidControl, Planned, Policy, drive, scenarios
     from tacit.evaluation.plant_page import Result, headline, numbers, render_plant
+    from tacit.evaluation.plant_score import score
     from tacit.planning import Task
     from tacit.worlds.plants import SimulatedPlant, gains_of, plant
 
@@ -44,10 +45,10 @@ def run_plant(options: Evaluate, trained: Run, name: str, terminal: Terminal) ->
     set_threads(options.threads, 1, terminal)
     steps = round(HOURS * 3600 / made.step_seconds) if options.budget is None else options.budget
     episodes, seed = options.episodes or EPISODES, options.seed or SEED
+    gains = gains_of(made.process) if isinstance(made, SimulatedPlant) else None
+    operator = None if gains is None else PidControl(gains)
     policies: list[Policy] = [Planned(trained.controller(task, seed=seed))]
-    operator = PidControl(gains_of(made.process)) if isinstance(made, SimulatedPlant) else None
-    if isinstance(made, SimulatedPlant):
-        policies.append(PidControl(gains_of(made.process)))
+    policies += [] if gains is None else [PidControl(gains)]
     policies.append(Constant())
     results = []
     with stoppable(lambda: Stopped(f"{options.run} is as it was before", terminal.command)), terminal.phases() as phases:

@@ -258,15 +258,14 @@ def require_scene(options: Train, recipe: Recipe) -> None:
     Raises:
         ValueError: It is asked for, and the logs are of a process, which is slow.
     """
-    is_linear_first = options.residual and not recipe.jepa.predictor.residual
-    flags = {
-        "--shapes": options.shapes and recipe.by_time,
-        "--pushes": options.pushes and recipe.by_time,
-        "--residual": is_linear_first,
-    }
-    if asked := next((flag for flag, is_out_of_place in flags.items() if is_out_of_place), None):
-        why = "the predictor of a process is linear first" if is_linear_first else "nothing is turned or pushed in a process"
-        raise ValueError(f"{options.data}: {asked} is for machines with a scene; {why}. Leave it out")
+    lies_still, linear = "nothing is turned or pushed in a process", "the predictor of a process is linear first"
+    for flag, is_out_of_place, why in (
+        ("--shapes", options.shapes and recipe.by_time, lies_still),
+        ("--pushes", options.pushes and recipe.by_time, lies_still),
+        ("--residual", options.residual and not recipe.jepa.predictor.residual, linear),
+    ):
+        if is_out_of_place:
+            raise ValueError(f"{options.data}: {flag} is for machines with a scene; {why}. Leave it out")
 
 
 def clear(options: Train) -> None:

@@ -17,9 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tacit.evaluation.closed_loop import Score, Trace, truth
+from tacit.evaluation.closed_loop import Trace
 from tacit.evaluation.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, WIDE, chart
 from tacit.evaluation.page import Tile, duration, significant, write_page
+from tacit.evaluation.plant_score import Score, truth
 from tacit.planning import Task
 from tacit.signals import Schema
 from tacit.worlds.plants import Plant

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from tacit.assurance.conformal import Interval, MarginWatch
-from tacit.evaluation.closed_loop import TRUE, Floats, Scenario
+from tacit.evaluation.closed_loop import Floats, Scenario
+from tacit.evaluation.plant_score import TRUE
 from tacit.planning import Controller, StateLimit, Verdict
 from tacit.planning.channels import shown
 from tacit.signals import Schema

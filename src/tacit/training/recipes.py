@@ -221,8 +221,8 @@ def of_members(recipe: Recipe, members: int) -> Recipe:
     """
     if members == 1:
         return recipe
-    narrow = max(NARROWEST, recipe.head.width // 2)
-    return replace(recipe, members=members, head=replace(recipe.head, width=min(recipe.head.width, narrow)))
+    width = min(recipe.head.width, max(NARROWEST, recipe.head.width // 2))
+    return replace(recipe, members=members, head=replace(recipe.head, width=width))
 
 
 def on_device(recipe: Recipe, kind: str, frames: int) -> Recipe:
