@@ -13,9 +13,8 @@ from tacit.models.jepa import JEPAConfig
 from tacit.models.predictor import PredictorConfig
 from tacit.objectives.sigreg import SIGRegConfig
 from tacit.signals import Role, Schema, Signal
-from tacit.training.heads import HeadTraining
 from tacit.training.recipes import Recipe
-from tacit.training.settings import TrainConfig
+from tacit.training.settings import HeadTraining, TrainConfig
 
 SENSORS = Signal(name="sensors", role=Role.OBSERVATION, shape=(6,), unit="V")
 MOVE = Signal(name="move", role=Role.ACTION, shape=(2,), unit="m", low=-0.5, high=0.5)

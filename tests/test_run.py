@@ -25,9 +25,9 @@ from tacit.nn.precision import products_dtype
 from tacit.planning import Fallback, PlanSettings, RampSettings, RegionLimit, TaskError
 from tacit.training.fit import fit
 from tacit.training.folder import RunError
-from tacit.training.heads import HeadTraining
 from tacit.training.latents import encode_log
 from tacit.training.readouts import fit_readout, measured, readings, write_readouts
+from tacit.training.settings import HeadTraining
 
 HERE, THERE = np.array([-0.8, 0.3]), np.array([0.8, -0.5])
 PLAN = PlanSettings(horizon=4, candidates=32, iterations=3)

@@ -157,7 +157,7 @@ def trained(options: Options, store: EpisodeStore, seed: int) -> Run:
         recipe = for_minutes(options.size, minutes(options), shapes=logs.shapes, pushes=logs.pushes, residual=options.residual)
         recipe = on_device(of_members(recipe, members(options)), options.device, int(store.lengths.sum()))
         if recipe.members > 1:
-            workers = Workers(processes=recipe.members if options.device == "cpu" else 1, threads=1, device=options.device)
+            workers = Workers(processes=recipe.members, threads=1, device=options.device)
             fit_ensemble(store, out, recipe, seed=seed, workers=workers, resume=resume)
         else:
             with joined(options.device) as group:

@@ -12,8 +12,8 @@ from point_world import loop_config, record
 from tacit.data import EpisodeStore
 from tacit.models.jepa import JEPA
 from tacit.training.dynamics import fit_dynamics
-from tacit.training.heads import HeadTraining
 from tacit.training.latents import LatentLog, encode_log
+from tacit.training.settings import HeadTraining
 
 CONFIG = HeadTraining(steps=200, batch=64, learning_rate=3e-3)
 

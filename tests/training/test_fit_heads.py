@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tacit.models.heads import GoalPolicy, HeadConfig, TemporalDistance
-from tacit.training.heads import HeadTraining, _drawn, fit_distance, fit_policy
+from tacit.training.heads import _drawn, fit_distance, fit_policy
 from tacit.training.latents import LatentLog
+from tacit.training.settings import HeadTraining
 
 HEAD = HeadConfig(width=64, depth=2)
 PLACES = 12

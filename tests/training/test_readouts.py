@@ -15,7 +15,6 @@ from torch import Tensor
 from point_world import DIRECTIONS, record
 from tacit.models.readout import Kind, ReadoutConfig
 from tacit.training.folder import RunError
-from tacit.training.heads import HeadTraining
 from tacit.training.latents import LatentLog
 from tacit.training.readouts import (
     ReadoutError,
@@ -27,6 +26,7 @@ from tacit.training.readouts import (
     readings,
     write_readouts,
 )
+from tacit.training.settings import HeadTraining
 
 QUICK = HeadTraining(steps=300, batch=128, learning_rate=5e-3)
 TIP = ReadoutConfig(name="tip", channels=("x", "y"), unit="cm")

@@ -15,11 +15,11 @@ from tacit.run import load
 from tacit.signals import Role, Schema, Signal
 from tacit.training import recipes, sensors
 from tacit.training.fit import fit
-from tacit.training.heads import HeadTraining
 from tacit.training.latents import LatentLog, encode_log, moments
 from tacit.training.linear_map import PICTURED, differences, ridge
 from tacit.training.recipes import sensors_of
 from tacit.training.sensors import sensor_log, usual_frames
+from tacit.training.settings import HeadTraining
 from tacit.worlds.plants.stiction import Stems
 from tank_world import SCHEMA, record, shift
 

@@ -14,11 +14,11 @@ from tacit.models.encoders import EncoderConfig
 from tacit.models.jepa import JEPA
 from tacit.models.readout import ReadoutConfig
 from tacit.signals import Role, Schema, Signal, mask_of
-from tacit.training.heads import HeadTraining
 from tacit.training.latents import encode_log
 from tacit.training.loop import train
 from tacit.training.readouts import fit_readout
 from tacit.training.seed import random_numbers
+from tacit.training.settings import HeadTraining
 from tacit.training.views import moved
 
 FITTING = HeadTraining(steps=400, batch=64, learning_rate=3e-3)

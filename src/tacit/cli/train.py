@@ -147,7 +147,7 @@ def recipe_of(options: Train, schema: Schema | None = None) -> Recipe:
 
 
 def workers_of(options: Train, group: Group) -> Workers:
-    """Who trains: a process for each member as far as there are cores; on an accelerator, and for one model, this one.
+    """Who trains: a process for each member as far as there are cores, on an accelerator, too; for one model, this one.
 
     Raises:
         ValueError: `torchrun` has started several processes, and several members are asked for.
@@ -159,8 +159,7 @@ def workers_of(options: Train, group: Group) -> Workers:
         raise ValueError(
             "--members trains models apart, and torchrun one model together: start `tacit train` without torchrun, or leave --members out"
         )
-    is_shared = group.device.type == "cpu" and options.members > 1
-    return Workers(processes=min(options.members, physical_cores()) if is_shared else 1, device=options.device)
+    return Workers(processes=min(options.members, physical_cores()), device=options.device)
 
 
 def set_threads(asked: int | None, processes: int, terminal: Terminal) -> None:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from tacit.models.jepa import JEPA
-from tacit.training.heads import HeadTraining, Progress, optimized
+from tacit.training.descent import Progress, optimized
 from tacit.training.latents import LatentLog
 from tacit.training.seed import generator
+from tacit.training.settings import HeadTraining
 
 SINGLES = 8  # single steps in the place of each rollout
 
@@ -38,7 +39,7 @@ def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int
     here = log.inside()
     typical = (log.latents[here + 1, :state] - log.latents[here, :state]).square().sum(-1).mean() + 1e-8
 
-    def loss(step: int, done: float) -> Tensor:
+    def draw(step: int, done: float) -> tuple[Tensor, ...]:
         rng = generator(seed, "dynamics", step)
         horizon, batch = (1, SINGLES * config.batch) if done < config.singles else (longest, config.batch)
         room = (log.steps - horizon + 1).clamp(min=0)
@@ -48,8 +49,11 @@ def fit_dynamics(model: JEPA, log: LatentLog, config: HeadTraining, *, seed: int
         history = log.history(episode, t, model.history)
         history[..., state:] = log.latents[seen.to(log.device), None, state:]
         rows = (log.first[episode, None] + t[:, None] + torch.arange(horizon)).to(log.device)
-        predicted = model.rollout(history, log.actions[rows][:, None])[:, 0]
-        error: Tensor = (predicted - log.latents[rows + 1])[..., :state]
+        return history, log.actions[rows], log.latents[rows + 1]
+
+    def loss(history: Tensor, actions: Tensor, truth: Tensor) -> Tensor:
+        predicted = model.rollout(history, actions[:, None])[:, 0]
+        error: Tensor = (predicted - truth)[..., :state]
         return (error.square().sum(-1) / typical + 1e-4).sqrt().mean()
 
-    optimized(model.predictor, config, loss, progress)
+    optimized(model.predictor, config, draw, loss, progress)

@@ -1,7 +1,7 @@
 """An ensemble: models with seeds of their own, trained side by side on the same logs, and joined to one run.
 
-Each member is trained as a run of its own in OUT/members, where it also stays: on a CPU several at once, each by a process of its own,
-since small models train hardly faster on two cores than on one; on an accelerator one after another. All hold the same episodes out.
+Each member is trained as a run of its own in OUT/members, where it also stays: several at once, each by a process of its own, since small
+models train hardly faster on two cores than on one, and do not fill an accelerator. All hold the same episodes out.
 Dimensions: M members.
 """
 

@@ -1,8 +1,4 @@
-"""Losses of a batch and their gradients: as they come, or, on one accelerator, as a recording that is played again.
-
-A step of a small model is some thousand small operations. An accelerator does each in a few microseconds, and waits ten times as long for
-the host to ask for the next one. Recorded as one graph (Gray, "Getting Started with CUDA Graphs", 2019) they are asked for at once.
-"""
+"""Losses of a batch and their gradients: as they come, or, on one accelerator, as a recording that is played again."""
 
 from __future__ import annotations
 
@@ -15,9 +11,8 @@ from torch import Tensor, nn
 from tacit.models.jepa import JEPA, Losses
 from tacit.nn.precision import fast_products
 from tacit.training.distributed import Group, sum_over_processes
+from tacit.training.recorded import record
 from tacit.training.settings import TrainConfig
-
-WARM_UP = 3  # steps before one is recorded: libraries choose their ways then
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,18 +107,8 @@ class Recorded:
         assert self._given is not None
         for place, value in zip(self._given.tensors(), given.tensors(), strict=True):
             place.copy_(value, non_blocking=True)
-        self._graph.replay()
-        return self._found.clone()
+        return self._play()
 
     def _record(self, given: Given) -> None:
-        self._given = given.copy(self._device)
-        beside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        beside.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(beside):
-            for _ in range(WARM_UP):
-                self._gradients(self._given)
-        torch.cuda.current_stream(self._device).wait_stream(beside)
-        self._model.zero_grad(set_to_none=True)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._found = self._gradients(self._given)
+        own = self._given = given.copy(self._device)
+        self._play = record(lambda: self._gradients(own), self._model, self._device)

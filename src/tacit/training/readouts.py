@@ -24,10 +24,11 @@ from tacit.data import EpisodeStore
 from tacit.models.readout import Kind, Readout, ReadoutConfig
 from tacit.signals import Role, Schema
 from tacit.training.checkpoint import CheckpointError, load_strictly, load_tensors, save_tensors, under, with_prefix
+from tacit.training.descent import Progress, optimized
 from tacit.training.folder import READOUT_WEIGHTS, READOUTS, RunError
-from tacit.training.heads import HeadTraining, Progress, optimized
 from tacit.training.latents import LatentLog
 from tacit.training.seed import generator
+from tacit.training.settings import HeadTraining
 
 VERSION = 2
 CONFIDENCE = 0.9  # of the intervals of forecasts
@@ -134,14 +135,17 @@ def fit_readout(
         readout.values.set(values.mean(0), values.std(0))
     target: Tensor = readout.values(values)
 
-    def loss(step: int, done: float) -> Tensor:
+    def draw(step: int, done: float) -> tuple[Tensor, ...]:
         drawn = torch.randint(0, len(target), (training.batch,), generator=generator(seed, f"readout {config.name}", step))
-        found = readout.standardized(log.latents[drawn])
-        if config.kind is Kind.EVENT:
-            return F.binary_cross_entropy_with_logits(found, target[drawn])
-        return F.mse_loss(found, target[drawn])
+        return log.latents[drawn], target[drawn]
 
-    optimized(readout, training, loss, progress)
+    def loss(latents: Tensor, shown: Tensor) -> Tensor:
+        found = readout.standardized(latents)
+        if config.kind is Kind.EVENT:
+            return F.binary_cross_entropy_with_logits(found, shown)
+        return F.mse_loss(found, shown)
+
+    optimized(readout, training, draw, loss, progress)
     return readout.requires_grad_(False).eval()
 
 

@@ -10,8 +10,7 @@ from tacit.models.heads import HeadConfig
 from tacit.models.jepa import JEPAConfig
 from tacit.models.predictor import PredictorConfig
 from tacit.signals import Schema, Signal
-from tacit.training.heads import HeadTraining
-from tacit.training.settings import TrainConfig
+from tacit.training.settings import HeadTraining, TrainConfig
 
 Size = Literal["xs", "s", "m", "l"]
 

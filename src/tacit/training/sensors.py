@@ -27,12 +27,13 @@ from tacit.models.readout import Readout, ReadoutConfig
 from tacit.nn.blocks import zero_last
 from tacit.signals import Role, Schema, Signal
 from tacit.training.correction import Correction, Stretch, fit_correction, lately, limited, one_step_errors
-from tacit.training.heads import HeadTraining, Progress, optimized
+from tacit.training.descent import Progress, optimized
 from tacit.training.latents import LatentLog, among, moments, spread_evenly
 from tacit.training.linear_map import Levels, focus, solve_straight, two_layers
 from tacit.training.readouts import fit_readout
 from tacit.training.recipes import sensors_of
 from tacit.training.seed import generator
+from tacit.training.settings import HeadTraining
 from tacit.training.usual import Usual, usual_of
 
 LEVELS = (0.0, 0.03, 0.1, 0.3, 1.0)  # weights of levels beside differences in the linear map, of which each sensor has its own
@@ -194,18 +195,24 @@ def _member(
         floor = errors(*judges, long)[0].minimum(worst).nanmean(0)
     best, kept = 1.0, copy.deepcopy(predictor.network.state_dict())
 
-    def loss(step: int, done: float) -> Tensor:
+    def judge() -> None:
         nonlocal best, kept
+        with torch.no_grad():
+            now = float((errors(*judges, long)[0].minimum(worst).nanmean(0) / floor).nanmean())
+        if now < best:
+            best, kept = now, copy.deepcopy(predictor.network.state_dict())
+
+    def draw(step: int, done: float) -> tuple[Tensor, ...]:
         if step % LOOK_EVERY == 0:
-            with torch.no_grad():
-                now = float((errors(*judges, long)[0].minimum(worst).nanmean(0) / floor).nanmean())
-            if now < best:
-                best, kept = now, copy.deepcopy(predictor.network.state_dict())
+            judge()
         drawn = torch.randint(0, len(times), (config.batch,), generator=generator(seed, f"sensors {number}", step))
-        error, latent_error = errors(episodes[drawn], times[drawn], short)
+        return episodes[drawn], times[drawn]
+
+    def loss(episode: Tensor, t: Tensor) -> Tensor:
+        error, latent_error = errors(episode, t, short)
         return (error / typical).nanmean() + LATENT_WEIGHT * (latent_error / common).mean()
 
-    optimized(predictor.network, config, loss, progress)
+    optimized(predictor.network, config, draw, loss, progress)
     predictor.network.load_state_dict(kept)
     return predictor.network
 

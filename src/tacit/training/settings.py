@@ -1,4 +1,4 @@
-"""Settings of the training loop, and the learning rate that follows from them."""
+"""Settings of the training loop and of what is fitted after it, and the learning rate of the loop."""
 
 from __future__ import annotations
 
@@ -58,6 +58,46 @@ class TrainConfig:
             raise ValueError(f"a batch of {self.batch} windows does not come in pairs; give an even number")
         if self.views < 4 or self.views % 4:
             raise ValueError(f"{self.views} pairs of views cannot be halved over their two moments; give a multiple of 4")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadTraining:
+    """Settings of head fitting.
+
+    Attributes:
+        steps: Optimizer steps; None when the clock decides.
+        minutes: Wall minutes; None when the steps decide.
+        batch: Pairs per step.
+        learning_rate: Peak of the cosine schedule.
+        weight_decay: AdamW's.
+        expectile: Of the distance; towards 1 the shortest way in the logs wins.
+        spans: Logged steps that a backup looks over; each batch uses one of them.
+        near: Share of goals within `near_steps` after the latent; the others are anywhere in the episode.
+        near_steps: See `near`.
+        follow: Share of the way that the slow copy of the distance goes towards it at each step.
+        rollout: Steps that the predictor is rolled out over; of the predictor alone.
+        singles: Share of the training, at its begin, in which the predictor learns single steps, eight in the place of each rollout.
+
+    Raises:
+        ValueError: Not exactly one of steps and minutes is given.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    batch: int = 512
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    expectile: float = 0.9
+    spans: tuple[int, ...] = (1, 2, 4, 8)
+    near: float = 0.3
+    near_steps: int = 12
+    follow: float = 0.05
+    rollout: int = 24
+    singles: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError("give either steps or minutes")
 
 
 def learning_rate(config: TrainConfig, step: int, share: float) -> float:
