@@ -149,6 +149,15 @@ def test_a_camera_at_less_than_half_the_rate_is_refused_and_a_still_world_is_not
     require_live_cameras(line_episode(np.zeros(13), np.zeros(13)), schema)
 
 
+def test_what_comes_to_rest_is_no_frozen_camera() -> None:
+    """It creeps on by far less than a grey level at most of the moments."""
+    steps = np.r_[np.full(4, 0.1), 1e-5 * np.ones(16)]
+    x = np.cumsum(np.r_[0.0, steps])
+    require_live_cameras(line_episode(x, x), LineWorld.schema)
+    with pytest.raises(FrozenCamera, match="4 of 4"):
+        require_live_cameras(line_episode(x, np.zeros(21)), LineWorld.schema)
+
+
 def test_a_single_blank_frame_of_any_colour_is_found() -> None:
     episode = record_frames()
     episode.signals["image"][4] = (244, 242, 236)

@@ -17,6 +17,8 @@ from tacit.data import Episode, EpisodeStore, EpisodeWriter, StoreError
 from tacit.signals import Role, Schema
 from tacit.worlds.world import Env, Purpose, Samples, World, stream
 
+VISIBLE = 0.01  # of a label's largest change in an episode: a smaller one need not show
+
 
 class FrozenCamera(RuntimeError):
     """A camera showed nothing, or the same image again and again while the world moved."""
@@ -148,12 +150,14 @@ def require_live_cameras(episode: Episode, schema: Schema) -> None:
         schema: Its signals.
 
     Raises:
-        FrozenCamera: A frame has one colour only, or more than half of the moments at which a label changed repeat the frame before.
+        FrozenCamera: A frame has one colour only, or more than half of the moments at which a label changed repeat the frame before. What
+            comes to rest, and changes by next to nothing beside what it did before, no camera sees.
     """
     changed = np.zeros(episode.steps, dtype=bool)
     for label in schema.labels:
-        values = episode.signals[label.name].reshape(episode.steps + 1, -1)
-        changed |= (values[1:] != values[:-1]).any(axis=1)
+        values = episode.signals[label.name].reshape(episode.steps + 1, -1).astype(np.float64)
+        by = np.abs(values[1:] - values[:-1])
+        changed |= (by > VISIBLE * by.max(axis=0, initial=0.0)).any(axis=1)
     for camera in (s for s in schema.observations if s.is_image):
         frames = episode.signals[camera.name].reshape(episode.steps + 1, -1)
         colours = camera.shape[-1]
