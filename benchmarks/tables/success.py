@@ -231,11 +231,10 @@ def table(results: Numbers, name: str) -> str:
     """Success in percent as a table of Markdown, all seeds together, over the chart of that name."""
     recording, seeds = results["recording"], results["seeds"]
     blocks = " with a predictor of residual blocks" if results.get("residual") else ""
-    several = (
-        f" for each of {results['members']} models that are asked together, trained at the same time,"
-        if results.get("members", 1) > 1
-        else ""
-    )
+    several, shared = "", results.get("device", "one thread") != "one thread"
+    if results.get("members", 1) > 1:
+        whose = "for all" if shared else "for each of"
+        several = f" {whose} {results['members']} models that are asked together, trained at the same time,"
     took = "" if recording["seconds"] is None else f" ({recording['seconds']:.0f} s)"
     lines = [
         f"# {results['world']}",
