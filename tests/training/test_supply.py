@@ -63,6 +63,13 @@ def test_only_an_accelerator_is_asked_for_room(pictured: EpisodeStore, monkeypat
         assert Resident.fits(pictured, schema, [0, 1], accelerator) is fits
 
 
+def test_those_who_share_an_accelerator_leave_each_other_room(pictured: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    schema, accelerator = pictured.schema.without_labels(), torch.device("cuda", 0)
+    size = (21 + 4) * sum(s.size * np.dtype(s.dtype).itemsize for s in schema.signals)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (6 * size, 6 * size))
+    assert [Resident.fits(pictured, schema, [0, 1], accelerator, sharing) for sharing in (1, 4, 5)] == [True, True, False]
+
+
 def test_views_made_by_a_gather_are_those_made_by_copies(pictured: EpisodeStore) -> None:
     reader = WindowReader(pictured, length=1, names=[s.name for s in pictured.schema.without_labels().seen])
     starts = np.stack([np.arange(64) % 5, np.arange(64) % 4], axis=1)

@@ -16,11 +16,19 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """This process among the ones that train together."""
+    """This process among the ones that train together.
+
+    Attributes:
+        rank: Its number.
+        world_size: How many they are.
+        device: Where it computes.
+        sharing: Trainings that share this device, this one among them: those of other models, apart from this group.
+    """
 
     rank: int = 0
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    sharing: int = 1
 
     @property
     def is_first(self) -> bool:

@@ -115,6 +115,7 @@ def fit_ensemble(
             held_out=logs.held_out,
             threads=workers.threads,
             device=workers.device,
+            sharing=processes,
         )
         for member in range(recipe.members)
     ]
@@ -156,6 +157,7 @@ class _Work:
     held_out: float
     threads: int | None
     device: str | None
+    sharing: int
 
     def is_done(self) -> bool:
         """Whether the member is there, with its latents.
@@ -182,7 +184,7 @@ class _Work:
                 self.recipe,
                 seed=self.seed,
                 held_out=self.held_out,
-                group=group,
+                group=replace(group, sharing=self.sharing),
                 resume=(self.out / CHECKPOINT).is_file(),
                 display=display,
                 member=self.member,

@@ -19,6 +19,7 @@ from tacit.signals import Role, Schema
 OnLoad = Callable[[int, int], None]
 """Told how many frames lie on the accelerator by now, of how many."""
 SHARE = 0.5  # of the free memory that logs may take
+MOST = 0.8  # of all memory that the logs of several trainings may take together, each as much
 
 
 class Resident:
@@ -50,13 +51,14 @@ class Resident:
                 on_load(start + int(store.lengths[number]) + 1, total)
 
     @staticmethod
-    def fits(store: EpisodeStore, schema: Schema, episodes: Sequence[int], device: torch.device) -> bool:
-        """Whether an accelerator has room for them; no for the CPU, which reads the store itself."""
+    def fits(store: EpisodeStore, schema: Schema, episodes: Sequence[int], device: torch.device, sharing: int = 1) -> bool:
+        """Whether an accelerator that so many trainings share has room for them; no for the CPU, which reads the store itself."""
         if device.type != "cuda":
             return False
         frames = int(store.lengths[np.asarray(episodes, np.int64)].sum()) + len(episodes)
         size = sum(s.size * np.dtype(s.dtype).itemsize for s in schema.signals)
-        return frames * size < SHARE * torch.cuda.mem_get_info(device)[0]
+        free, whole = torch.cuda.mem_get_info(device)
+        return frames * size < min(SHARE * free, MOST / sharing * whole)
 
     def windows(self, reader: WindowReader, starts: NDArray[np.int64]) -> dict[str, Tensor]:
         """What `reader.read(starts)` gives, as tensors on the device: (B, L, *shape) by signal name, for actions (B, L - 1, *shape).

@@ -62,7 +62,7 @@ class Supply:
         """For each step: what is seen in the windows (B, L, *shape) by name, actions (B, L - 1, A), and views of pictures by name, each
         (N, *shape), or None where the model asks for none; on the group's device. Tells while logs are copied there, if they are."""
         everything = (self._reader if self._pictures is None else self._pictures).episodes.tolist()
-        if Resident.fits(self._store, self._schema, everything, self._group.device):
+        if Resident.fits(self._store, self._schema, everything, self._group.device, self._group.sharing):
             yield self._gathered(Resident(self._store, self._schema, everything, self._group.device, on_load), steps)
             return
         with ExitStack() as threads:
