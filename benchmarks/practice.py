@@ -38,7 +38,7 @@ from tacit.training.dynamics import fit_dynamics
 from tacit.training.folder import read_run, write_run
 from tacit.training.latents import LatentLog, encode_log
 
-PARTS = 50  # scenes that are played at once, and whose frames are kept until they are encoded
+PARTS = 50  # scenes that are played at once; of the others' frames only those until the arrival are kept
 SHARE = 4  # how often an episode of practice counts
 HELD_OUT = 10  # of so many episodes of practice one is not trained on
 RATE = 1e-3  # peak learning rate; half of what a new predictor learns with
@@ -58,7 +58,7 @@ class Options:
         logs: The store that it was trained on.
         scenes: That are practised, of the standard protocol.
         seed: Of those scenes.
-        minutes: Of training, for each model of the run, with as many threads as torch is given.
+        minutes: Of training, for each model of the run, on one thread.
         episodes: New scenes that are judged.
         judged: Their seed.
         work: Where the two other runs go.
@@ -105,8 +105,8 @@ def tried(run: Run, manifest: Manifest) -> tuple[list[Tried], int]:
     for trace, distance in zip(outcome.traces, outcome.distance, strict=True):
         there = np.flatnonzero(distance <= outcome.tolerance)
         steps = int(there[0]) if len(there) else len(trace.actions)
-        seen = {name: values[: steps + 1] for name, values in trace.observations.items()}
-        found.append(Tried(seen=seen, actions=trace.actions[:steps]))
+        seen = {name: values[: steps + 1].copy() for name, values in trace.observations.items()}
+        found.append(Tried(seen=seen, actions=trace.actions[:steps].copy()))
     return [each for each in found if len(each.actions)], int(outcome.success.sum())
 
 
