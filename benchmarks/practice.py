@@ -76,7 +76,7 @@ class Options:
     minutes: float = 5.0
     episodes: int = 300
     judged: int = 2000
-    work: Path = Path("data/practice")
+    work: Path = Path("benchmarks/work/practice")
     json: Path = Path("benchmarks/results/practice.json")
 
     def __post_init__(self) -> None:

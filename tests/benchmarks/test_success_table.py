@@ -37,6 +37,9 @@ def test_a_policy_is_measured_once_and_anew_when_the_plan_is_another() -> None:
     results = {"world": "two_room", "minutes": 1, "size": "s", "episodes": 3, "cpu": "one", "recording": recording}
     shown = table(results | {"seeds": {"0": {"protocols": {"standard": found}}}}, "two_room-m")
     assert "on one thread at size `s`" in shown
+    seeds = {"seeds": {"0": {"protocols": {"standard": found}}}}
+    assert "on one thread for each of 2 models" in table(results | {"members": 2} | seeds, "two_room-m")
+    assert "on one H200 for all 2 models" in table(results | {"members": 2, "device": "one H200"} | seeds, "two_room-m")
     assert "(two_room-m.svg)" in shown
     assert shown.count("not measured") == 5 * 3 - 3
     several = table(results | {"members": 2, "seeds": {"0": {"protocols": {"standard": found}}}}, "two_room-m")
