@@ -8,9 +8,12 @@ import shutil
 import matplotlib
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
 matplotlib.use("Agg")
+settings.register_profile("tacit", deadline=None)  # the first example of a process loads libraries
+settings.load_profile("tacit")
 
 
 @pytest.fixture(scope="session")

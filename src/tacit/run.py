@@ -23,7 +23,6 @@ from tacit.assurance.supervision import Supervision
 from tacit.assurance.supervisor import Supervisor
 from tacit.contracts import Cost, Planner, Proposal
 from tacit.models.ensemble import Distance, Model, Policy, members_of
-from tacit.nn import native
 from tacit.nn.precision import products_dtype
 from tacit.planning import (
     Controller,
@@ -85,9 +84,9 @@ class Run:
 
     @property
     def planning(self) -> str:
-        """What makes the products of plans: "torch" for a model of sensors and where there is no compiler, else the name of the C code."""
-        has_native = all(model.predictor.packed is not None for model in members_of(self.model))
-        return native.name(products_dtype()) if has_native else "torch"
+        """What makes the products of plans: "torch" where there is no compiler, else the name of the C code."""
+        names = {"torch" if packed is None else packed.name for packed in (model.predictor.packed for model in members_of(self.model))}
+        return names.pop() if len(names) == 1 else "torch"
 
     def temporal_cost(self, goal: Tensor) -> Cost:
         """Learned steps to the goal's latent (B, D), summed over the horizon."""

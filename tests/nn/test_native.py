@@ -32,10 +32,17 @@ def random(module: torch.nn.Module) -> None:
     module.requires_grad_(False)
 
 
-def predictor(history: int = 2, depth: int = 2, width: int = 70, *, residual: bool = False) -> ResidualPredictor:
+KINDS = ("plain", "residual", "linear")
+
+
+def predictor(history: int = 2, depth: int = 2, width: int = 70, kind: str = "plain") -> ResidualPredictor:
     torch.manual_seed(0)
-    made = ResidualPredictor(S, C, A, PredictorConfig(history=history, width=width, depth=depth, residual=residual))
+    linear = kind == "linear"
+    settings = PredictorConfig(history=history, width=width, depth=1 if linear else depth, residual=kind == "residual", leading=4 * linear)
+    made = ResidualPredictor(S, C, A, settings)
     random(made)
+    if made.straight is not None:
+        made.straight.spread.uniform_(0.5, 1.5)
     made.pack(torch.float32)
     return made
 
@@ -51,9 +58,9 @@ def distance() -> TemporalDistance:
 @compiled
 @torch.no_grad()
 @pytest.mark.parametrize(("history", "depth", "width", "candidates"), [(1, 1, 16, 1), (2, 2, 70, 13), (4, 3, 33, 8)])
-@pytest.mark.parametrize("residual", [False, True])
-def test_a_rollout_is_that_of_torch(history: int, depth: int, width: int, candidates: int, residual: bool) -> None:
-    model = predictor(history, depth, width, residual=residual)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_rollout_is_that_of_torch(history: int, depth: int, width: int, candidates: int, kind: str) -> None:
+    model = predictor(history, depth, width, kind)
     past, actions = torch.randn(B, history, D), torch.randn(B, candidates, H, A)
     assert model.packed is not None
     assert model.packed.answers(past)
@@ -65,9 +72,9 @@ def test_a_rollout_is_that_of_torch(history: int, depth: int, width: int, candid
 
 @compiled
 @torch.no_grad()
-@pytest.mark.parametrize("residual", [False, True])
-def test_products_in_bfloat16_are_as_good_as_those_of_torch(residual: bool) -> None:
-    model, past, actions = predictor(residual=residual), torch.randn(B, 2, D), torch.randn(B, 9, H, A)
+@pytest.mark.parametrize("kind", ["plain", "residual"])
+def test_products_in_bfloat16_are_as_good_as_those_of_torch(kind: str) -> None:
+    model, past, actions = predictor(kind=kind), torch.randn(B, 2, D), torch.randn(B, 9, H, A)
     with native.without():
         exact = model.unroll(past, actions)
         torchs = model.to(products_dtype()).unroll(past, actions)
@@ -81,9 +88,9 @@ def test_products_in_bfloat16_are_as_good_as_those_of_torch(residual: bool) -> N
 
 @compiled
 @torch.no_grad()
-@pytest.mark.parametrize("residual", [False, True])
-def test_a_row_does_not_depend_on_those_beside_it_nor_on_threads(residual: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, past, actions = predictor(residual=residual), torch.randn(B, 2, D), torch.randn(B, 21, H, A)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_does_not_depend_on_those_beside_it_nor_on_threads(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, past, actions = predictor(kind=kind), torch.randn(B, 2, D), torch.randn(B, 21, H, A)
     found = model.unroll(past, actions)
     assert torch.equal(model.unroll(past[1:2], actions[1:2, 4:5]), found[1:2, 4:5])
     monkeypatch.setattr(native, "LEAST_ROWS", 10)
@@ -124,9 +131,9 @@ def test_a_forked_process_plans_with_threads_of_its_own() -> None:
 @compiled
 @torch.no_grad()
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-@pytest.mark.parametrize("residual", [False, True])
-def test_what_is_not_finite_stays_so_in_its_own_row(bad: float, residual: bool) -> None:
-    model, past, actions = predictor(residual=residual), torch.randn(B, 2, D), torch.randn(B, 9, H, A)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_finite_stays_so_in_its_own_row(bad: float, kind: str) -> None:
+    model, past, actions = predictor(kind=kind), torch.randn(B, 2, D), torch.randn(B, 9, H, A)
     found = model.unroll(past, actions)
     actions[1, 3, 2, 0] = bad
     worse = model.unroll(past, actions)

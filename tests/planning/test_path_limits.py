@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tacit.nn import native
 from tacit.planning import ActionLimit, Combination, LinearLimit, PathLimits, Task, TaskError, action_limits
 from tacit.signals import Role, Schema, Signal
 
@@ -110,6 +111,27 @@ def test_whatever_is_wished_every_limit_holds_exactly(drawn: Given) -> None:
         sent = limits.nearest(wishes[:1, 0], last, before)
         assert_kept(drawn, torch.stack((before, last, sent), 1).numpy())
         before, last = path[:, 1, 5], path[:, 1, 6]  # a restart in the middle of a plan
+
+
+@pytest.mark.skipif(not native.is_ready(torch.float32), reason="there is no C compiler")
+@torch.no_grad()
+@given(
+    wishes=st.lists(st.one_of(FLOAT32, st.floats(-2, 2)), min_size=2 * 3 * 7 * 2, max_size=2 * 3 * 7 * 2),
+    applied=st.lists(st.floats(-2, 2), min_size=4, max_size=4),
+    rates=st.lists(st.sampled_from([None, 0.3, 2.0, 50.0]), min_size=2, max_size=2).filter(any),
+)
+def test_rates_alone_are_kept_in_c_to_the_last_bit_as_in_torch(
+    wishes: list[float], applied: list[float], rates: list[float | None]
+) -> None:
+    parts = [Signal(name=f"u{n}", role=Role.ACTION, low=-1.0, high=0.7) for n in range(2)]
+    asked = Task(limits={part.name: ActionLimit(rate=rate) for part, rate in zip(parts, rates, strict=True)})
+    made = action_limits(Schema(signals=tuple(parts), period=0.1), asked)
+    assert isinstance(made, PathLimits)
+    candidates, last = torch.tensor(wishes, dtype=torch.float32).view(2, 3, 7, 2), torch.tensor(applied).view(2, 2)
+    found = made.project(candidates, last)
+    with native.without():
+        assert torch.equal(found, made.project(candidates, last))
+    assert torch.equal(made.project(candidates[1:], last[1:]), found[1:]), "each machine goes on from what it did"
 
 
 def test_a_rate_is_a_step_per_period_from_the_last_applied_action() -> None:

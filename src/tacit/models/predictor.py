@@ -100,6 +100,7 @@ class Merged:
         into: From leading components to the hidden layer, (L, W).
         into_bias: Of that, (W,).
         out_of: From the hidden layer to changes of the state, (W, S).
+        versions: Of the weights that they were made of.
     """
 
     of_states: Tensor
@@ -108,6 +109,25 @@ class Merged:
     into: Tensor
     into_bias: Tensor
     out_of: Tensor
+    versions: tuple[int, ...]
+
+    def layers(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        """From all inputs to changes of the state and leading components; from these to the hidden layer; from there to changes."""
+        leading = self.into.shape[0]
+        first = torch.cat((self.of_states, self.of_known))
+        none = self.bias.new_zeros(self.out_of.shape[1])
+        return (
+            _linear(first.roll(-leading, 1), self.bias.roll(-leading)),
+            _linear(self.into, self.into_bias),
+            _linear(self.out_of, none),
+        )
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """A layer of a weight (inputs, outputs) and a bias (outputs,)."""
+    layer = nn.Linear(weight.shape[0], weight.shape[1], device="meta")
+    layer.weight, layer.bias = (nn.Parameter(part.contiguous(), requires_grad=False) for part in (weight.t(), bias))
+    return layer
 
 
 class ResidualPredictor(nn.Module):
@@ -141,10 +161,14 @@ class ResidualPredictor(nn.Module):
         return self._network(self._layers()[0].in_features, width)
 
     def pack(self, dtype: torch.dtype) -> None:
-        """From now on, plan with the present weights in C, with products of this dtype, where this machine can; one that is linear at
-        first plans in torch, with its products merged once."""
-        self.packed = None if self.straight else native.packed(self._layers(), dtype, residual=self.residual)
-        self.merged = self._merged(self.straight) if self.straight and self._is_mergeable else None
+        """From now on, plan with the present weights in C, with products of this dtype, where this machine can. One that is linear at
+        first has its products merged, and keeps to float32: it lives from small differences of large numbers."""
+        self.merged = None if self.straight is None or not self._is_mergeable else self._merged(self.straight)
+        if self.merged is not None:
+            beside = native.Beside(leading=self.leading, reach=REACH)
+            self.packed = native.packed(self.merged.layers(), torch.float32, beside=beside, made_of=self._weights())
+        else:
+            self.packed = None if self.straight else native.packed(self._layers(), dtype, residual=self.residual)
 
     def forward(self, history: Tensor, action: Tensor) -> Tensor:
         """Latents (..., h, D), oldest first, and standardised actions (..., A) -> next latents (..., D)."""
@@ -239,7 +263,7 @@ class ResidualPredictor(nn.Module):
         """`unroll` for planning with a linear map and one hidden layer: what actions and context come to is known for all steps before the
         first. A step then takes six operations, of which a small plan feels each."""
         merged = self.merged
-        if merged is None or merged.into.device != history.device:
+        if merged is None or merged.into.device != history.device or merged.versions != self._versions():
             merged = self._merged(straight)
         batch, candidates, horizon, _ = actions.shape
         rows, seen, leading = batch * candidates, self.history * self.state, self.leading
@@ -274,7 +298,15 @@ class ResidualPredictor(nn.Module):
             into=first.weight.float().t().contiguous(),
             into_bias=first.bias.float(),
             out_of=(spread * last.weight.double()).float().t().contiguous(),
+            versions=self._versions(),
         )
+
+    def _weights(self) -> list[Tensor]:
+        return [*self.parameters(), *self.buffers()]
+
+    def _versions(self) -> tuple[int, ...]:
+        """How often each weight has been changed; weights of inference mode do not count that."""
+        return tuple(-1 if weight.is_inference() else weight._version for weight in self._weights())
 
     @property
     def _is_mergeable(self) -> bool:

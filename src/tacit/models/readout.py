@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import torch
 from torch import Tensor, nn
 
 from tacit.models.heads import HeadConfig
-from tacit.nn.blocks import Standardizer, mlp
+from tacit.nn.blocks import Standardizer, linear_layers, mlp
 
 
 class Kind(StrEnum):
@@ -83,6 +84,17 @@ class Readout(nn.Module):
         dtype = next(self.network.parameters()).dtype
         found: Tensor = self.network(self.latents(latent.float()).to(dtype)).float()
         return found
+
+    @torch.no_grad()
+    def affine(self) -> tuple[Tensor, Tensor] | None:
+        """Weight (N, D) and bias (N,) of a readout that is no more, float64; None where it has a hidden layer or tells of events."""
+        if self.config.head.depth or self.config.kind is Kind.EVENT:
+            return None
+        (layer,) = linear_layers(self.network)
+        spread = self.values.std.double()[:, None]
+        weight = spread * layer.weight.double() / self.latents.std.double()
+        bias = spread[:, 0] * layer.bias.double() + self.values.mean.double() - weight @ self.latents.mean.double()
+        return weight, bias
 
     def forward(self, latent: Tensor) -> Tensor:
         found = self.standardized(latent)

@@ -44,8 +44,11 @@ typedef struct {
 } layer;
 
 typedef struct {
-    int64_t depth, widest, stream; // numbers that residual blocks add to; 0 for none
-    const layer *layers;           // ReLU between them; or the first, two for each block with ReLU between them, and the last
+    int64_t depth, widest;
+    int64_t stream;           // numbers that residual blocks add to; 0 for none
+    int64_t changes, leading; // numbers that a linear map says, and those that it shows the network beside it; 0 for no map
+    float reach;              // how far that network sees
+    const layer *layers;      // ReLU between them; or the first, two for each block with ReLU between them, and the last; or the map and two
 } network;
 
 int64_t lanes(void) { return LANES; }
@@ -109,24 +112,29 @@ INLINE void tile(const int count, const int vectors, const int is_last, const nu
         }
 }
 
-INLINE void dense_of(const int count, const int is_last, const layer *l, const number *in, int64_t in_stride, void *out, int64_t out_stride) {
-    int64_t groups = l->inputs / GROUP;
+// The inputs of some groups, `from` to before `to`, are added to `begun` (outputs).
+INLINE void dense_of(const int count, const int is_last, const layer *l, int64_t from, int64_t to, const float *begun, const number *in,
+                     int64_t in_stride, void *out, int64_t out_stride) {
+    int64_t groups = to - from;
     const number *weight = l->weight;
+    in += from * GROUP;
     for (int64_t column = 0; column < l->outputs; column += PANEL * LANES) {
         int64_t left = (l->outputs - column) / LANES, vectors = left < PANEL ? left : PANEL;
-        const float *bias = l->bias + column;
-        if (vectors == 3) tile(count, 3, is_last, in, in_stride, weight, groups, bias, out, out_stride, column);
-        else if (vectors == 2) tile(count, 2, is_last, in, in_stride, weight, groups, bias, out, out_stride, column);
-        else tile(count, 1, is_last, in, in_stride, weight, groups, bias, out, out_stride, column);
+        const number *first = weight + from * GROUP * vectors * LANES;
+        const float *sum = begun + column;
+        if (vectors == 3) tile(count, 3, is_last, in, in_stride, first, groups, sum, out, out_stride, column);
+        else if (vectors == 2) tile(count, 2, is_last, in, in_stride, first, groups, sum, out, out_stride, column);
+        else tile(count, 1, is_last, in, in_stride, first, groups, sum, out, out_stride, column);
         weight += l->inputs * vectors * LANES;
     }
 }
 
 static void dense(int64_t rows, int is_last, const layer *l, const number *in, int64_t in_stride, void *out, int64_t out_stride) {
-    if (rows == 1 && is_last) dense_of(1, 1, l, in, in_stride, out, out_stride);
-    else if (rows == 1) dense_of(1, 0, l, in, in_stride, out, out_stride);
-    else if (is_last) dense_of(ROWS, 1, l, in, in_stride, out, out_stride);
-    else dense_of(ROWS, 0, l, in, in_stride, out, out_stride);
+    int64_t groups = l->inputs / GROUP;
+    if (rows == 1 && is_last) dense_of(1, 1, l, 0, groups, l->bias, in, in_stride, out, out_stride);
+    else if (rows == 1) dense_of(1, 0, l, 0, groups, l->bias, in, in_stride, out, out_stride);
+    else if (is_last) dense_of(ROWS, 1, l, 0, groups, l->bias, in, in_stride, out, out_stride);
+    else dense_of(ROWS, 0, l, 0, groups, l->bias, in, in_stride, out, out_stride);
 }
 
 // Each row of (ROWS, stride) less its mean and over its spread, of `count` numbers; what follows them up to the next vector is zero.
@@ -165,10 +173,42 @@ static void apply_blocks(const network *n, int64_t rows, const number *in, int64
     dense(rows, 1, &n->layers[n->depth - 1], seen, width, out, out_stride);
 }
 
+// What the first inputs of the first layer come to, which many rows share.
+typedef struct {
+    int64_t groups;     // of these inputs
+    const float *begun; // the sums so far
+} share;
+
+// `apply` for a linear map and a network with one hidden layer beside it, which sees leading components within its reach.
+static void apply_beside(const network *n, int64_t rows, share known, const number *in, int64_t in_stride, float *out, int64_t out_stride) {
+    const layer *map = &n->layers[0];
+    int64_t width = n->widest, all = rows == 1 ? 1 : ROWS, outputs = n->layers[2].outputs, groups = map->inputs / GROUP;
+    float found[ROWS * width], near[n->leading];
+    number seen[ROWS * width], hidden[ROWS * width];
+    if (rows == 1) dense_of(1, 1, map, known.groups, groups, known.begun, in, in_stride, found, width);
+    else dense_of(ROWS, 1, map, known.groups, groups, known.begun, in, in_stride, found, width);
+    for (int64_t r = 0; r < all; r++) {
+        for (int64_t i = 0; i < n->leading; i++) {
+            float far = found[r * width + n->changes + i];
+            near[i] = far > n->reach ? n->reach : far < -n->reach ? -n->reach : far; // keeps NaN
+        }
+        memset(seen + r * width, 0, sizeof(number) * n->layers[1].inputs);
+        put(seen + r * width, near, n->leading);
+    }
+    dense(rows, 0, &n->layers[1], seen, width, hidden, width);
+    dense(rows, 1, &n->layers[2], hidden, width, out, out_stride);
+    for (int64_t r = 0; r < all; r++)
+        for (int64_t i = 0; i < outputs; i++) out[r * out_stride + i] += found[r * width + i];
+}
+
 // A block of rows (ROWS, in_stride) through a network, into (ROWS, out_stride) float32.
 static void apply(const network *n, int64_t rows, const number *in, int64_t in_stride, float *out, int64_t out_stride) {
     if (n->stream) {
         apply_blocks(n, rows, in, in_stride, out, out_stride);
+        return;
+    }
+    if (n->leading) {
+        apply_beside(n, rows, (share){0, n->layers[0].bias}, in, in_stride, out, out_stride);
         return;
     }
     number hidden[2][ROWS * n->widest];
@@ -189,9 +229,10 @@ INLINE int64_t columns_of(const network *n) { return n->layers[0].inputs; }
 INLINE int64_t outputs_of(const network *n) { return n->layers[n->depth - 1].outputs; }
 
 // One step of a block: reads the action in `x` (ROWS, columns), moves `state` (ROWS, S) on, and the window of states in `x` with it.
-static void advance(const predictor *p, int64_t rows, number *x, float *state, float *change) {
+static void advance(const predictor *p, int64_t rows, const share *known, number *x, float *state, float *change) {
     int64_t seen = p->history * p->state;
-    apply(p->net, rows, x, p->columns, change, p->outputs);
+    if (known) apply_beside(p->net, rows, *known, x, p->columns, change, p->outputs);
+    else apply(p->net, rows, x, p->columns, change, p->outputs);
     for (int64_t r = 0; r < rows; r++) {
         number *window = x + r * p->columns;
         for (int64_t i = 0; i < p->state; i++) state[r * p->state + i] += change[r * p->outputs + i];
@@ -209,21 +250,39 @@ static void begin_row(const predictor *p, const float *latents, number *x, float
     memcpy(state, newest, sizeof(float) * p->state);
 }
 
+// What the moments of one history (h, S + C) that are still in the window after t steps come to in a linear map, for each t: (h, width).
+static void share_history(const predictor *p, const float *latents, float *begun, share *known) {
+    const layer *map = &p->net->layers[0];
+    number x[p->columns];
+    float state[p->state];
+    memset(x, 0, sizeof x);
+    begin_row(p, latents, x, state);
+    for (int64_t t = 0; t < p->history; t++) {
+        float *sums = begun + t * map->outputs;
+        known[t] = (share){(p->history - t) * p->state / GROUP, sums};
+        dense_of(1, 1, map, 0, known[t].groups, map->bias, x + t * p->state, p->columns, sums, map->outputs);
+    }
+}
+
 // Rows `first` to before `last` of B x K: histories (B, h, S + C) and standardised actions (B, K, H, A) -> latents (B, K, H, S + C).
 void unroll(const network *net, int64_t first, int64_t last, int64_t candidates, int64_t horizon, int64_t history, int64_t state_size,
             int64_t context, int64_t actions_size, const float *histories, const float *actions, float *latents) {
     predictor p = {net, history, state_size, context, actions_size, columns_of(net), outputs_of(net)};
     int64_t size = state_size + context, seen = history * state_size + context;
     number x[ROWS * p.columns];
-    float state[ROWS * state_size], change[ROWS * p.outputs];
+    float state[ROWS * state_size], change[ROWS * p.outputs], begun[net->leading ? history * net->layers[0].outputs : 1];
+    share known[history];
+    int64_t shared = -1; // whose history `known` is of
     memset(x, 0, sizeof x);
     for (int64_t row = first; row < last; row += ROWS) {
-        int64_t rows = last - row < ROWS ? last - row : ROWS;
+        int64_t rows = last - row < ROWS ? last - row : ROWS, owner = row / candidates;
+        int is_shared = net->leading && rows > 1 && owner == (row + rows - 1) / candidates;
+        if (is_shared && owner != shared) share_history(&p, histories + owner * history * size, begun, known), shared = owner;
         for (int64_t r = 0; r < rows; r++)
             begin_row(&p, histories + (row + r) / candidates * history * size, x + r * p.columns, state + r * state_size);
         for (int64_t t = 0; t < horizon; t++) {
             for (int64_t r = 0; r < rows; r++) put(x + r * p.columns + seen, actions + ((row + r) * horizon + t) * actions_size, actions_size);
-            advance(&p, rows, x, state, change);
+            advance(&p, rows, is_shared && t < history ? &known[t] : NULL, x, state, change);
             for (int64_t r = 0; r < rows; r++) {
                 float *to = latents + ((row + r) * horizon + t) * size;
                 const float *newest = histories + ((row + r) / candidates * history + history - 1) * size;
@@ -279,7 +338,7 @@ void follow(const network *net, const network *policy, int64_t first, int64_t la
                 put(x + r * p.columns + history * state_size + context, standard, a);
             }
             if (t + 1 == horizon) break;
-            advance(&p, rows, x, state, change);
+            advance(&p, rows, NULL, x, state, change);
             for (int64_t r = 0; r < rows; r++) { // the context stays
                 memmove(window[r], window[r] + size, sizeof(float) * (history - 1) * size);
                 memcpy(window[r] + (history - 1) * size, state + r * state_size, sizeof(float) * state_size);
@@ -325,4 +384,22 @@ void steps(const network *net, int64_t first, int64_t last, int64_t each, int64_
             found[row + r] = sum * (scale / GROUPS);
         }
     }
+}
+
+// Rows (B, K, H, A) of wishes, whole numbers, -> the nearest that are inside a range (A) and, one after the other, no further from the one
+// before than a step (A). What was applied before the first lies between `below` and `above`, (B, A).
+void in_reach(int64_t first, int64_t last, int64_t candidates, int64_t horizon, int64_t size, const double *low, const double *high,
+              const double *step, const double *below, const double *above, const double *wanted, double *found) {
+    for (int64_t row = first; row < last; row++)
+        for (int64_t a = 0; a < size; a++) {
+            double least = below[row / candidates * size + a], most = above[row / candidates * size + a];
+            for (int64_t t = 0; t < horizon; t++) {
+                int64_t at = (row * horizon + t) * size + a;
+                double next = wanted[at], fast = least + step[a], slow = most - step[a];
+                next = next < high[a] ? next : high[a];
+                next = next > low[a] ? next : low[a];
+                next = next < fast ? next : fast;
+                least = most = found[at] = next > slow ? next : slow;
+            }
+        }
 }

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -56,29 +57,58 @@ class _Network(ctypes.Structure):
         ("depth", ctypes.c_int64),
         ("widest", ctypes.c_int64),
         ("stream", ctypes.c_int64),
+        ("changes", ctypes.c_int64),
+        ("leading", ctypes.c_int64),
+        ("reach", ctypes.c_float),
         ("layers", ctypes.POINTER(_Layer)),
     )
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """How a linear map and a network with one hidden layer are one: the first of three layers makes the changes that the map says and,
+    after them, the leading components of the inputs, which the other two see within their reach.
+
+    Attributes:
+        leading: How many components.
+        reach: The most that the network sees of one.
+    """
+
+    leading: int
+    reach: float
+
+
+@final
 class Network:
-    """Linear layers with ReLU between them, or those of residual blocks, packed for the C code. It keeps the weights of the moment it was
-    made.
+    """Linear layers with ReLU between them, those of residual blocks, or a linear map with a network beside it, packed for the C code. It
+    keeps the weights of the moment it was made.
 
     Args:
         layers: At least one.
         dtype: Of the products: float32, or bfloat16 where the processor has instructions for it.
         order: Of the outputs; None for that of the last layer.
         residual: Whether the layers are those of a `tacit.nn.blocks.ResidualMLP`, in its order.
+        beside: That the layers are a linear map and a network beside it; None for no such thing.
+        made_of: What the layers were made of: when one of these changes, the network no longer answers. None for the layers themselves.
 
     Raises:
         NativeError: There is no compiler, it does not compile the source, a layer is too wide, or nobody would notice when weights change.
     """
 
-    def __init__(self, layers: Sequence[nn.Linear], dtype: torch.dtype, order: Tensor | None = None, *, residual: bool = False) -> None:
+    def __init__(
+        self,
+        layers: Sequence[nn.Linear],
+        dtype: torch.dtype,
+        order: Tensor | None = None,
+        *,
+        residual: bool = False,
+        beside: Beside | None = None,
+        made_of: Sequence[Tensor] | None = None,
+    ) -> None:
         if (widest := max(max(layer.in_features, layer.out_features) for layer in layers)) > WIDEST:
             raise NativeError(f"a layer has {widest:,} numbers, and {WIDEST:,} is the most that is done in C")
-        weights = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
+        weights = list(made_of or [tensor for layer in layers for tensor in (layer.weight, layer.bias)])
         if any(tensor.is_inference() for tensor in weights):
             raise NativeError("weights that were made in inference mode do not count their changes")
         self.library = _library(dtype)
@@ -100,9 +130,15 @@ class Network:
         self._layers = (_Layer * len(packed))(*packed)
         widest = max(layer.outputs for layer in packed)
         stream = layers[0].out_features if residual else 0
-        self._network = _Network(len(packed), widest, stream, ctypes.cast(self._layers, ctypes.POINTER(_Layer)))
+        shared = (0, 0, 0.0) if beside is None else (layers[0].out_features - beside.leading, beside.leading, beside.reach)
+        self._network = _Network(len(packed), widest, stream, *shared, ctypes.cast(self._layers, ctypes.POINTER(_Layer)))
         self.address = ctypes.addressof(self._network)
         self.inputs, self.outputs = layers[0].in_features, layers[-1].out_features
+
+    @property
+    def name(self) -> str:
+        """What makes its products, as `tacit.nn.native.name` says it."""
+        return f"native {self.library.digest[:12]}"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         """The same network, of the copied weights: when those change, it is no longer asked."""
@@ -123,10 +159,18 @@ def _is_as_it_was(tensor: Tensor, version: int) -> bool:
     return not tensor.is_inference() and tensor._version == version
 
 
-def packed(layers: Sequence[nn.Linear], dtype: torch.dtype, order: Tensor | None = None, *, residual: bool = False) -> Network | None:
+def packed(
+    layers: Sequence[nn.Linear],
+    dtype: torch.dtype,
+    order: Tensor | None = None,
+    *,
+    residual: bool = False,
+    beside: Beside | None = None,
+    made_of: Sequence[Tensor] | None = None,
+) -> Network | None:
     """A network in C, or None where this machine cannot have one; see `Network`."""
     try:
-        return Network(layers, dtype, order, residual=residual)
+        return Network(layers, dtype, order, residual=residual, beside=beside, made_of=made_of)
     except NativeError:
         return None
 
@@ -196,6 +240,32 @@ def steps(network: Network, latents: Tensor, goals: Tensor, *, features: int, sc
     return found
 
 
+def in_reach(wanted: Tensor, low: Tensor, high: Tensor, step: Tensor, below: Tensor, above: Tensor) -> Tensor | None:
+    """The nearest to wishes inside a range, one after the other, of which none is further from the one before than a step: what
+    `tacit.planning.path_limits` does step by step. Whole numbers in float64, so nothing is rounded, and torch says the same.
+
+    Args:
+        wanted: (B, K, H, A).
+        low: Of the range, (A,).
+        high: Likewise.
+        step: (A,).
+        below: What was applied before lies between this, (B, A),
+        above: and this, (B, A).
+
+    Returns:
+        (B, K, H, A); None where torch has to do it.
+    """
+    if _switched_off or torch.is_grad_enabled() or not wanted.is_cpu or (library := _library_or_none(torch.float32)) is None:
+        return None
+    batch, candidates, horizon, size = wanted.shape
+    ends = [part.double().contiguous() for part in (low, high, step)]
+    ends += [part.double().expand(batch, size).contiguous() for part in (below, above)]
+    asked = wanted.double().contiguous()
+    found = torch.empty_like(asked)
+    library.in_reach(0, batch * candidates, candidates, horizon, size, *_pointers(*ends, asked, found))
+    return found
+
+
 @contextmanager
 def without() -> Iterator[None]:
     """A context in which torch does all, as where there is no compiler."""
@@ -205,6 +275,11 @@ def without() -> Iterator[None]:
         yield
     finally:
         _switched_off = before
+
+
+def is_ready(dtype: torch.dtype) -> bool:
+    """Compile and load what makes products of this dtype, where that has not been done; whether this machine has it now."""
+    return _library_or_none(dtype) is not None
 
 
 def name(dtype: torch.dtype) -> str:
@@ -284,12 +359,22 @@ def _library(dtype: torch.dtype) -> Any:
     library.unroll.argtypes = (address, *(integer,) * 8, *(address,) * 3)
     library.follow.argtypes = (address, address, *(integer,) * 8, real, real, *(address,) * 5)
     library.steps.argtypes = (address, *(integer,) * 5, real, *(address,) * 3)
-    for function in (library.unroll, library.follow, library.steps):
+    library.in_reach.argtypes = (*(integer,) * 5, *(address,) * 7)
+    for function in (library.unroll, library.follow, library.steps, library.in_reach):
         function.restype = None
     for function in (library.lanes, library.group, library.panel):
         function.restype = integer
     library.digest = digest
     return library
+
+
+@cache
+def _library_or_none(dtype: torch.dtype) -> Any:
+    """The compiled source; None where there is none, which is found out once."""
+    try:
+        return _library(dtype)
+    except NativeError:
+        return None
 
 
 def _defined(compiler: str) -> str:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from tacit.planning.task_limits import TaskError
 from tacit.signals import Role, Schema, Signal
@@ -33,6 +34,14 @@ class Channels(Protocol):
         """Latents (..., D) -> channels (..., N)."""
 
 
+@runtime_checkable
+class AffineChannels(Channels, Protocol):
+    """A readout that may be no more than a product and a sum."""
+
+    def affine(self) -> tuple[Tensor, Tensor] | None:
+        """Weight (N, D) and bias (N,) that make its channels, in float64; None where it is more than that."""
+
+
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Selection:
@@ -43,17 +52,21 @@ class Selection:
         readouts: Each is evaluated once.
         columns: Of their channels, laid side by side, those that are wanted, in order.
         units: Of each.
+        affine: Weight (N, D) and bias (N,) that make the channels in one product, as readouts were then; None where there is none.
     """
 
     names: tuple[str, ...]
     readouts: tuple[Channels, ...]
     columns: tuple[int, ...]
     units: tuple[str, ...]
+    affine: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, latent: Tensor) -> Tensor:
         """Latents (..., D) -> channels (..., N)."""
         if not self.readouts:
             return latent[..., :0]
+        if self.affine is not None and latent.device == self.affine[0].device:
+            return F.linear(latent.float(), *self.affine)
         channels = torch.cat([readout(latent) for readout in self.readouts], -1)
         return channels if self.columns == tuple(range(channels.shape[-1])) else channels[..., list(self.columns)]
 
@@ -78,7 +91,23 @@ def selected(readouts: Mapping[str, Channels], channels: Sequence[str], *key: st
     offered = [name for readout in used for name in readout.names]
     units = [readout.unit for readout in used for _ in readout.names]
     columns = tuple(offered.index(channel) for channel in channels)
-    return Selection(names=tuple(channels), readouts=used, columns=columns, units=tuple(units[column] for column in columns))
+    return Selection(
+        names=tuple(channels),
+        readouts=used,
+        columns=columns,
+        units=tuple(units[column] for column in columns),
+        affine=_in_one_product(used, columns),
+    )
+
+
+def _in_one_product(readouts: Sequence[Channels], columns: Sequence[int]) -> tuple[Tensor, Tensor] | None:
+    """Weight and bias of some of the channels of readouts, float32; None where one of these is more than a product and a sum."""
+    parts = [readout.affine() if isinstance(readout, AffineChannels) else None for readout in readouts]
+    known = [part for part in parts if part is not None]
+    if not known or len(known) < len(parts):
+        return None
+    weight, bias = (torch.cat(part)[list(columns)].float() for part in zip(*known, strict=True))
+    return weight, bias
 
 
 def sensor_of(schema: Schema, channel: str) -> tuple[Signal, int] | None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tacit.nn import native
 from tacit.planning import braking
 from tacit.planning.grid import FAR, LARGEST, Applied, Bounds, quanta, representable, whole
 from tacit.planning.limits import BoxLimits
@@ -88,6 +89,8 @@ class PathLimits:
             raise ValueError(f"every combination must have {size} weights, not all 0")
         object.__setattr__(self, "quantum", quanta(self.box))
         object.__setattr__(self, "_scaled", _Scaled.of(self))
+        if self._is_simple:
+            native.is_ready(torch.float32)  # so that the first plan does not wait for a compiler
         for what, limit, least in (("step", self._scaled.step, _LEAST_STEP), ("change", self._scaled.change, _LEAST_CHANGE)):
             if not (limit >= least).all():
                 raise ValueError(f"the largest {what} of {self._named(limit < least)} is finer than float32 tells actions apart")
@@ -114,6 +117,11 @@ class PathLimits:
     def is_coupled(self) -> bool:
         """Whether what one element may do depends on another one."""
         return bool(self.combinations or self.box.norms)
+
+    @property
+    def _is_simple(self) -> bool:
+        """Whether there are only ranges and rates, each element for itself."""
+        return not (self.is_coupled or self._scaled.has_jerk) and self.counts_from_applied
 
     def to(self, device: torch.device) -> PathLimits:
         """The same limits for actions on another device."""
@@ -222,6 +230,11 @@ class PathLimits:
 
     def _path(self, wanted: Tensor, state: Applied, *, is_far: bool = False) -> Tensor:
         """The allowed actions nearest to wishes (B, K, H, A), one after the other, in quanta, as is all that follows."""
+        scaled = self._scaled
+        if self._is_simple and not is_far:
+            found = native.in_reach(wanted, scaled.low, scaled.high, scaled.step, state.below[:, 0], state.above[:, 0])
+            if found is not None:
+                return found
         path = []
         for wish in wanted.unbind(2):
             bounds = self._bounds(state)
