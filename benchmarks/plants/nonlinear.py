@@ -1,4 +1,5 @@
-"""Nonlinear model predictive control with the true equations, the true states and all disturbances: the ceiling, which no site has.
+"""Nonlinear model predictive control with the true equations. Told the true states and all disturbances it is the ceiling, which no site
+has; from what sensors show, with a Kalman filter of the same equations, it is what knowing the equations is worth.
 
 Gauss-Newton steps by direct multiple shooting: each control step of the plan has a state of its own, from which the equations are
 integrated for one step, so that a plant that runs away does not take the plan with it. Gaps between a step's end and the next one's state
@@ -18,15 +19,15 @@ from typing import final
 
 import numpy as np
 from benchmarks.plants.aims import Aims, Floats
+from benchmarks.plants.equations import NUDGE, one_step
+from benchmarks.plants.kalman import Estimator
 from benchmarks.plants.quadratic import Moves
 
 from tacit.evaluation.closed_loop import Samples
 from tacit.planning import Decision
-from tacit.worlds.plants import Plant, Process, SimulatedPlant
-from tacit.worlds.plants.integrate import runge_kutta
+from tacit.worlds.plants import Plant, SimulatedPlant
 from tacit.worlds.plants.process import position
 
-NUDGE = 1e-5  # of a state's or an action's range, for differences
 ITERATIONS = 2  # Gauss-Newton steps at each control step; the plan goes on from the last one
 
 
@@ -37,13 +38,16 @@ class NonlinearControl:
     Args:
         aims: What is asked for.
         iterations: Gauss-Newton steps at each control step.
+        is_told: Whether it is told states and disturbances; else it estimates them from what sensors show.
     """
 
-    name = "NMPC, true model"
-
-    def __init__(self, aims: Aims, iterations: int = ITERATIONS) -> None:
-        self._aims, self._iterations = aims, iterations
+    def __init__(self, aims: Aims, iterations: int = ITERATIONS, *, is_told: bool = True) -> None:
+        self._aims, self._iterations, self._is_told = aims, iterations, is_told
         self._moves = Moves(aims)
+
+    @property
+    def name(self) -> str:
+        return "NMPC, true model" if self._is_told else "NMPC, true equations"
 
     def begin(self, plant: Plant) -> None:
         if not isinstance(plant, SimulatedPlant):
@@ -54,6 +58,7 @@ class NonlinearControl:
         self._applied = np.array([a.nominal for a in process.actuators])
         self._plan = np.tile(self._applied, (self._aims.horizon, 1))
         self._states = np.tile(plant.state, (self._aims.horizon + 1, 1))  # at the beginning of each step of the plan, and at its end
+        self._estimator: Estimator | None = None
 
     def watch(self, samples: Samples, setpoints: Mapping[str, float], commands: Floats) -> None:
         """Plan as if in charge, and go on from what was sent instead."""
@@ -64,12 +69,23 @@ class NonlinearControl:
         actuators = self._plant.process.actuators
         stuck = [float(samples[position(a)]) - before if a.static else 0.0 for a, before in zip(actuators, self._applied, strict=True)]
         wanted = np.array([setpoints[name] for name in self._aims.names])
-        self._states[0] = self._plant.state
+        self._states[0], disturbances = self._found(samples, self._applied + stuck)
         for _ in range(self._iterations):
-            self._improve(np.array(stuck), self._plant.disturbances, wanted)
+            self._improve(np.array(stuck), disturbances, wanted)
         self._applied = self._plan[0]
         self._plan, self._states = (np.concatenate((part[1:], part[-1:])) for part in (self._plan, self._states))
         return self._applied, None
+
+    def _found(self, samples: Samples, applied: Floats) -> tuple[Floats, Floats]:
+        """States and disturbances of now: what is true, or what follows from samples and from where valves were (m,)."""
+        if self._is_told:
+            return self._plant.state, self._plant.disturbances
+        if self._estimator is None:
+            self._estimator = Estimator(self._plant.process)
+            self._estimator.begin(samples)
+        else:
+            self._estimator.advance(applied, samples)
+        return self._estimator.states, self._estimator.disturbances
 
     def _improve(self, stuck: Floats, disturbances: Floats, wanted: Floats) -> None:
         """One Gauss-Newton step of the plan and of its states."""
@@ -95,9 +111,3 @@ class NonlinearControl:
         plan = self._moves.best(free, gain, wanted, self._applied)
         change = drift + np.einsum("kihm,hm->ki", reach, plan - self._plan)
         self._plan, self._states = plan, np.clip(states + change, low, high)
-
-
-def one_step(process: Process, states: Floats, actions: Floats, disturbances: Floats) -> Floats:
-    """States (..., n) one control step later, inside their ranges."""
-    after = runge_kutta(lambda t, x: process.derivative(t, x, actions, disturbances), states, process.step_seconds, process.substeps)
-    return np.clip(after, [s.low for s in process.states], [s.high for s in process.states])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from benchmarks.plants.aims import Aims, aims_of, plant_task
 from benchmarks.plants.identification import Arx, fit, identified
+from benchmarks.plants.kalman import Estimator
 from benchmarks.plants.linear import LinearControl
 from benchmarks.plants.nonlinear import NonlinearControl
 from benchmarks.plants.quadratic import Moves
@@ -20,6 +21,8 @@ from tacit.evaluation.plant_score import score
 from tacit.signals import Role, Schema, Signal
 from tacit.worlds.plants import SimulatedPlant, gains_of
 from tacit.worlds.plants.four_tank import FOUR_TANK
+from tacit.worlds.plants.process import position
+from tacit.worlds.plants.reactor import REACTOR
 
 # y' = y + FIRST y + SECOND y_before + BY [a, d] + BY_OLDER [a, d] + CONSTANT
 FIRST, SECOND = np.array([[-0.3, 0.05], [0.0, -0.2]]), np.array([[0.1, 0.0], [0.02, 0.05]])
@@ -184,6 +187,59 @@ def test_nonlinear_control_on_the_true_equations_is_better_than_pi_control() -> 
     assert best.tracking < 0.8 * usual.tracking
     assert best.broken == 0
     assert max(abs(offset) for offset in best.offset.values()) < 0.05
+
+
+def followed(
+    plant: SimulatedPlant, disturbances: dict[str, float], setpoints: dict[str, float], steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of estimated states, (T, n), under PI control, and of estimated disturbances at the end, (k,)."""
+    still = {d.name: d.nominal for d in plant.process.disturbances}
+    plant.disturb(still)
+    samples, control, estimator = plant.reset(4), PidControl(gains_of(plant.process)), Estimator(plant.process)
+    control.begin(plant)
+    estimator.begin(samples)
+    errors = []
+    for step in range(steps):
+        if step == 20:
+            plant.disturb(disturbances)
+        action, _ = control.act(samples, setpoints)
+        samples = plant.apply(action)
+        stems = [float(samples.get(position(a), u)) for a, u in zip(plant.process.actuators, action, strict=True)]
+        estimator.advance(np.array(stems), samples)
+        errors.append(estimator.states - plant.state)
+    return np.array(errors), estimator.disturbances - plant.disturbances
+
+
+def test_a_filter_of_the_true_equations_finds_what_no_sensor_shows() -> None:
+    plant = SimulatedPlant(FOUR_TANK)
+    errors, disturbances = followed(plant, {"split_2": 0.55}, {"level_1": 12.4, "level_2": 12.7}, 360)
+    assert np.abs(errors[-60:, :2]).mean() < 0.03, "levels with a sensor, below its noise of 0.04 cm"
+    assert np.abs(errors[-60:, 3]).mean() < 0.15, "level 4, which none has"
+    assert abs(disturbances[3]) < 0.025, "the valve, which has moved by 0.05"
+
+
+def test_samples_that_come_late_belong_to_their_moment() -> None:
+    plant = SimulatedPlant(REACTOR)
+    errors, _ = followed(plant, {}, {"temperature": 353.0}, 240)
+    sensor = plant.process.sensors[0]
+    assert sensor.dead_steps == 12, "or there is nothing to see here"
+    assert np.sqrt(np.square(errors[60:, 0]).mean()) < sensor.noise
+
+
+def test_who_knows_the_equations_alone_does_not_look_at_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = SimulatedPlant(FOUR_TANK)
+    task, setpoints = plant_task(plant), {"level_1": 13.4, "level_2": 12.7}
+    told, blind = NonlinearControl(aims_of(task, plant)), NonlinearControl(aims_of(task, plant), is_told=False)
+    samples = plant.reset(0)
+    for policy in (told, blind):
+        policy.begin(plant)
+    np.testing.assert_allclose(blind.act(samples, setpoints)[0], told.act(samples, setpoints)[0], atol=0.2)
+    samples = plant.apply(blind.act(samples, setpoints)[0])
+    for truth in ("state", "disturbances"):
+        monkeypatch.setattr(SimulatedPlant, truth, property(lambda _: pytest.fail("it looked at the truth")))
+    action, _ = blind.act({**samples, "level_4": np.float32(np.nan)}, setpoints)
+    assert np.isfinite(action).all()
+    assert blind.name != told.name
 
 
 def test_aims_need_scales() -> None:
