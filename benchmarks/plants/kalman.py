@@ -54,15 +54,14 @@ class Estimator:
         self._process = process
         states, disturbances = process.states, process.disturbances
         self._n = len(states)
-        self._low = np.array([each.low for each in (*states, *disturbances)])
-        self._high = np.array([each.high for each in (*states, *disturbances)])
+        ranges = [(each.low, each.nominal, each.high) for each in states] + [(each.low, each.nominal, each.high) for each in disturbances]
+        self._low, mean, self._high = np.array(ranges).T
         width, seconds = self._high - self._low, process.step_seconds
         self._nudges = NUDGE * width
         walk = [AGILE * 2 * seconds * (d.wander**2 / d.wander_seconds + d.jump**2 / d.jump_seconds) for d in disturbances]
         self._drift = np.diag(np.concatenate((SLACK * width[: self._n] ** 2, walk)))
         self._late = max(s.dead_steps for s in process.sensors)
         spread = [d.wander**2 + d.jump**2 for d in disturbances]
-        mean = np.array([each.nominal for each in (*states, *disturbances)])
         self._known = Belief(mean=mean, cov=np.diag(np.concatenate((START * width[: self._n] ** 2, spread))))
         self._moments: deque[tuple[Floats, dict[str, float]]] = (
             deque()

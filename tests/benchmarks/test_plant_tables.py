@@ -39,6 +39,7 @@ def test_table_says_what_was_not_measured() -> None:
         "seeds": [0, 1],
         "scenario_minutes": 30.0,
         "horizon": 30,
+        "filter": 0.95,
         "step_seconds": 5.0,
         "lead": 90,
         "cpu": "a processor",
