@@ -37,7 +37,7 @@ from rich.console import Console
 
 from tacit.atomic import atomic_write
 from tacit.data import EpisodeStore
-from tacit.evaluation.closed_loop import WATCHED, Constant, PidControl, Planned, Policy, Trace, drive
+from tacit.evaluation.closed_loop import WATCHED, Constant, PidControl, Planned, Policy, Scenario, Trace, drive
 from tacit.evaluation.figures import BLUE, GREEN, INK, ORANGE, PURPLE, STYLE
 from tacit.evaluation.forecasters import process_log
 from tacit.evaluation.machine import cpu_model
@@ -58,15 +58,6 @@ DECISIVE = (
 )
 SOURCES = (".py", ".c")
 FILES, FILE_MINUTES = 16, 30  # of logs: eight hours
-MINUTES = {"evaporator": 60.0, "heater": 60.0}  # of a scenario; half an hour elsewhere
-HORIZONS = {"four_tank_nonminimum": 120}  # steps that plans look ahead: a plant that answers the other way at first needs more
-# What changes of actions cost where it is not the usual: calm hands do better where a plant first answers the other way, or runs away by
-# itself. Tried in scenarios of seed 2000: with 0.1, 1, 10 and 30, and of the reactor with 0.1, 0.5, 2, 3, 6 and 20.
-CALM = {"four_tank_nonminimum": 10.0, "reactor": 3.0, "heater": 1.0}
-FILTER = (
-    0.95  # what stays from one step to the next of what plans were wrong by, and where it is another; tried there with 0.97 and 0.98, too
-)
-FILTERS = {"four_tank_nonminimum": 0.98, "reactor": 0.98, "heater": 0.98}
 MOST_STATES = 100  # of a plant that there is a ceiling of: the equations of a field are too many for it
 TACIT, ALONE, PI, LINEAR, NOTHING = "Tacit", "Tacit, sensors alone", "PI control", "linear MPC", "constant"
 EQUATIONS, CEILING = "NMPC, true equations", "NMPC, true model"
@@ -77,6 +68,41 @@ FEWEST = 4  # scenarios that give an interval
 
 Numbers = dict[str, Any]
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What everybody that plans is asked for.
+
+    Attributes:
+        minutes: Of a scenario.
+        horizon: Steps that plans look ahead.
+        moves: What changes of actions cost.
+        keep: What stays from one step to the next of what plans were wrong by.
+    """
+
+    minutes: float = 30.0
+    horizon: int = HORIZON
+    moves: float = MOVES
+    keep: float = 0.95
+
+    def task(self, made: Plant) -> Task:
+        """Its loops at their setpoints."""
+        task = plant_task(made, horizon=self.horizon)
+        assert task.goal is not None
+        goal = replace(task.goal, moves=dict.fromkeys(made.action_limits, self.moves))
+        return replace(task, goal=goal, plan=replace(task.plan, disturbance_filter=self.keep))
+
+
+# Where it is not the usual. A plant that first answers the other way needs to look further ahead. Calm hands do better there, where a plant
+# runs away by itself, and where noise is most of what is left; so does a calm estimate. Tried in scenarios of seed 2000: prices of moves of
+# 0.1, 1, 10 and 30 (reactor: 0.1, 0.5, 2, 3, 6 and 20; heater: 0.1, 1, 3 and 10), and filters of 0.95, 0.97 and 0.98.
+ASKED = {
+    "evaporator": Asked(minutes=60.0),
+    "four_tank_nonminimum": Asked(horizon=120, moves=10.0, keep=0.98),
+    "heater": Asked(minutes=60.0, moves=1.0, keep=0.98),
+    "reactor": Asked(moves=3.0, keep=0.98),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,12 +191,10 @@ def policies(options: Options, store: EpisodeStore, made: SimulatedPlant, task: 
     }
 
 
-def wanted(made: SimulatedPlant, horizon: int, moves: float, keep: float) -> Task:
-    """What all that plan are asked for, with what changes of actions cost and what stays of an estimated disturbance."""
-    task = plant_task(made, horizon=horizon)
-    assert task.goal is not None
-    goal = replace(task.goal, moves=dict.fromkeys(made.action_limits, moves))
-    return replace(task, goal=goal, plan=replace(task.plan, disturbance_filter=keep))
+def asked_scenes(made: SimulatedPlant, *, episodes: int, seed: int) -> list[tuple[str, Scenario]]:
+    """Scenarios of a plant as long as they are to be, with their kinds, after everybody has watched for a while."""
+    asked = ASKED.get(made.name, Asked())
+    return scenes(made, episodes=episodes, steps=round(asked.minutes * 60 / made.step_seconds), seed=seed, lead=asked.horizon + WATCHED)
 
 
 def measured(trace: Trace, made: Plant, task: Task) -> Numbers:
@@ -336,28 +360,26 @@ def main(options: Options) -> None:
     made = plant(options.plant)
     if not isinstance(made, SimulatedPlant):
         raise SystemExit(f"{options.plant} has no equations here")
-    minutes, horizon = MINUTES.get(options.plant, 30.0), HORIZONS.get(options.plant, HORIZON)
-    moves, keep = CALM.get(options.plant, MOVES), FILTERS.get(options.plant, FILTER)
+    asked = ASKED.get(options.plant, Asked())
     path = RESULTS / f"plants-{options.plant}.json"
     setting = {
         "plant": options.plant,
         "minutes": options.minutes,
         "size": options.size,
-        "scenario_minutes": minutes,
-        "horizon": horizon,
-        "moves": moves,
-        "filter": keep,
-        "lead": horizon + WATCHED,
+        "scenario_minutes": asked.minutes,
+        "horizon": asked.horizon,
+        "moves": asked.moves,
+        "filter": asked.keep,
+        "lead": asked.horizon + WATCHED,
         "step_seconds": made.step_seconds,
         "code": code(),
     }
     results: Numbers = json.loads(path.read_text()) if path.is_file() else {}
     if {name: results.get(name) for name in setting} != setting:
         results = setting | {"policies": {}}
-    steps = round(minutes * 60 / made.step_seconds)
-    chosen = scenes(made, episodes=options.scenarios, steps=steps, seed=1000, lead=horizon + WATCHED)
+    chosen = asked_scenes(made, episodes=options.scenarios, seed=1000)
     results |= {"cpu": cpu_model(), "seeds": list(options.seeds), "scenes": {scenario.name: kind for kind, scenario in chosen}}
-    store, task = recorded(options, made), wanted(made, horizon, moves, keep)
+    store, task = recorded(options, made), asked.task(made)
     for seed in options.seeds:
         for alone in (False, True)[: 1 + bool(made.process.cameras)]:
             trained(options, store, seed, alone)
