@@ -126,6 +126,7 @@ POLICIES: Mapping[str, Callable[[Path], Policy]] = {
     "decentralised control, economic setpoints": lambda _: Decentralised(ECONOMIC),
     "Tacit above it, training seed 0": lambda work: planned(work, 0),
     "Tacit above it, training seed 1": lambda work: planned(work, 1),
+    "Tacit above it, training seed 2": lambda work: planned(work, 2),
 }
 
 
