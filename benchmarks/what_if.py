@@ -40,7 +40,8 @@ from tacit.evaluation.forecast_skill import LSTM_STEPS, lstm_width
 from tacit.evaluation.forecasters import Forecaster, Lstm, ProcessLog, best_arx, process_log
 from tacit.evaluation.intervals import wilson
 from tacit.evaluation.machine import cpu_model
-from tacit.evaluation.what_if import PAST, Kpi, Situation, Wish, ask
+from tacit.evaluation.what_if import PAST, ask
+from tacit.evaluation.what_if_answer import Kpi, Situation, Wish
 from tacit.models.ensemble import dynamics_size
 from tacit.planning.interventions import Intervention, InterventionError, action_channels, parse_intervention
 from tacit.run import Run, load

@@ -26,8 +26,9 @@ from rich.console import Console
 
 from tacit.atomic import atomic_write
 from tacit.evaluation.figures import BLUE, GREEN, ORANGE, PURPLE, STYLE
-from tacit.evaluation.forecast_skill import ARX, LSTM, NO_CHANGE, RUN, validate
+from tacit.evaluation.forecast_skill import validate
 from tacit.evaluation.machine import cpu_model
+from tacit.evaluation.validation import ARX, LSTM, NO_CHANGE, RUN
 from tacit.run import load
 from tacit.training.fit import fit
 from tacit.training.recipes import Size, for_minutes

@@ -15,8 +15,9 @@ from tacit.cli import main
 from tacit.data import EpisodeStore
 from tacit.evaluation import forecasters
 from tacit.evaluation.forecast_page import render_validation, worse
-from tacit.evaluation.forecast_skill import ARX, LSTM, NO_CHANGE, RUN, Validation, lstm_width, validate
+from tacit.evaluation.forecast_skill import lstm_width, validate
 from tacit.evaluation.forecasters import Arx, Lstm, Persistence, ProcessLog, best_arx, process_log, squared_errors
+from tacit.evaluation.validation import ARX, LSTM, NO_CHANGE, RUN, Validation
 from tacit.run import Run
 from tank_world import SCHEMA, record, trained
 

@@ -11,7 +11,8 @@ import pytest
 
 from tacit.cli import main
 from tacit.data import EpisodeStore
-from tacit.evaluation.what_if import Kpi, Moment, Situation, Wish, ask, situation
+from tacit.evaluation.what_if import ask, situation
+from tacit.evaluation.what_if_answer import Kpi, Moment, Situation, Wish
 from tacit.evaluation.what_if_page import headline, render_what_if
 from tacit.run import Run
 from tank_world import SCHEMA, record, trained

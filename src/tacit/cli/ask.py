@@ -12,7 +12,7 @@ from rich.table import Table
 from tacit.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from tacit.evaluation.what_if import Answer, Kpi, Moment, Outcome
+    from tacit.evaluation.what_if_answer import Answer, Kpi, Moment, Outcome
     from tacit.signals import Schema
 
 HORIZON = "5min"
@@ -98,7 +98,7 @@ def kpi_of(options: Ask) -> Kpi | None:
     Raises:
         ValueError: There are two, or a target without a value.
     """
-    from tacit.evaluation.what_if import Kpi, Wish
+    from tacit.evaluation.what_if_answer import Kpi, Wish
 
     given = [(wish, text) for wish in Wish if (text := getattr(options, str(wish))) is not None]
     if len(given) > 1:
@@ -121,7 +121,7 @@ def moment_of(text: str, schema: Schema) -> tuple[Path, Moment]:
     Raises:
         ValueError: It is none.
     """
-    from tacit.evaluation.what_if import Moment
+    from tacit.evaluation.what_if_answer import Moment
     from tacit.planning.interventions import parse_duration
 
     store, _, place = text.rpartition(":")
@@ -174,7 +174,7 @@ def remarks(answer: Answer) -> list[str]:
 
 
 def _value(value: object, sign: str = "") -> str:
-    from tacit.evaluation.what_if import Value
+    from tacit.evaluation.what_if_answer import Value
 
     assert isinstance(value, Value)
     return f"{value.value:{sign}.4g} ({value.low:{sign}.4g} to {value.high:{sign}.4g})"

@@ -15,7 +15,7 @@ from tacit.cli.terminal import Stopped, Terminal, stoppable
 from tacit.cli.train import set_threads, verify
 
 if TYPE_CHECKING:
-    from tacit.evaluation.forecast_skill import Validation
+    from tacit.evaluation.validation import Validation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tacit.evaluation.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, WIDE, chart
-from tacit.evaluation.forecast_skill import ARX, LSTM, NO_CHANGE, RUN, Example, Validation
+from tacit.evaluation.validation import ARX, LSTM, NO_CHANGE, RUN, Example, Validation
 
 COLOURS = {RUN: BLUE, NO_CHANGE: GREY, ARX: ORANGE, LSTM: GREEN}
 MARKS = {RUN: "o", NO_CHANGE: ".", ARX: "s", LSTM: "^"}

@@ -9,8 +9,8 @@ import datetime
 from pathlib import Path
 
 from tacit.evaluation import forecast_figures
-from tacit.evaluation.forecast_skill import NO_CHANGE, RUN, Validation
 from tacit.evaluation.page import Tile, duration, grouped, percent, write_page
+from tacit.evaluation.validation import NO_CHANGE, RUN, Validation
 
 
 def render_validation(path: Path, found: Validation, *, title: str, date: datetime.date) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tacit.evaluation.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, WIDE, chart
 from tacit.evaluation.page import Tile, duration, significant, write_page
-from tacit.evaluation.what_if import Answer, Outcome, Value
+from tacit.evaluation.what_if_answer import Answer, Outcome, Value
 
 COLOURS = (BLUE, ORANGE, PURPLE, GREEN, SKY)
 DRAWN = 5  # interventions in the plots: more cannot be told apart
