@@ -44,6 +44,15 @@ class WorldModel(Protocol):
 
 
 @runtime_checkable
+class TellsDisturbances(Protocol):
+    """A world model that knows which part of a latent are disturbances that are measured."""
+
+    def as_measured(self, latents: Tensor, observations: Mapping[str, Tensor]) -> Tensor:
+        """Predicted latents of a moment (B, K, D) with the disturbances that were measured then in the place of those that were predicted;
+        what is seen by signal name, each (B, *shape), with masks. What was not measured stays as it was predicted."""
+
+
+@runtime_checkable
 class Cost(Protocol):
     """Scores predicted trajectories; lower is better."""
 

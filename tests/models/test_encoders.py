@@ -186,6 +186,35 @@ def test_numbers_go_straight_into_the_latent_and_what_is_missing_is_held() -> No
     torch.testing.assert_close(never[:, 0], latents[:, 0].mean().expand(64), rtol=1e-3, atol=1e-3)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("exact", [False, True])
+def test_measured_disturbances_are_put_into_a_latent_as_if_they_had_been_seen(exact: bool) -> None:
+    torch.manual_seed(0)
+    config = EncoderConfig(channels=(8, 16), features=16, linear=True, exact=exact, held=True, peaks=2)
+    seen = {"gauge": 300 + 20 * torch.randn(64), "rain": 5 + torch.randn(64, 2), "rain.valid": torch.ones(64, 2, dtype=torch.bool)}
+    signals, latent = (GAUGE, RAIN, mask_of(RAIN), MOVE), 5
+    if exact:
+        signals, latent = (image(16, 16), *signals), 14
+        seen["camera"] = torch.randint(0, 256, (64, 16, 16, 3), dtype=torch.uint8)
+    encoder = ObservationEncoder(Schema(signals=signals), latent, config, sees_action=True)
+    applied = torch.randn(64, 2)
+    encoder.standardize(seen, applied)
+    for parameter in encoder.parameters():
+        parameter.add_(0.3 * torch.randn_like(parameter))
+    other = seen | {"rain": seen["rain"] + 3 * torch.randn(64, 2)}
+    told = encoder.as_measured(encoder(seen, applied)[:, None], other)[:, 0]
+    torch.testing.assert_close(told, encoder(other, applied), rtol=1e-4, atol=1e-4)
+    assert (told - encoder(seen, applied)).abs().max() > 0.5, "or there was nothing to see"
+    hidden = other | {"rain.valid": torch.zeros(64, 2, dtype=torch.bool)}
+    torch.testing.assert_close(encoder.as_measured(told[:, None], hidden)[:, 0], told, msg="what was not measured stays")
+
+
+def test_through_a_network_disturbances_stay_as_they_were_predicted() -> None:
+    encoder = encoder_of(GAUGE, RAIN)
+    latents = torch.randn(4, 3, 5)
+    assert encoder.as_measured(latents, {"gauge": torch.zeros(4), "rain": torch.zeros(4, 2)}) is latents
+
+
 def test_the_brightest_patch_is_the_same_number_wherever_it_is() -> None:
     frames = torch.full((3, 16, 16, 3), 20, dtype=torch.uint8)
     frames[1, 4:8, 4:8] = 200

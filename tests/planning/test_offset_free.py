@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 from linear_plants import GAIN, Site, Tanks, controller, hold
+from torch import Tensor
 
 from tacit.planning import ActionLimit, Controller, Goal, Indicator, SignalGoal, SignalLimit, Task, TaskError, Verdict, for_signals
+from tacit.planning.disturbance import OutputDisturbance
+from tacit.signals import Role, Schema, Signal
 
+RESERVOIR = Schema(
+    signals=(
+        Signal(name="level", role=Role.OBSERVATION, unit="cm", low=-50.0, high=50.0),
+        Signal(name="inflow", role=Role.DISTURBANCE, unit="cm", low=-5.0, high=5.0),
+        Signal(name="pump", role=Role.ACTION, unit="V", low=-10.0, high=10.0),
+    ),
+    period=2.0,
+)
 WRONG = Tanks(gain=0.6 * GAIN)
 
 
@@ -46,6 +58,50 @@ def test_the_forecast_at_rest_is_what_is_measured() -> None:
     np.testing.assert_allclose(decision.forecast["level_1"], np.full((1, 10), 5.0), atol=0.01)
     assert set(decision.evidence.disturbance) == {"level_1", "level_2"}
     assert decision.evidence.disturbance["level_1"] > 1
+
+
+@dataclass(kw_only=True)
+class Reservoir:
+    """A level z' = 0.9 z + 0.5 a + d, and the inflow d that is measured: both are the latent. Nobody foresees the inflow."""
+
+    schema: Schema = RESERVOIR
+    latent_size: int = 2
+    history: int = 1
+
+    def encode(self, observations: Mapping[str, Tensor], before: Tensor | None = None) -> Tensor:
+        return torch.stack((observations["level"], observations["inflow"]), -1).float()
+
+    def step(self, history: Tensor, action: Tensor) -> Tensor:
+        return self.rollout(history, action[:, None, None])[:, 0, 0]
+
+    def rollout(self, history: Tensor, actions: Tensor) -> Tensor:
+        level, inflow = history[:, None, -1].expand(-1, actions.shape[1], -1).unbind(-1)
+        found = []
+        for action in actions[..., 0].unbind(2):
+            level = 0.9 * level + 0.5 * action + inflow
+            found.append(torch.stack((level, inflow), -1))
+        return torch.stack(found, 2)
+
+
+class Teller(Reservoir):
+    """The same, which knows where the inflow is in a latent."""
+
+    def as_measured(self, latents: Tensor, observations: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack((latents[..., 0], observations["inflow"].float()[:, None].expand(latents.shape[:-1])), -1)
+
+
+@pytest.mark.parametrize("model", [Reservoir(), Teller()])
+def test_a_measured_disturbance_that_jumps_is_no_error_of_the_model(model: Reservoir) -> None:
+    estimate = OutputDisturbance(model=model, channels=("level",), read=lambda latents: latents[..., :1], horizon=10, keep=0.8)
+    level, largest = 0.0, 0.0
+    for step in range(30):
+        inflow = 0.0 if step < 10 else 2.0
+        samples = {"level": np.array([level], np.float32), "inflow": np.array([inflow], np.float32)}
+        latent = model.encode({name: torch.from_numpy(value) for name, value in samples.items()})
+        estimate.advance(torch.zeros(1, 1), samples, latent[:, None])
+        largest = max(largest, float(np.abs(estimate.far()).max()))
+        level = 0.9 * level + inflow
+    assert (largest < 1e-4) == isinstance(model, Teller), "without it, what was predicted before the jump counts for a horizon"
 
 
 def test_a_missing_sample_keeps_the_estimate() -> None:

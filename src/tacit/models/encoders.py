@@ -234,6 +234,7 @@ class ObservationEncoder(nn.Module):
 
     Attributes:
         exact: Which features are the first dimensions of the latent as they are.
+        disturbed: Which features are the numbers of measured disturbances; none where a network stands between them and the latent.
         pictured: Whether a dimension of the latent holds what images show, (D,) bool; those of exact numbers of other signals do not.
 
     Raises:
@@ -241,6 +242,7 @@ class ObservationEncoder(nn.Module):
     """
 
     exact: Tensor
+    disturbed: Tensor
     pictured: Tensor
 
     def __init__(self, schema: Schema, latent: int, config: EncoderConfig, *, sees_action: bool = False) -> None:
@@ -259,6 +261,9 @@ class ObservationEncoder(nn.Module):
         each = [encoder for encoder in self.encoders if isinstance(encoder, Encoder)]
         of_numbers = torch.cat([torch.arange(e.features) >= e.features - e.numbers for e in each])
         self.register_buffer("exact", of_numbers.nonzero()[:, 0][: latent if config.exact else 0], persistent=False)
+        are_disturbances = [s.role is Role.DISTURBANCE and config.linear for s in encoded] + [False] * sees_action
+        disturbed = torch.cat([torch.full((e.features,), chosen) for e, chosen in zip(each, are_disturbances, strict=True)])
+        self.register_buffer("disturbed", disturbed.nonzero()[:, 0], persistent=False)
         self.fuse = nn.Linear(len(of_numbers), latent - len(self.exact))
         of_images = torch.cat([torch.full((e.features,), isinstance(e, ImageEncoder | MaskedImageEncoder)) for e in each])
         pictured = torch.cat((of_images[self.exact], of_images.any().expand(self.fuse.out_features)))
@@ -277,6 +282,26 @@ class ObservationEncoder(nn.Module):
         found = torch.cat(features, dim=-1)
         latents: Tensor = self.fuse(found)
         return torch.cat((found[:, self.exact], latents), dim=-1) if len(self.exact) else latents
+
+    def as_measured(self, latents: Tensor, observations: Mapping[str, Tensor]) -> Tensor:
+        """See `tacit.contracts.TellsDisturbances`. Numbers go into the latent by a linear map, so what differs is added by it."""
+        if not len(self.disturbed):
+            return latents
+        given = zip(self.encoders, self._samples(observations, None), strict=True)
+        found = torch.cat([_numbers_or_nan(encoder, *samples) for encoder, samples in given], dim=-1)[:, None, self.disturbed]
+        onto = torch.zeros(latents.shape[-1], self.fuse.in_features, dtype=torch.float64, device=latents.device)
+        kept = len(self.exact)
+        onto[torch.arange(kept), self.exact] = 1.0
+        onto[kept:] = self.fuse.weight.double()
+        drift = F.pad(self.fuse.bias.double(), (kept, 0))
+        if torch.isin(self.disturbed, self.exact).all():
+            back = onto.T[self.disturbed].clone()
+            back[:, kept:] = 0.0  # they are there as they are
+        else:
+            back = torch.linalg.pinv(onto)[self.disturbed]
+        predicted = (latents.double() - drift) @ back.T
+        change = torch.where(found.isfinite(), found.double() - predicted, 0.0)
+        return (latents.double() + change @ onto[:, self.disturbed].T).to(latents.dtype)
 
     def standardize(self, observations: Mapping[str, Tensor], applied: Tensor | None = None) -> None:
         """Take the statistics of a sample of the training logs: what is seen, by name, each (N, *shape), and actions (N, A)."""
@@ -309,6 +334,16 @@ class ObservationEncoder(nn.Module):
             before = unknown if applied is None else applied
             given.append((before, before.isfinite()))
         return given
+
+
+def _numbers_or_nan(encoder: nn.Module, values: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Standardised numbers of samples (N, *shape), (N, features) as an encoder without a network makes them; not finite where none was
+    measured, and for what is no such encoder."""
+    assert isinstance(encoder, Encoder)
+    if not encoder.numbers or not isinstance(encoder, VectorEncoder | MaskedVectorEncoder):
+        return values.new_full((len(values), encoder.features), torch.nan, dtype=torch.float32)
+    found: Tensor = encoder.standardize(values.reshape(len(values), -1).float())
+    return found if valid is None else torch.where(valid.reshape(len(valid), -1), found, torch.nan)
 
 
 def moments(samples: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:

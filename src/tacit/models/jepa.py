@@ -150,6 +150,10 @@ class JEPA(nn.Module):
         """What of latents (..., D) is predicted, and not held: the state, (..., S)."""
         return latents[..., : self.config.state]
 
+    def as_measured(self, latents: Tensor, observations: Mapping[str, Tensor]) -> Tensor:
+        """See `tacit.contracts.TellsDisturbances`; a model that sees pictures alone, or all through a network, cannot tell."""
+        return self.encoder.as_measured(latents, observations)
+
     def step(self, history: Tensor, action: Tensor) -> Tensor:
         """Latents (B, h, D), oldest first, and physical action (B, A) -> next latent (B, D)."""
         return self.rollout(history, action[:, None, None])[:, 0, 0]

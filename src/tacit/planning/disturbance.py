@@ -2,8 +2,9 @@
 
 A model is never perfect and never told everything: a valve sticks, a feed is colder. What it predicts k steps ahead is then wrong by about
 the same each time, and a plan that believes it stays off its setpoint for ever. So the error of what was predicted 1, 2, ... H steps ago,
-under the actions that were really applied since, is filtered per channel and added to the next prediction of as many steps. At rest the
-corrected prediction is exact at every step, however wrong the model, so the only rest of a controller that tracks it is on its setpoint.
+under the actions that were really applied since and the disturbances that were measured meanwhile, is filtered per channel and added to the
+next prediction of as many steps. At rest the corrected prediction is exact at every step, however wrong the model, so the only rest of a
+controller that tracks it is on its setpoint.
 
 The constant output disturbance of DMC (Cutler and Ramaker, 1980) is the case of one error for all steps; it leaves an offset where
 predictions begin from a measured state, as they do here, since a disturbance then has only one step to show itself. Conditions for no
@@ -22,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tacit.contracts import Limit, WorldModel
+from tacit.contracts import Limit, TellsDisturbances, WorldModel
 from tacit.planning.channels import Channels, selected, sensor_of, shown
 from tacit.planning.state_limits import StateLimit
 from tacit.planning.task import Task
@@ -34,7 +35,8 @@ class OutputDisturbance:
     """How much more sensors show than was predicted, for each number of steps ahead.
 
     It only ever compares what was measured with what follows from actions that were applied, so nothing winds up while an actuator stands
-    at its limit. A channel whose sample is missing keeps its estimate.
+    at its limit; and from disturbances that were measured, where the model tells them, so that one which jumps is no error of what was
+    predicted before it jumped. A channel whose sample is missing keeps its estimate.
     """
 
     def __init__(self, *, model: WorldModel, channels: Sequence[str], read: Callable[[Tensor], Tensor], horizon: int, keep: float) -> None:
@@ -55,7 +57,7 @@ class OutputDisturbance:
     def reset(self) -> None:
         """Begin with nothing known: what the model predicts counts."""
         self._offset: Tensor | None = None
-        self._rows: Tensor  # (B, H, h, D): row k has seen all but the last k moments, and predicted those
+        self._rows: Tensor  # (B, H, h, D): row k has seen all but the last k moments, and predicted those but for measured disturbances
 
     def advance(self, action: Tensor, samples: Mapping[str, NDArray[Any]], latents: Tensor) -> None:
         """Take in what came after an action.
@@ -74,6 +76,9 @@ class OutputDisturbance:
         found = torch.tensor(shown(self._model.schema, self.channels, samples), device=latents.device)
         error = found[:, None] - self._read(predicted)
         self._offset = torch.where(error.isfinite(), torch.lerp(error, self._offset, self._keep), self._offset)
+        if isinstance(self._model, TellsDisturbances):
+            seen = {name: torch.as_tensor(value, device=latents.device) for name, value in samples.items()}
+            predicted = self._model.as_measured(predicted, seen)
         older = torch.cat((self._rows[:, :-1, 1:], predicted[:, :-1, None]), dim=2)
         self._rows = torch.cat((latents[:, None], older), dim=1)
 
