@@ -23,6 +23,7 @@ from tacit.assurance.supervision import Supervision
 from tacit.assurance.supervisor import Supervisor
 from tacit.contracts import Cost, Planner, Proposal
 from tacit.models.ensemble import Distance, Model, Policy, members_of
+from tacit.models.held import holding_disturbances
 from tacit.nn.precision import products_dtype
 from tacit.planning import (
     Controller,
@@ -311,15 +312,16 @@ class Run:
         channels = {name: fitted.readout for name, fitted in self.readouts.items()}
         spreads = {name: spread for fitted in self.readouts.values() for name, spread in fitted.spreads.items()}
         reaches = {name: steps for fitted in self.readouts.values() for name, steps in fitted.reaches.items()}
+        planned = holding_disturbances(self.model)
         return Controller(
             model=self.model,
-            planner=around(planner_for(self.model, task.plan, seed=seed)),
+            planner=around(planner_for(planned, task.plan, seed=seed)),
             cost_for=cost_for,
             task=task,
             proposals_for=self.proposals if task.plan.kind.ways is None else self.detours,
             limits=limits,
             objective=signal_objective(task, self.schema, channels, spreads, reaches),
-            disturbance=output_disturbance(task, self.model, channels),
+            disturbance=output_disturbance(task, planned, channels),
             calibration=self.calibration.one_step,
             seed=seed,
         )

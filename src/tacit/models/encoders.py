@@ -289,19 +289,23 @@ class ObservationEncoder(nn.Module):
             return latents
         given = zip(self.encoders, self._samples(observations, None), strict=True)
         found = torch.cat([_numbers_or_nan(encoder, *samples) for encoder, samples in given], dim=-1)[:, None, self.disturbed]
-        onto = torch.zeros(latents.shape[-1], self.fuse.in_features, dtype=torch.float64, device=latents.device)
-        kept = len(self.exact)
-        onto[torch.arange(kept), self.exact] = 1.0
-        onto[kept:] = self.fuse.weight.double()
-        drift = F.pad(self.fuse.bias.double(), (kept, 0))
-        if torch.isin(self.disturbed, self.exact).all():
-            back = onto.T[self.disturbed].clone()
-            back[:, kept:] = 0.0  # they are there as they are
-        else:
-            back = torch.linalg.pinv(onto)[self.disturbed]
-        predicted = (latents.double() - drift) @ back.T
+        read, drift, put = self.disturbance_map()
+        predicted = (latents.double() - drift) @ read.T
         change = torch.where(found.isfinite(), found.double() - predicted, 0.0)
-        return (latents.double() + change @ onto[:, self.disturbed].T).to(latents.dtype)
+        return (latents.double() + change @ put.T).to(latents.dtype)
+
+    def disturbance_map(self) -> tuple[Tensor, Tensor, Tensor]:
+        """How n numbers of measured disturbances stand in the latent, float64: what reads them from it, (n, D), once a drift (D,) is taken
+        off; that drift; and what a change of them adds to it, (D, n)."""
+        kept, weight = len(self.exact), self.fuse.weight.double()
+        onto = torch.cat((weight.new_zeros(kept, weight.shape[1]), weight))
+        onto[torch.arange(kept), self.exact] = 1.0
+        if torch.isin(self.disturbed, self.exact).all():
+            read = onto.T[self.disturbed].clone()
+            read[:, kept:] = 0.0  # they are there as they are
+        else:
+            read = torch.linalg.pinv(onto)[self.disturbed]
+        return read, F.pad(self.fuse.bias.double(), (kept, 0)), onto[:, self.disturbed]
 
     def standardize(self, observations: Mapping[str, Tensor], applied: Tensor | None = None) -> None:
         """Take the statistics of a sample of the training logs: what is seen, by name, each (N, *shape), and actions (N, A)."""

@@ -170,6 +170,21 @@ class ResidualPredictor(nn.Module):
         else:
             self.packed = None if self.straight else native.packed(self._layers(), dtype, residual=self.residual)
 
+    @torch.no_grad()
+    def keep(self, projection: Tensor) -> None:
+        """From now on let through only a part of every change of the state: what a projection (S, S), float64, makes of it.
+
+        Raises:
+            ValueError: There is no linear map, whose changes it is that are known.
+        """
+        if self.straight is None:
+            raise ValueError("changes of a predictor without a linear map are not projected")
+        spread = self.straight.spread.double()
+        through = projection * spread / spread[:, None]
+        for layer in (self.straight.map, self._layers()[-1]):
+            layer.weight.copy_(through @ layer.weight.double())
+            layer.bias.copy_(through @ layer.bias.double())
+
     def forward(self, history: Tensor, action: Tensor) -> Tensor:
         """Latents (..., h, D), oldest first, and standardised actions (..., A) -> next latents (..., D)."""
         newest = history[..., -1, :]

@@ -63,7 +63,7 @@ class Controller:
 
         Args:
             model: Encodes observations, and moves them to its own device.
-            planner: Searches through the same model.
+            planner: Searches through the same model, or one with the same latents that holds what nobody can foresee.
             cost_for: Makes the cost from the latents of the goals, (B, D).
             task: Goal, action limits, planner settings and fallback.
             proposals_for: Makes what suggests actions from the latents of the goals, (B, D), as many as the task says; None for nothing.
