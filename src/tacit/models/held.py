@@ -1,8 +1,8 @@
 """A model of a process for planning: measured disturbances stay as they were last measured.
 
 What they will be is not known. A model that foresees how they go back to their mean would plan for that; but how wrong it is about the
-sensors is learned from predictions under the disturbances that were really measured, and only what is at rest in both alike leaves no offset
-(`tacit.planning.disturbance`).
+sensors is learned from predictions under the disturbances that were really measured, and only what is at rest in both alike leaves no
+offset (`tacit.planning.disturbance`).
 """
 
 from __future__ import annotations
