@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 import tacit
 from tacit.assurance import Ledger, Recorded
 from tacit.assurance.replay import replay
 from tacit.cli import main
+from tacit.nn import native
 from tacit.planning import Task, Verdict
 from tacit.worlds.plants import plant
 
@@ -72,10 +74,10 @@ def test_eval_drives_the_plant_and_writes_the_page(tanks: Path, capsys: pytest.C
 
 
 def test_a_ledger_says_what_really_made_the_plans(tanks: Path) -> None:
-    """A model of sensors is planned with in torch, compiler or not."""
+    """A model of sensors keeps to float32 products, whatever other models of this machine plan with."""
     run = tacit.load(tanks / "run")
     session = run.session(tanks / "tanks.toml")
-    assert session.build["planning"] == "torch"
+    assert session.build["planning"] == native.name(torch.float32)
     with Ledger(tanks / "tanks.ledger", session) as ledger:
         actor, tank = Recorded(run.controller_of(session), ledger), plant("four_tank")
         actor.reset(applied=[[[3.0, 3.0]]])
