@@ -63,9 +63,8 @@ class Estimator:
         self._late = max(s.dead_steps for s in process.sensors)
         spread = [d.wander**2 + d.jump**2 for d in disturbances]
         self._known = Belief(mean=mean, cov=np.diag(np.concatenate((START * width[: self._n] ** 2, spread))))
-        self._moments: deque[tuple[Floats, dict[str, float]]] = (
-            deque()
-        )  # since then: what was applied before each, and what was shown of it
+        # Since then: what was applied before each moment, and what was shown of it.
+        self._moments: deque[tuple[Floats, dict[str, float]]] = deque()
         self._now = self._known
 
     @property
@@ -80,10 +79,8 @@ class Estimator:
 
     def begin(self, samples: Samples) -> None:
         """Take in the first samples: nothing was applied before."""
-        fresh = self._fresh(samples)
-        self._now = self._known = self._updated(
-            self._known, {name: fresh[name] for name, late in self._sources() if name in fresh and not late}
-        )
+        fresh, prompt = self._fresh(samples), [name for name, late in self._sources() if not late]
+        self._now = self._known = self._updated(self._known, {name: fresh[name] for name in prompt if name in fresh})
 
     def advance(self, applied: Floats, samples: Samples) -> None:
         """Take in what is shown after a step.

@@ -239,8 +239,8 @@ def test_nothing_is_done_for_nobody(batch: int, candidates: int, horizon: int) -
 
 @compiled
 def test_a_layer_that_the_stack_does_not_hold_is_left_to_torch() -> None:
-    assert native.packed([torch.nn.Linear(3, native.WIDEST)], torch.float32) is not None
-    assert native.packed([torch.nn.Linear(3, native.WIDEST + 1)], torch.float32) is None
+    assert native.packed(lambda: native.Network([torch.nn.Linear(3, native.WIDEST)], torch.float32)) is not None
+    assert native.packed(lambda: native.Network([torch.nn.Linear(3, native.WIDEST + 1)], torch.float32)) is None
 
 
 @compiled

@@ -53,7 +53,7 @@ class TemporalDistance(nn.Module):
         """From now on, measure many latents with the present weights in C, with products of this dtype, where this machine can."""
         # Groups of a feature side by side: the largest feature of each group is then found for all groups at once.
         order = torch.arange(2 * self.GROUPS * self.FEATURES).view(2, self.GROUPS, self.FEATURES).transpose(1, 2).flatten()
-        self.packed = native.packed(linear_layers(self.embedding), dtype, order)
+        self.packed = native.packed(lambda: native.Network(linear_layers(self.embedding), dtype, order))
 
     def embed(self, latent: Tensor) -> Tensor:
         """Latents (..., D) -> embeddings (..., 2, groups, features), float32."""
@@ -99,7 +99,7 @@ class GoalPolicy(nn.Module):
 
     def pack(self, dtype: torch.dtype) -> None:
         """From now on, be followed with the present weights in C, with products of this dtype, where this machine can."""
-        self.packed = native.packed(linear_layers(self.network), dtype)
+        self.packed = native.packed(lambda: native.Network(linear_layers(self.network), dtype))
 
     def standardized(self, history: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (..., h, D), oldest first, and goals (..., D) -> mean and logarithm of the spread of standardised actions, (..., A)

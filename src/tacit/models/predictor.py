@@ -163,12 +163,15 @@ class ResidualPredictor(nn.Module):
     def pack(self, dtype: torch.dtype) -> None:
         """From now on, plan with the present weights in C, with products of this dtype, where this machine can. One that is linear at
         first has its products merged, and keeps to float32: it lives from small differences of large numbers."""
-        self.merged = None if self.straight is None or not self._is_mergeable else self._merged(self.straight)
-        if self.merged is not None:
+        self.merged = merged = None if self.straight is None or not self._is_mergeable else self._merged(self.straight)
+        if merged is not None:
             beside = native.Beside(leading=self.leading, reach=REACH)
-            self.packed = native.packed(self.merged.layers(), torch.float32, beside=beside, made_of=self._weights())
+            made_of = self._weights()
+            self.packed = native.packed(lambda: native.Network(merged.layers(), torch.float32, beside=beside, made_of=made_of))
+        elif self.straight is None:
+            self.packed = native.packed(lambda: native.Network(self._layers(), dtype, residual=self.residual))
         else:
-            self.packed = None if self.straight else native.packed(self._layers(), dtype, residual=self.residual)
+            self.packed = None
 
     @torch.no_grad()
     def keep(self, projection: Tensor) -> None:

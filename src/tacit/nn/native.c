@@ -1,4 +1,4 @@
-// The small networks of planning, each in one call: what `native.py` compiles where there is a compiler.
+// The small networks of planning, and rates of actions, each in one call: what `native.py` compiles where there is a compiler.
 //
 // A plan asks a network of some hundred units a few hundred times, with some ten rows each. The start of an operation of a tensor library
 // then takes as long as its products. Here a block of rows goes through all layers and all steps before the next one begins, so that what

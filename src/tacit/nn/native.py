@@ -1,4 +1,4 @@
-"""Small networks in C: what planning asks some hundred times per plan, in one call each, where this machine has a C compiler.
+"""Small networks in C, and rates of actions: what planning asks step by step, in one call each, where this machine has a C compiler.
 
 Without one, and where gradients or an accelerator are asked for, the same numbers up to rounding are made by torch. `native.c` says what
 is won. It is compiled once per machine, in about a second, and kept in the user's cache folder; `TACIT_NATIVE=0` does without.
@@ -159,18 +159,10 @@ def _is_as_it_was(tensor: Tensor, version: int) -> bool:
     return not tensor.is_inference() and tensor._version == version
 
 
-def packed(
-    layers: Sequence[nn.Linear],
-    dtype: torch.dtype,
-    order: Tensor | None = None,
-    *,
-    residual: bool = False,
-    beside: Beside | None = None,
-    made_of: Sequence[Tensor] | None = None,
-) -> Network | None:
-    """A network in C, or None where this machine cannot have one; see `Network`."""
+def packed(make: Callable[[], Network]) -> Network | None:
+    """What makes a network in C made it, or None where this machine cannot have one; see `Network`."""
     try:
-        return Network(layers, dtype, order, residual=residual, beside=beside, made_of=made_of)
+        return make()
     except NativeError:
         return None
 
