@@ -113,6 +113,51 @@ def test_intervals_hold_what_happened_on_logs_that_they_are_not_made_of(run: Run
     assert 0.8 < np.mean(inside) < 0.99
 
 
+def test_in_hindsight_as_logged_is_what_was_measured_and_others_differ_by_their_effects(run: Run, now: Situation) -> None:
+    changes = ["pump+=0.3", "pump-=0.3"]
+    before = ask(run, run.support(), now, changes, kpi=LOW)
+    after = ask(run, run.support(), now, changes, kpi=LOW, hindsight=True)
+    logged, lab = after.outcomes[0], now.happened[:, 1]
+    assert np.allclose(logged.median[:, 0], now.happened[:, 0], atol=1e-4)
+    assert np.allclose(logged.median[np.isfinite(lab), 1], lab[np.isfinite(lab)], atol=1e-4)
+    for one, other in zip(before.outcomes, after.outcomes, strict=True):
+        assert np.allclose(one.median - before.outcomes[0].median, other.median - logged.median, atol=1e-4), (
+            "effects are those of a forecast"
+        )
+        assert one.reasons == other.reasons
+    assert logged.kpi is not None
+    assert logged.kpi.value == pytest.approx(after.really, abs=1e-4)
+    assert (logged.high - logged.low)[-1, 0] < 0.5 * (before.outcomes[0].high - before.outcomes[0].low)[-1, 0]
+    assert [o.text for o in after.ranking] == ["pump-=0.3", "as logged", "pump+=0.3"]
+    assert after.to_json()["hindsight"] is True
+
+
+def test_hindsight_knows_a_disturbance_that_no_forecast_could(run: Run, now: Situation) -> None:
+    leak = replace(now, happened=now.happened - np.float32(3.0))
+    goal = Kpi(channel="level", wish=Wish.NEAR, target=float(now.happened[:, 0].min()))  # below what is foreseen, above what came
+    changes = ["pump+=0.3", "pump-=0.3"]
+    assert ask(run, run.support(), leak, changes, kpi=goal).ranking[0].text == "pump-=0.3"
+    assert ask(run, run.support(), leak, changes, kpi=goal, hindsight=True).ranking[0].text == "pump+=0.3"
+
+
+def test_hindsight_needs_the_whole_horizon_in_the_log(run: Run, store: EpisodeStore) -> None:
+    late = situation(store, SCHEMA, Moment(episode=10, step=85), 20)
+    with pytest.raises(ValueError, match=r"all of the 100 s must have been logged, and the episode ends 25 s after the moment"):
+        ask(run, run.support(), late, ["pump=3"], hindsight=True)
+
+
+def test_intervals_in_hindsight_hold_another_sample_of_what_was_measured(run: Run, tmp_path: Path) -> None:
+    inside, support, fresh = [], run.support(), record(tmp_path / "fresh", episodes=4, seed=9)
+    for step in range(10, 70, 10):
+        for episode in range(4):
+            now = situation(fresh, SCHEMA, Moment(episode=episode, step=step), 20)
+            gap = replace(now, happened=now.happened.copy())
+            gap.happened[1::2, 0] = np.nan
+            logged = ask(run, support, gap, ["pump+=0.1"], hindsight=True).outcomes[0]
+            inside.append(((logged.low[:, 0] <= now.happened[:, 0]) & (now.happened[:, 0] <= logged.high[:, 0]))[1::2])
+    assert 0.8 < np.mean(inside) <= 1.0
+
+
 def test_intervals_widen_with_what_is_done(run: Run, now: Situation) -> None:
     logged, more = ask(run, run.support(), now, ["pump+=0.8"]).outcomes
     assert (more.high - more.low)[-1, 0] > (logged.high - logged.low)[-1, 0]
@@ -179,7 +224,12 @@ def test_the_verb_prints_a_ranking_and_writes_numbers_and_a_page(
     assert [o["rank"] for o in values["outcomes"]] == [2, 1, None]
     assert len(values["outcomes"][1]["median"]["level"]) == 20
     assert None in values["happened"]["lab.value"]
-    assert (tmp_path / "ask.html").is_file()
+    assert "could not know" in (tmp_path / "ask.html").read_text("utf-8")
+    assert main([*words, *files, "--hindsight"]) == 0
+    assert "in hindsight: as logged is what was measured" in capsys.readouterr().out
+    known = json.loads((tmp_path / "ask.json").read_text())
+    assert known["outcomes"][0]["kpi"]["value"] == pytest.approx(known["really"], abs=1e-4)
+    assert "As logged, measured" in (tmp_path / "ask.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

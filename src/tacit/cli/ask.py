@@ -42,6 +42,9 @@ class Ask:
     """The same, the largest first."""
     target: Annotated[str | None, tyro.conf.arg(metavar="NAME=VALUE", help_behavior_hint="(default: no ranking)")] = None
     """Rank by the mean distance of a sensor from a value, the smallest first."""
+    hindsight: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Let what was measured after the moment count: what would have been otherwise, with the same disturbances. Without it the answer is a
+    forecast, from what was known at the moment."""
     html: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
     """Write a page with plots here."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
@@ -72,7 +75,7 @@ def run(options: Ask, terminal: Terminal) -> int:
     support, store = trained.support(), EpisodeStore(folder)
     trained.schema.require_same(store.schema, f"the store {store.path}")
     now = situation(store, trained.schema, moment, steps)
-    answer = ask(trained, support, now, interventions, kpi=kpi)
+    answer = ask(trained, support, now, interventions, kpi=kpi, hindsight=options.hindsight)
     if now.logged < steps:
         terminal.warn(
             f"the episode ends {now.logged * answer.period:g} s after the moment; the last action that was logged stands for what follows"
@@ -158,7 +161,8 @@ def in_order(answer: Answer) -> tuple[Outcome, ...]:
 
 def remarks(answer: Answer) -> list[str]:
     """What must be read with the table."""
-    said = [f"not ranked: {o.text!r} leaves what the logs can answer: {'; '.join(o.reasons)}" for o in answer.outcomes if o.is_refused]
+    said = ["in hindsight: as logged is what was measured, and other actions meet the same disturbances"] if answer.hindsight else []
+    said += [f"not ranked: {o.text!r} leaves what the logs can answer: {'; '.join(o.reasons)}" for o in answer.outcomes if o.is_refused]
     if answer.kpi is None:
         return said
     ranking = answer.ranking

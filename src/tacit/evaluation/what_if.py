@@ -2,9 +2,10 @@
 
     answer = ask(run, store, Moment(episode=3, step=480), ["pump_1=3.2 from 2min", "pump_2+=0.1"], steps=120, kpi=Kpi(...))
 
-The run knows what was seen up to the moment, and nothing after it. Outside its changes an intervention does what was logged, so a
-controller that was running does not answer to it. Where a question leaves what the logs can answer (`tacit.training.support`), the
-prediction is shown and not ranked.
+The run knows what was seen up to the moment, and nothing after it, unless it is asked in hindsight (`tacit.evaluation.hindsight`):
+then what was measured after the moment counts as well. Outside its changes an intervention does what was logged, so a controller that was
+running does not answer to it. Where a question leaves what the logs can answer (`tacit.training.support`), the prediction is shown and not
+ranked.
 
 Dimensions: H horizon, A action, N channels, W held-out stretches, K interventions.
 """
@@ -19,8 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tacit.data import EpisodeStore
+from tacit.evaluation.hindsight import aftermath, left_out
 from tacit.evaluation.what_if_answer import Answer, Floats, Kpi, Moment, Outcome, Situation, Value
 from tacit.evaluation.what_if_reasons import leaves, reasons
 from tacit.planning.interventions import Intervention, action_channels, parse_intervention
@@ -79,6 +82,7 @@ def ask(
     *,
     kpi: Kpi | None = None,
     refused: float = REFUSED,
+    hindsight: bool = False,
 ) -> Answer:
     """Say what interventions would bring.
 
@@ -89,16 +93,23 @@ def ask(
         interventions: What would be done instead of what was logged.
         kpi: What they are ranked by; None ranks nothing.
         refused: Interventions with a p-value up to this are not ranked, nor those that leave a logged range by far.
+        hindsight: Whether what was measured after the moment counts: the answer is then what would have been otherwise, with the same
+            disturbances, and "as logged" is what was measured.
 
     Raises:
         InterventionError: An intervention is none, or does not fit the machine.
-        ValueError: The horizon is longer than what is known of the errors, or the run has no such channel.
+        ValueError: The horizon is longer than what is known of the errors, or in hindsight than the log, or the run has no such channel.
     """
     schema, steps = run.schema, len(now.actions)
     if steps > support.longest:
         raise ValueError(
             f"a horizon of {steps * schema.period:g} s is longer than the {support.longest * schema.period:g} s "
             "that the held-out logs tell the errors of; ask for less"
+        )
+    if hindsight and now.logged < steps:
+        raise ValueError(
+            f"in hindsight all of the {steps * schema.period:g} s must have been logged, and the episode ends "
+            f"{now.logged * schema.period:g} s after the moment; ask for less, or for a forecast"
         )
     names = tuple(name for fitted in run.readouts.values() for name in fitted.readout.names)
     units = tuple(fitted.readout.unit for fitted in run.readouts.values() for _ in fitted.readout.names)
@@ -113,14 +124,20 @@ def ask(
         trajectory = imagined(run.model, now.seen, now.applied, done)
         fitted = tuple(run.readouts.values())
         shown = torch.cat([each.readout(trajectory) for each in fitted], -1)
-        if run.correction is not None:  # of what follows as logged; what an intervention changes stays as it was predicted
+        if hindsight:
+            shown[:, 1:] += torch.from_numpy(aftermath(now.happened, shown[0, 1:].numpy())).float()
+        elif run.correction is not None:  # of what follows as logged; what an intervention changes stays as it was predicted
             lately = known(run.model, run.readouts, now.seen, now.applied, run.correction)
             shown[:, 1:] += foreseen(schema, fitted, trajectory[:1, 1:], run.correction, lately) - shown[:1, 1:]
     median = shown[:, 1:].numpy()
     past = torch.from_numpy(now.applied if len(now.applied) else now.actions[:1])
     distances = support.distances(trajectory, past, torch.from_numpy(done))
     scores = torch.maximum(*(each.amax(1) for each in distances)).tolist()
-    widths = conformal_half_widths(support.residuals[:, :steps], CONFIDENCE).numpy()
+    residuals = support.residuals[:, :steps].double().numpy()
+    if hindsight:
+        for n in np.flatnonzero(np.isfinite(now.happened).any(0)):
+            residuals[..., n] = left_out(residuals[..., n])
+    widths = conformal_half_widths(torch.from_numpy(residuals), CONFIDENCE).numpy()
     wide = np.hypot(widths, NORMAL * support.gain.numpy() * (median - median[:1]))
     outcomes = []
     for k, text in enumerate((AS_LOGGED, *(each.text for each in parsed))):
@@ -140,6 +157,8 @@ def ask(
                 reasons=why,
             )
         )
+    if kpi is not None:
+        outcomes = _ranked(outcomes, kpi, residuals, support.gain, (names, tuple(name for name, _ in elements)), hindsight)
     return Answer(
         names=names,
         units=units,
@@ -148,29 +167,39 @@ def ask(
         period=schema.period,
         kpi=kpi,
         situation=now,
-        outcomes=tuple(outcomes if kpi is None else _ranked(outcomes, kpi, support, names, [name for name, _ in elements])),
+        outcomes=tuple(outcomes),
+        hindsight=hindsight,
     )
 
 
-def _ranked(outcomes: Sequence[Outcome], kpi: Kpi, support: Support, names: Sequence[str], elements: Sequence[str]) -> list[Outcome]:
-    """Outcomes with their indicator, place and ties."""
+def _ranked(
+    outcomes: Sequence[Outcome],
+    kpi: Kpi,
+    residuals: NDArray[Any],
+    gains: Tensor,
+    names: tuple[Sequence[str], Sequence[str]],
+    hindsight: bool,
+) -> list[Outcome]:
+    """Outcomes with their indicator, place and ties; names of the channels, and of the action elements."""
+    channels, elements = names
     if kpi.channel in elements:
         column = elements.index(kpi.channel)
         paths = np.stack([o.actions[:, column] for o in outcomes])
-        residuals, gain = np.zeros((1, paths.shape[1])), 0.0
+        errors, gain = np.zeros((1, paths.shape[1])), 0.0
     else:
-        column = names.index(kpi.channel)
+        column = channels.index(kpi.channel)
         paths = np.stack([o.median[:, column] for o in outcomes])
-        residuals, gain = _continuous(support.residuals[:, : paths.shape[1], column].numpy()), float(support.gain[column])
-    both = np.concatenate((residuals, -residuals))
+        errors, gain = _continuous(residuals[..., column]), float(gains[column])
+    both = np.concatenate((errors, -errors))
     possible = kpi.of(paths[:, None] + both)  # (K, 2 W)
-    noise = NORMAL * float(residuals[:, 0].std()) * math.sqrt(2 / paths.shape[1])
+    values = (kpi.of(paths.astype(np.float64)) if hindsight else possible.mean(1)).tolist()  # what was measured has its noise in it already
+    noise = NORMAL * float(errors[:, 0].std()) * math.sqrt(2 / paths.shape[1])
 
     def difference(one: int, other: int) -> Value:
         effect = NORMAL * gain * float(np.abs(paths[one] - paths[other]).mean())
-        return _interval(possible[one] - possible[other], effect + noise)
+        return _interval(values[one] - values[other], possible[one] - possible[other], effect + noise)
 
-    ranked = sorted((k for k, o in enumerate(outcomes) if not o.is_refused), key=lambda k: kpi.sign * possible[k].mean())
+    ranked = sorted((k for k, o in enumerate(outcomes) if not o.is_refused), key=lambda k: kpi.sign * values[k])
     found = []
     for k, outcome in enumerate(outcomes):
         ties = []
@@ -181,7 +210,7 @@ def _ranked(outcomes: Sequence[Outcome], kpi: Kpi, support: Support, names: Sequ
         found.append(
             replace(
                 outcome,
-                kpi=_interval(possible[k], NORMAL * gain * float(np.abs(paths[k] - paths[0]).mean())),
+                kpi=_interval(values[k], possible[k], NORMAL * gain * float(np.abs(paths[k] - paths[0]).mean())),
                 against=difference(k, 0),
                 rank=ranked.index(k) + 1 if k in ranked else None,
                 ties=tuple(ties),
@@ -190,11 +219,11 @@ def _ranked(outcomes: Sequence[Outcome], kpi: Kpi, support: Support, names: Sequ
     return found
 
 
-def _interval(possible: NDArray[Any], more: float) -> Value:
-    """The mean of what is possible, with the interval that holds `CONFIDENCE` of it, wider by an independent error."""
-    value = float(possible.mean())
+def _interval(value: float, possible: NDArray[Any], more: float) -> Value:
+    """A value with the interval that holds `CONFIDENCE` of what is possible, wider by an independent error."""
     low, high = np.quantile(possible, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
-    return Value(value=value, low=value - math.hypot(value - low, more), high=value + math.hypot(high - value, more))
+    below, above = max(0.0, value - float(low)), max(0.0, float(high) - value)
+    return Value(value=value, low=value - math.hypot(below, more), high=value + math.hypot(above, more))
 
 
 def _continuous(residuals: NDArray[Any]) -> NDArray[Any]:

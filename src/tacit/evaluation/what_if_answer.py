@@ -152,6 +152,7 @@ class Answer:
         kpi: What is ranked by, or None.
         situation: The moment, with what happened then.
         outcomes: As logged first, then the interventions in the order of the question.
+        hindsight: Whether what was measured after the moment counts; "as logged" is then what was measured.
     """
 
     names: tuple[str, ...]
@@ -162,6 +163,7 @@ class Answer:
     kpi: Kpi | None
     situation: Situation
     outcomes: tuple[Outcome, ...]
+    hindsight: bool = False
 
     @property
     def ranking(self) -> tuple[Outcome, ...]:
@@ -186,6 +188,7 @@ class Answer:
             "actions": dict(zip(self.actions, self.action_units, strict=True)),
             "kpi": None if self.kpi is None else {"channel": self.kpi.channel, "wish": str(self.kpi.wish), "target": self.kpi.target},
             "confidence": CONFIDENCE,
+            "hindsight": self.hindsight,
             "logged_steps": self.situation.logged,
             "happened": _by_name(self.names, self.situation.happened),
             "really": self.really,

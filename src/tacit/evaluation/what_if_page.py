@@ -43,6 +43,7 @@ def render_what_if(path: Path, answer: Answer, *, run: str, moment: str) -> None
         "moment": moment,
         "kpi": None if answer.kpi is None else f"{answer.kpi.name}, {'large' if answer.kpi.sign < 0 else 'small'} is good",
         "is_good": not any(o.is_refused for o in answer.outcomes),
+        "hindsight": answer.hindsight,
         "headline": headline(answer),
         "tiles": tiles(answer),
         "rows": [row(o, answer) for o in sorted(answer.outcomes, key=lambda o: (o.is_refused, o.rank or 0))],
@@ -81,7 +82,11 @@ def tiles(answer: Answer) -> tuple[Tile, ...]:
     happened = "" if really is None else f"; really {significant(really)}"
     return (
         Tile(label=f"Best: {best.text}", value=significant(best.kpi.value), note=_between(best.kpi)),
-        Tile(label="As logged, predicted", value=significant(logged.kpi.value), note=_between(logged.kpi) + happened),
+        Tile(
+            label="As logged, measured" if answer.hindsight else "As logged, predicted",
+            value=significant(logged.kpi.value),
+            note=_between(logged.kpi) + happened,
+        ),
         *found,
     )
 
