@@ -1,9 +1,9 @@
 """What the answers to what-if questions are worth: the ranking of ten interventions beside the simulator's, and what is refused.
 
-    python benchmarks/what_if.py [RUN_OF_FOUR_TANK RUN_OF_REACTOR] [--questions 200] [--work FOLDER] [--json FILE]
+    python -m benchmarks.what_if [RUN_OF_FOUR_TANK RUN_OF_REACTOR ...] [--seeds 0 1 2] [--questions 200] [--work FOLDER] [--json FILE]
 
-Without runs eight hours of each plant are recorded, and a run is trained on them for three minutes; what was made is kept in the work
-folder.
+Without runs eight hours of each plant are recorded, and runs of several training seeds are trained on them for three minutes each; what was
+made is kept in the work folder.
 
 The operation that a run was trained on goes on for some hours and is branched at 200 moments of them. Inside the logs' support: ten
 interventions each, of one or two changes, whose size is that of moves in the training logs. The truth is the plant itself without sensor
@@ -12,8 +12,12 @@ noise, from its true hidden state, in several futures of its disturbances that a
 What counts as agreement: **the intervention that is ranked first is the best one, or one that the simulator does not tell from it.** It
 tells two apart where one is better in every future, and by more than what sensor noise hides in a mean over the horizon (two standard
 deviations). Beside it stand the pairs that the simulator tells apart and Kendall's tau over all pairs, and the same for rankings by
-chance, by a linear ARX model and by an LSTM. Interventions that a run refuses are not in its ranking: their share is that of false
-refusals.
+chance, by a linear ARX model, by an LSTM, and by the plant's true equations, which begin where a Kalman filter of them believes the plant
+to be after the same samples: what can be known of a moment at all. Interventions that a run refuses are not in its ranking: their share is
+that of false refusals.
+
+The same questions are asked in hindsight, too. What was measured afterwards belongs to the one future that came, so the truth is that
+future: the plant goes on with its own disturbances. There two are told apart by sensor noise alone.
 
 Outside the support: actuators beyond what was logged, combinations or movements that never were, and states that the plant never was in.
 """
@@ -30,6 +34,8 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import tyro
+from benchmarks.plants.equations import one_step
+from benchmarks.plants.kalman import Estimator
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -59,6 +65,7 @@ HORIZON = {"four_tank": 60, "reactor": 6}  # steps: five minutes, and half a min
 RANKED_BY = {"four_tank": ("level_1", "level_2"), "reactor": ("temperature",)}
 GAP = 28  # steps between two questions
 KINDS = ("level", "combination", "state")
+RUN, HINDSIGHT, EQUATIONS = "run", "run, in hindsight", "true equations, the same sensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +78,7 @@ class Options:
         questions: Of each kind.
         seed: Of the questions.
         lstm_steps: Of training of the LSTM, at most.
+        seeds: Of training, where there are no runs.
         minutes: Of training, where there are no runs.
         work: Where logs and runs that are made here are kept.
         json: Where the numbers go.
@@ -81,37 +89,53 @@ class Options:
     questions: int = 200
     seed: int = 7
     lstm_steps: int = LSTM_STEPS
+    seeds: tuple[int, ...] = (0, 1, 2)
     minutes: float = 3.0
     work: Path = Path("benchmarks/work/what_if")
     json: Path = Path(__file__).parent / "results" / "what_if.json"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Asked:
-    """A question at a moment of the operation, with the plant there."""
+class Later:
+    """A moment of the operation, with the plant there, and what its equations and its samples say of its states and disturbances."""
 
     plant: SimulatedPlant
     now: Situation
-    kpi: Kpi
-    interventions: tuple[Intervention, ...]
+    states: Floats
+    disturbances: Floats
 
 
-def operation(made: SimulatedPlant, run: Run, *, moments: int, steps: int) -> Iterator[tuple[SimulatedPlant, Situation]]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Truth:
+    """What comes of K sequences of actions.
+
+    Attributes:
+        futures: The indicator in several futures, lower is better, (K, M).
+        really: In the one that came, (K, 1).
+    """
+
+    futures: Floats
+    really: Floats
+
+
+def operation(made: SimulatedPlant, run: Run, *, moments: int, steps: int) -> Iterator[Later]:
     """Moments of the hours after those that were logged, with the plant as it was then: the same people, the same drifts."""
     source = run.config.source
     rng = stream(Purpose.RECORDING, int(source["seed"]), 0)  # as the historian's recording began
     samples, operator = made.reset(int(rng.integers(2**63))), made.operator(rng)
-    rows, done = [samples], []
-    branches: dict[int, SimulatedPlant] = {}
+    rows, done, estimator = [samples], [], Estimator(made.process)
+    estimator.begin(samples)
+    branches: dict[int, tuple[SimulatedPlant, Floats, Floats]] = {}
     logged = int(source["steps"]) * (run.config.train_episodes + run.config.held_out_episodes)
     for step in range(logged + moments * GAP + steps):
         if step >= logged and (step - logged) % GAP == 0 and len(branches) < moments:
-            branches[step] = made.branch()
+            branches[step] = made.branch(), estimator.states.copy(), estimator.disturbances.copy()
         done.append(np.asarray(operator.act(samples), np.float32))
         samples = made.apply(done[-1])
         rows.append(samples)
-    for step, branch in branches.items():
-        yield branch, _situation(run, rows, done, step, steps)
+        estimator.advance(done[-1].astype(np.float64), samples)
+    for step, (branch, states, disturbances) in branches.items():
+        yield Later(plant=branch, now=_situation(run, rows, done, step, steps), states=states, disturbances=disturbances)
 
 
 def _situation(run: Run, rows: Sequence[Any], done: Sequence[Any], step: int, steps: int) -> Situation:
@@ -219,11 +243,29 @@ def strange(made: SimulatedPlant, run: Run, shown: Floats, rng: np.random.Genera
     return now if away.any() else None
 
 
-def truth(asked: Asked, done: Sequence[NDArray[np.float32]], steps: int, seed: int) -> Floats:
-    """The true indicator of sequences of actions in every future, lower is better, (K, M)."""
-    names = [s.name for s in asked.plant.process.states]
-    paths = asked.plant.futures(np.array(done, np.float64), [seed + m for m in range(FUTURES)])[..., names.index(asked.kpi.channel)]
-    return asked.kpi.sign * asked.kpi.of(paths)
+def truth(moment: Later, kpi: Kpi, done: Sequence[NDArray[np.float32]], seed: int) -> Truth:
+    """What comes of sequences of actions; seed of the futures."""
+    column = [s.name for s in moment.plant.process.states].index(kpi.channel)
+    paths = moment.plant.futures(np.array(done, np.float64), [seed + m for m in range(FUTURES)])[..., column]
+    came = []
+    for actions in done:
+        plant, path = moment.plant.branch(), []
+        for action in actions:
+            plant.apply(action)
+            path.append(plant.state[column])
+        came.append(path)
+    return Truth(futures=kpi.sign * kpi.of(paths), really=kpi.sign * kpi.of(np.array(came))[:, None])
+
+
+def by_equations(moment: Later, channel: str, done: Sequence[NDArray[np.float32]]) -> Floats:
+    """What the true equations say of sequences of actions, from states and disturbances as they probably are, (K, H)."""
+    process, actions = moment.plant.process, np.array(done, np.float64)
+    states, disturbances = (np.repeat(each[None], len(actions), 0) for each in (moment.states, moment.disturbances))
+    column, found = [s.name for s in process.states].index(channel), []
+    for step in range(actions.shape[1]):
+        states = one_step(process, states, actions[:, step], disturbances)
+        found.append(states[:, column])
+    return np.stack(found, 1)
 
 
 def told_apart(values: Floats, floor: float) -> NDArray[np.bool_]:
@@ -298,8 +340,8 @@ class Tally:
         }
 
 
-def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict[str, Any]]:
-    """All numbers of one run."""
+def measure(folder: Path, options: Options, console: Console, beside: dict[str, dict[str, Forecaster]]) -> tuple[str, dict[str, Any]]:
+    """All numbers of one run; the other forecasters of a plant are found once, for all runs of it."""
     run, begun = load(folder), time.perf_counter()
     name, support = str(run.config.source["world"]), run.support()
     made = plant(name)
@@ -314,43 +356,57 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
     columns = [log.names.index(channel) for channel in RANKED_BY[name]]
     spreads = {log.names[n]: float((log.seen[steps:, n] - log.seen[:-steps, n]).std()) for n in columns}  # of changes within a horizon
     shown = {log.names[n]: log.seen[:, n].double().quantile(torch.tensor((0.001, 0.999)).double()).numpy() for n in columns}
-    arx, channels = best_arx(log, steps), log.seen.shape[1]
-    width = lstm_width(dynamics_size(run.model), channels + log.actions.shape[1], channels)
-    lstm = Lstm(log, width=width, steps=options.lstm_steps, horizon=steps, seed=options.seed)
-    beside: dict[str, Forecaster] = {"arx": arx, "lstm": lstm}
-    console.print(f"{name}: sizes {sizes}, ranges {ranges.tolist()}, ARX of order {arx.order}, LSTM best after {lstm.best} of {lstm.steps}")
+    if name not in beside:
+        arx, channels = best_arx(log, steps), log.seen.shape[1]
+        width = lstm_width(dynamics_size(run.model), channels + log.actions.shape[1], channels)
+        lstm = Lstm(log, width=width, steps=options.lstm_steps, horizon=steps, seed=options.seed)
+        beside[name] = {"arx": arx, "lstm": lstm}
+        console.print(f"{name}: ARX of order {arx.order}, LSTM best after {lstm.best} of {lstm.steps}")
 
     later = list(operation(made, run, moments=options.questions, steps=steps))
-    tallies = {key: Tally() for key in ("run", "by chance", "arx", "lstm", "run, refused ones as well", *(f"run, {w}" for w in Wish))}
+    wishes = tuple(f"{who}, {wish}" for who in (RUN, EQUATIONS, HINDSIGHT) for wish in Wish)
+    tallies = {key: Tally() for key in (RUN, HINDSIGHT, EQUATIONS, "by chance", "arx", "lstm", f"{RUN}, refused ones as well", *wishes)}
     tied = tied_with = 0
-    effects: dict[str, list[tuple[float, float]]] = {key: [] for key in ("run", "arx", "lstm")}
-    refused = questions_refused = ties = covered = inside_difference = differences = milliseconds = 0.0
-    for number, (branch, now) in enumerate(later):
+    effects: dict[str, list[tuple[float, float]]] = {key: [] for key in (RUN, "arx", "lstm")}
+    refused = questions_refused = ties = differences = milliseconds = 0.0
+    covered, covered_difference = dict.fromkeys((RUN, HINDSIGHT), 0.0), dict.fromkeys((RUN, HINDSIGHT), 0.0)
+    for number, moment in enumerate(later):
+        now = moment.now
         channel = RANKED_BY[name][number % len(RANKED_BY[name])]
         wish = (Wish.SMALL, Wish.LARGE, Wish.NEAR)[int(rng.integers(3))]
         here = float(now.seen[channel][-1])
         kpi = Kpi(channel=channel, wish=wish, target=round(here + float(rng.normal()) * spreads[channel], 2))
-        asked = Asked(plant=branch, now=now, kpi=kpi, interventions=inside(run, branch, now, sizes, ranges, shown, rng))
+        interventions = inside(run, moment.plant, now, sizes, ranges, shown, rng)
         clocked = time.perf_counter()
-        answer = ask(run, support, now, asked.interventions, kpi=kpi)
+        answer = ask(run, support, now, interventions, kpi=kpi)
         milliseconds += 1000 * (time.perf_counter() - clocked)
+        afterwards = ask(run, support, now, interventions, kpi=kpi, hindsight=True)
         done = [outcome.actions for outcome in answer.outcomes]
-        values = truth(asked, done, steps, 100 * number)
+        true = truth(moment, kpi, done, 100 * number)
+        values = true.futures
         noise = next(s.noise for s in made.process.sensors if s.name == channel)
         floor = 2 * noise * (2 / steps) ** 0.5
         others = answer.outcomes[1:]
         kept = [k for k, o in enumerate(others, 1) if not o.is_refused]
         refused += COUNT - len(kept)
         questions_refused += not kept
-        predicted = np.array([kpi.sign * o.kpi.value for o in answer.outcomes if o.kpi is not None])
+        predicted, known = (np.array([kpi.sign * o.kpi.value for o in a.outcomes if o.kpi is not None]) for a in (answer, afterwards))
         column = answer.names.index(channel)
-        said = {key: kpi.sign * kpi.of(paths_of(each, run, now, done, answer.names)[:, :, column]) for key, each in beside.items()}
-        tallies["run, refused ones as well"].add(predicted[1:], values[1:], floor)
+        said = {key: kpi.sign * kpi.of(paths_of(each, run, now, done, answer.names)[:, :, column]) for key, each in beside[name].items()}
+        equations = kpi.sign * kpi.of(by_equations(moment, channel, done))
+        tallies[f"{RUN}, refused ones as well"].add(predicted[1:], values[1:], floor)
         tallies["by chance"].add(rng.permutation(float(COUNT) + np.arange(COUNT)), values[1:], floor)
         for key, each in said.items():
             tallies[key].add(each[1:], values[1:], floor)
+        kept_afterwards = [k for k in kept if not afterwards.outcomes[k].is_refused]
+        for who, which, said_of, came in (
+            (RUN, kept, predicted, values),
+            (EQUATIONS, kept, equations, values),
+            (HINDSIGHT, kept_afterwards, known, true.really),
+        ):
+            for key in (who, f"{who}, {wish}") if which else ():
+                tallies[key].add(said_of[which], came[which], floor)
         if kept:
-            tallies["run"].add(predicted[kept], values[kept], floor)
             best = next(o for o in answer.ranking if o.text != answer.outcomes[0].text)
             others_tied = [o for o in answer.ranking if o.text in best.ties and o is not answer.outcomes[0]]
             ties += bool(others_tied)
@@ -358,18 +414,18 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
             better = told_apart(values[kept], floor)
             tied += any(not better[:, k].any() for k in named)
             tied_with += len(others_tied)
-            tallies[f"run, {wish}"].add(predicted[kept], values[kept], floor)
         for k in kept:
-            kpi_of, against = answer.outcomes[k].kpi, answer.outcomes[k].against
-            assert kpi_of is not None
-            assert against is not None
-            covered += float(((kpi_of.low <= kpi.sign * values[k]) & (kpi.sign * values[k] <= kpi_of.high)).mean())
-            true = kpi.sign * float((values[k] - values[0]).mean())
-            inside_difference += against.low <= true <= against.high
-            if kpi.wish is not Wish.NEAR:
-                effects["run"].append((against.value, true))
-                for key, each in said.items():
-                    effects[key].append((kpi.sign * float(each[k] - each[0]), true))
+            for who, said_by, came in ((RUN, answer, values), (HINDSIGHT, afterwards, true.really)):
+                kpi_of, against = said_by.outcomes[k].kpi, said_by.outcomes[k].against
+                assert kpi_of is not None
+                assert against is not None
+                covered[who] += float(((kpi_of.low <= kpi.sign * came[k]) & (kpi.sign * came[k] <= kpi_of.high)).mean())
+                effect = kpi.sign * float((came[k] - came[0]).mean())
+                covered_difference[who] += against.low <= effect <= against.high
+                if who == RUN and kpi.wish is not Wish.NEAR:
+                    effects[RUN].append((against.value, effect))
+                    for key, each in said.items():
+                        effects[key].append((kpi.sign * float(each[k] - each[0]), effect))
             differences += 1
     numbers: dict[str, Any] = {
         "horizon_steps": steps,
@@ -377,15 +433,15 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[str, dict
             **{key: tally.numbers() for key, tally in tallies.items()},
             "interventions_refused": rate(round(refused), options.questions * COUNT),
             "questions_refused": rate(round(questions_refused), options.questions),
-            "first_or_a_tie_that_is_said_agrees": rate(tied, tallies["run"].questions),
-            "first_said_to_be_a_tie": ties / max(tallies["run"].questions, 1),
-            "said_ties_of_first": tied_with / max(tallies["run"].questions, 1),
-            "kpi_interval_covers": covered / max(differences, 1),
-            "difference_interval_covers": inside_difference / max(differences, 1),
+            "first_or_a_tie_that_is_said_agrees": rate(tied, tallies[RUN].questions),
+            "first_said_to_be_a_tie": ties / max(tallies[RUN].questions, 1),
+            "said_ties_of_first": tied_with / max(tallies[RUN].questions, 1),
+            "kpi_interval_covers": {who: count / max(differences, 1) for who, count in covered.items()},
+            "difference_interval_covers": {who: count / max(differences, 1) for who, count in covered_difference.items()},
             "predicted_effect_per_true_effect": {key: slope(np.array(pairs)) for key, pairs in effects.items()},
             "milliseconds_per_question": milliseconds / options.questions,
         },
-        "outside": outside_numbers(made, run, support, [now for _, now in later], logged, ranges, log, rng),
+        "outside": outside_numbers(made, run, support, [moment.now for moment in later], logged, ranges, log, rng),
         "seconds": round(time.perf_counter() - begun, 1),
         "sizes": sizes.tolist(),
         "ranges": ranges.tolist(),
@@ -434,22 +490,26 @@ def plant_of(made: SimulatedPlant) -> SimulatedPlant:
     return SimulatedPlant(made.process)
 
 
-def made(name: str, options: Options) -> Path:
+def made(name: str, seed: int, options: Options) -> Path:
     """A run of a plant, made now or before."""
-    logs, run = options.work / name, options.work / f"{name}-run"
+    logs, run = options.work / name, options.work / f"{name}-run-{seed}"
     if not (logs / "store.json").is_file():
         assert tacit(["record", name, "--out", str(logs)]) == 0
     if not (run / "config.json").is_file():
-        assert tacit(["train", str(logs), "--out", str(run), "--size", "s", "--minutes", f"{options.minutes:g}"]) == 0
+        words = ["--size", "s", "--minutes", f"{options.minutes:g}", "--seed", str(seed)]
+        assert tacit(["train", str(logs), "--out", str(run), *words]) == 0
     return run
 
 
 def main(options: Options) -> None:
     torch.set_num_threads(1)
     console = Console()
-    runs = options.runs or tuple(made(name, options) for name in HORIZON)
-    found = dict(measure(folder, options, console) for folder in runs)
-    for name, numbers in found.items():
+    runs = options.runs or tuple(made(name, seed, options) for name in HORIZON for seed in options.seeds)
+    found: dict[str, list[dict[str, Any]]] = {}
+    beside: dict[str, dict[str, Forecaster]] = {}
+    for folder in runs:
+        name, numbers = measure(folder, options, console, beside)
+        found.setdefault(name, []).append(numbers)
         console.print(name, json.dumps(numbers))
     values = {"machine": cpu_model(), "questions": options.questions, "interventions": COUNT, "futures": FUTURES, "plants": found}
     atomic_write(options.json, json.dumps(values, indent=2, allow_nan=False) + "\n")
