@@ -50,7 +50,7 @@ REACH = PlanSettings(
 HANDLE = replace(REACH, proposals=60)
 # What the goal policy does, except where a detour is better beyond doubt: where nearly all that it does is right, and plans that promise
 # more mislead. Which of the two a world is was seen on scenes of seed 2000.
-FOLLOW = PlanSettings(planner="policy-rollout", horizon=25, candidates=128, proposals=128)
+FOLLOW = PlanSettings(planner="policy-rollout", horizon=25, candidates=64, proposals=64)
 MANIFEST, REPORT = "manifest.json", "report.html"
 REPLANS, WARM_UP = 200, 10  # calls whose latency is kept, and calls before them
 SECTIONS = ("floors", "ablation", "probe", "plan", "protocol", "machine", "model")  # of results.json, besides the success rates
