@@ -21,14 +21,18 @@ def test_the_aftermath_is_the_error_where_there_is_a_measurement_and_a_line_betw
 
 
 def test_a_straight_drift_leaves_nothing_out_and_noise_stays() -> None:
-    drift = np.arange(1.0, 7.0)[None]
+    drift = np.arange(1.0, 7.0)[None]  # one stretch: no other order
     assert left_out(drift)[0, :-1] == pytest.approx(np.zeros(5))
     rng = np.random.default_rng(0)
     assert left_out(rng.normal(size=(400, 30)))[:, 1:-1].std() == pytest.approx(1.5**0.5, rel=0.05)
 
 
+def test_the_mean_over_a_horizon_has_the_spread_that_noise_has() -> None:
+    noise = np.random.default_rng(1).normal(size=(400, 6))
+    assert left_out(noise).mean(1).std() == pytest.approx((1.5 / 6) ** 0.5, rel=0.1), "neighbours of one stretch would cancel"
+
+
 def test_what_was_not_measured_is_not_left_out() -> None:
-    found = left_out(np.array([[NAN, 2.0, NAN, 6.0], [NAN, NAN, NAN, 1.0], [NAN] * 4]))
-    assert np.isfinite(found).tolist() == [[False, True, False, True], [False, False, False, True], [False] * 4]
-    assert found[0, [1, 3]] == pytest.approx([2.0 - 3.0, 6.0 - 2.0])
-    assert found[1, 3] == pytest.approx(1.0), "against none now"
+    assert left_out(np.array([[NAN, 2.0, NAN, 6.0]]))[0] == pytest.approx([NAN, 2.0 - 3.0, NAN, 6.0 - 2.0], nan_ok=True)
+    assert left_out(np.array([[NAN, NAN, NAN, 1.0]]))[0] == pytest.approx([NAN, NAN, NAN, 1.0], nan_ok=True), "against none now"
+    assert np.isnan(left_out(np.full((3, 4), NAN))).all()

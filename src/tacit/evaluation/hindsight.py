@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
+APART = 7  # stretches between those of which two steps that follow each other are taken
 
 
 def aftermath(happened: NDArray[np.float32], predicted: NDArray[np.float32]) -> Numbers:
@@ -39,13 +40,14 @@ def aftermath(happened: NDArray[np.float32], predicted: NDArray[np.float32]) -> 
 def left_out(residuals: Numbers) -> Numbers:
     """How far each measurement is from what `aftermath` makes of the others of its stretch.
 
-    That is what noise hides of a value that was measured, and noise and time of one between two measurements.
+    That is what noise hides of a value that was measured, and noise and time of one between two measurements. Of neighbours these numbers
+    nearly cancel, which noise does not: a path has each step from another stretch.
 
     Args:
         residuals: What was measured minus what was predicted in stretches, (W, H), not finite where nothing was measured.
 
     Returns:
-        (W, H), not finite where nothing was measured.
+        (W, H), at each step those of all stretches in another order; not finite where nothing was measured.
     """
     found = np.full(residuals.shape, np.nan)
     for row, wrong in zip(found, residuals, strict=True):
@@ -56,4 +58,6 @@ def left_out(residuals: Numbers) -> Numbers:
         share = (time[1:-1] - time[:-2]) / (time[2:] - time[:-2])
         line = np.append(value[:-2] + share * (value[2:] - value[:-2]), value[-2])
         row[there] = wrong[there] - line
+    for step in range(found.shape[1]):
+        found[:, step] = np.roll(found[:, step], step * APART)
     return found
