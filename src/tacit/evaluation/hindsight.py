@@ -49,7 +49,7 @@ def left_out(residuals: Numbers) -> Numbers:
     Returns:
         (W, H), at each step those of all stretches in another order; not finite where nothing was measured.
     """
-    found = np.full(residuals.shape, np.nan)
+    found = np.full_like(residuals, np.nan)
     for row, wrong in zip(found, residuals, strict=True):
         there = np.flatnonzero(np.isfinite(wrong))
         if not len(there):
