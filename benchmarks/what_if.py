@@ -13,7 +13,7 @@ What counts as agreement: **the intervention that is ranked first is the best on
 tells two apart where one is better in every future, and by more than what sensor noise hides in a mean over the horizon (two standard
 deviations). Beside it stand the pairs that the simulator tells apart and Kendall's tau over all pairs, and the same for rankings by
 chance, by a linear ARX model, by an LSTM, and by the plant's true equations, which begin where a Kalman filter of them believes the plant
-to be after the same samples: what can be known of a moment at all. Interventions that a run refuses are not in its ranking: their share is
+to be after the same samples: what knowing the equations is worth. Interventions that a run refuses are not in its ranking: their share is
 that of false refusals.
 
 The same questions are asked in hindsight, too. What was measured afterwards belongs to the one future that came, so the truth is that
